@@ -1,0 +1,199 @@
+package covey
+
+// policy.go is the seam between the store and its eviction policies: what a
+// policy sees of an entry, where residents are numbered, and what it is asked.
+
+import (
+	"math"
+	"sync/atomic"
+)
+
+// Eviction names the policy by which a full cache chooses what leaves.
+type Eviction uint8
+
+const (
+	// LFU is the default: a TinyLFU-family policy that adapts between recency
+	// and frequency and, with mixed sizes or load times, keeps what saves most
+	// load time per byte.
+	LFU Eviction = iota
+	// LRU evicts exactly the entry whose last use is longest ago.
+	LRU
+	// FIFO evicts the oldest entry, whatever its use.
+	FIFO
+)
+
+// String returns the policy's name.
+func (e Eviction) String() string {
+	switch e {
+	case LFU:
+		return "LFU"
+	case LRU:
+		return "LRU"
+	case FIFO:
+		return "FIFO"
+	}
+	return "unknown"
+}
+
+// A node is the part of an entry that does not depend on the value's type. It
+// is immutable once published in the index, but for its atomics: a Put of a
+// resident key publishes a new node under the old one's slot number.
+type node struct {
+	key     string
+	expires int64 // end of freshness on the cache's clock, in ns; never = no expiry
+	born    int64 // start of the load (or the Put) on the cache's clock, in ns
+	version uint64
+
+	hash uint32 // of the key; seeded per cache
+	size uint32 // accounted bytes, everything included
+	slot uint32 // this resident's number, for as long as its key is resident
+
+	// mark belongs to the policy. A hit may write it (see policy.hit), and
+	// nothing else of the policy's: that is what keeps hits free of locks.
+	mark atomic.Uint32
+	used atomic.Uint32 // last use in idleUnits, kept only if there is an idle TTL
+	gen  atomic.Uint32 // the cache's generation under which the entry is valid
+
+	cost  uint8 // measured load time, quantised: see costClass
+	flags uint8
+}
+
+const never = math.MaxInt64
+
+// A link joins a resident to its neighbours in a list of slot numbers; 0 ends it.
+type link struct{ prev, next uint32 }
+
+const slotChunkBits = 10
+
+// slotChunk is a struct of arrays: links hold no pointers, so that the garbage
+// collector has one word per resident to look at here, not five.
+type slotChunk struct {
+	node  [1 << slotChunkBits]atomic.Pointer[node]
+	queue [1 << slotChunkBits]link  // the policy's
+	wheel [1 << slotChunkBits]link  // expiry's
+	state [1 << slotChunkBits]uint8 // the policy's
+}
+
+// slots numbers the residents. All of it is guarded by the store's policy lock,
+// except that the node of a live slot may be replaced under the key's segment
+// lock alone. Number 0 is never given out.
+type slots struct {
+	chunks atomic.Pointer[[]*slotChunk] // grown by doubling, never shrunk
+	top    uint32                       // numbers below it have been given out
+	free   uint32                       // head of the free list, linked by queue.next
+}
+
+func (s *slots) chunk(id uint32) *slotChunk { return (*s.chunks.Load())[id>>slotChunkBits] }
+
+// node returns the current node of a live slot.
+func (s *slots) node(id uint32) *node { return s.chunk(id).node[id&(1<<slotChunkBits-1)].Load() }
+
+func (s *slots) setNode(id uint32, n *node) {
+	s.chunk(id).node[id&(1<<slotChunkBits-1)].Store(n)
+}
+
+func (s *slots) queue(id uint32) *link { return &s.chunk(id).queue[id&(1<<slotChunkBits-1)] }
+func (s *slots) wheel(id uint32) *link { return &s.chunk(id).wheel[id&(1<<slotChunkBits-1)] }
+
+// state is a byte per slot for the policy's use; alloc sets it to 0.
+func (s *slots) state(id uint32) *uint8 { return &s.chunk(id).state[id&(1<<slotChunkBits-1)] }
+
+// alloc gives n a number.
+func (s *slots) alloc(n *node) uint32 {
+	id := s.free
+	if id != 0 {
+		s.free = s.queue(id).next
+	} else {
+		if s.top == 0 {
+			s.top = 1
+		}
+		id = s.top
+		s.top++
+		s.grow(id)
+	}
+	*s.queue(id), *s.wheel(id), *s.state(id) = link{}, link{}, 0
+	n.slot = id
+	s.setNode(id, n)
+	return id
+}
+
+func (s *slots) grow(id uint32) {
+	i := int(id >> slotChunkBits)
+	var cs []*slotChunk
+	if p := s.chunks.Load(); p != nil {
+		cs = *p
+	}
+	if i >= len(cs) {
+		bigger := make([]*slotChunk, max(1, 2*len(cs)))
+		copy(bigger, cs)
+		cs = bigger
+		s.chunks.Store(&cs)
+	}
+	if cs[i] == nil {
+		cs[i] = new(slotChunk)
+	}
+}
+
+// release takes the number back.
+func (s *slots) release(id uint32) {
+	s.setNode(id, nil)
+	*s.queue(id) = link{next: s.free}
+	s.free = id
+}
+
+// A list is a doubly linked list of slot numbers through their queue links.
+type list struct {
+	head, tail uint32 // head = newest
+	len        int
+	bytes      int64
+}
+
+func (l *list) pushHead(s *slots, id uint32) {
+	*s.queue(id) = link{next: l.head}
+	if l.head != 0 {
+		s.queue(l.head).prev = id
+	} else {
+		l.tail = id
+	}
+	l.head = id
+	l.len++
+	l.bytes += int64(s.node(id).size)
+}
+
+func (l *list) remove(s *slots, id uint32) {
+	q := s.queue(id)
+	if q.prev != 0 {
+		s.queue(q.prev).next = q.next
+	} else {
+		l.head = q.next
+	}
+	if q.next != 0 {
+		s.queue(q.next).prev = q.prev
+	} else {
+		l.tail = q.prev
+	}
+	*q = link{}
+	l.len--
+	l.bytes -= int64(s.node(id).size)
+}
+
+// A policy orders the residents for eviction. Every method but hit is called
+// under the store's policy lock; the size and cost of a resident change only
+// between remove and add.
+type policy interface {
+	// add takes in a resident that is new.
+	add(id uint32)
+	// readd takes a resident back whose node was replaced by one of another
+	// size or cost, in the place that a use of it would give it; remove went before.
+	readd(id uint32)
+	// remove forgets a resident that was deleted, has expired or is about to be taken back.
+	remove(id uint32)
+	// evict chooses who leaves, forgets it as a resident and returns its
+	// number; 0 if nobody is there. It never chooses the entry added last
+	// unless that is alone, so that a Put is seen by the next Get.
+	evict() uint32
+	// resize tells the bounds, at the start and when they change; 0 = unbounded.
+	resize(maxBytes int64, maxEntries int)
+	// bytes is what the policy itself holds in memory beyond slots and nodes.
+	bytes() int64
+}
