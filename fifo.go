@@ -1,0 +1,30 @@
+package covey
+
+// fifo.go evicts in the order of insertion.
+
+// A fifo evicts the entry that came first, whatever its use. A Put of a
+// resident key keeps the entry's place as long as its size and cost stay as
+// they were: then the policy is not asked. One that changes them arrives as
+// remove and readd and counts as a new insertion, so that a bigger value
+// never evicts itself.
+type fifo struct {
+	slots *slots
+	queue list
+}
+
+func newFIFO(s *slots) *fifo { return &fifo{slots: s} }
+
+func (p *fifo) add(id uint32)    { p.queue.pushHead(p.slots, id) }
+func (p *fifo) readd(id uint32)  { p.add(id) }
+func (p *fifo) remove(id uint32) { p.queue.remove(p.slots, id) }
+
+func (p *fifo) evict() uint32 {
+	id := p.queue.tail
+	if id != 0 {
+		p.remove(id)
+	}
+	return id
+}
+
+func (p *fifo) resize(int64, int) {}
+func (p *fifo) bytes() int64      { return 0 }

@@ -1,0 +1,308 @@
+package covey
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var seedFlag = flag.Uint64("policy.seed", 0, "seed of the random tests of policies and expiry; 0 draws one")
+
+// newRand prints its seed if the test fails.
+func newRand(t *testing.T) *rand.Rand {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("repeat with -policy.seed=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// A queueModel is the plainest form of LRU and FIFO: residents in the order in
+// which they are to leave.
+type queueModel struct {
+	order []uint32
+	last  uint32
+}
+
+func (m *queueModel) add(id uint32) {
+	m.order = append(m.order, id)
+	m.last = id
+}
+
+func (m *queueModel) use(id uint32) {
+	i := slices.Index(m.order, id)
+	m.order = append(slices.Delete(m.order, i, i+1), id)
+}
+
+func (m *queueModel) remove(id uint32) {
+	i := slices.Index(m.order, id)
+	m.order = slices.Delete(m.order, i, i+1)
+	if m.last == id {
+		m.last = 0
+	}
+}
+
+func (m *queueModel) evict() uint32 {
+	if len(m.order) == 0 {
+		return 0
+	}
+	id := m.order[0]
+	if id == m.last && len(m.order) > 1 {
+		id = m.order[1]
+	}
+	m.remove(id)
+	return id
+}
+
+// A policyTest drives a policy and its model side by side.
+type policyTest struct {
+	*testing.T
+	r     *rand.Rand
+	slots *slots
+	policy
+	hit   func(*node) // nil: hits do not count
+	model queueModel
+}
+
+func (t *policyTest) newNode(id uint32) *node {
+	n := &node{key: fmt.Sprint(id), slot: id, size: uint32(1 + t.r.IntN(100)), expires: never}
+	if t.hit != nil {
+		t.hit(n)
+	}
+	return n
+}
+
+func (t *policyTest) any() uint32 { return t.model.order[t.r.IntN(len(t.model.order))] }
+
+// step does one random operation; the closer to the bound, the likelier something leaves.
+func (t *policyTest) step(bound int) {
+	n := len(t.model.order)
+	if n == 0 || n < bound && t.r.IntN(3) == 0 {
+		id := t.slots.alloc(t.newNode(0))
+		t.add(id)
+		t.model.add(id)
+		return
+	}
+	switch op := t.r.IntN(20); {
+	case op < 10:
+		id := t.any()
+		if t.hit != nil {
+			t.hit(t.slots.node(id))
+			t.model.use(id)
+		}
+	case op < 12: // replaced by one of the same size
+		id := t.any()
+		node := t.newNode(id)
+		node.size = t.slots.node(id).size
+		t.slots.setNode(id, node)
+		if t.hit != nil {
+			t.model.use(id)
+		}
+	case op < 14: // replaced by one of another size
+		id := t.any()
+		t.remove(id)
+		t.slots.setNode(id, t.newNode(id))
+		t.readd(id)
+		t.model.remove(id)
+		t.model.add(id)
+	case op < 16:
+		id := t.any()
+		t.remove(id)
+		t.slots.release(id)
+		t.model.remove(id)
+	case op < 17:
+		t.resize(t.r.Int64N(1000), t.r.IntN(1000))
+	default:
+		t.evictOne()
+	}
+}
+
+func (t *policyTest) evictOne() {
+	want := t.model.evict()
+	got := t.evict()
+	require.Equal(t, want, got)
+	if got != 0 {
+		t.slots.release(got)
+	}
+}
+
+func (t *policyTest) drain() {
+	for len(t.model.order) > 0 {
+		t.evictOne()
+	}
+	require.Zero(t, t.evict())
+}
+
+func checkLRU(t *testing.T, p *lru, residents []uint32) {
+	t.Helper()
+	require.Equal(t, len(residents), p.live)
+	filed := map[uint32]int{}
+	for i, f := range p.heap {
+		if i > 0 && p.heap[(i-1)/heapArity] > f {
+			require.FailNow(t, "not a heap", "at %d", i)
+		}
+		if p.dead(f) {
+			continue
+		}
+		filed[f.slot()]++
+		if mark := p.slots.node(f.slot()).mark.Load(); f.stamp() > mark {
+			require.FailNow(t, "not a lower bound", "filed under %d, stamp %d", f.stamp(), mark)
+		}
+	}
+	require.Len(t, filed, len(residents))
+	for _, id := range residents {
+		if filed[id] != 1 {
+			require.FailNow(t, "not filed once", "slot %d: %d times", id, filed[id])
+		}
+	}
+	if p.last != 0 {
+		require.Contains(t, residents, p.last)
+	}
+	require.Equal(t, int64(8*cap(p.heap)), p.bytes())
+}
+
+func TestLRUAgainstModel(t *testing.T) {
+	r := newRand(t)
+	for range 20 {
+		s := &slots{}
+		p := newLRU(s)
+		m := policyTest{T: t, r: r, slots: s, policy: p, hit: p.hit}
+		bound := 1 + r.IntN(50)
+		for range 1000 {
+			if r.IntN(300) == 0 { // as if many hits had come: the next call renumbers
+				p.seq.Store(renumberAt + r.Uint64N(renumberAt/2))
+			}
+			m.step(bound)
+			checkLRU(t, p, m.model.order)
+		}
+		m.drain()
+	}
+}
+
+// The entry added last stays even if all others were used since.
+func TestLRUSparesTheLast(t *testing.T) {
+	s := &slots{}
+	p := newLRU(s)
+	var ids []uint32
+	for range 4 {
+		ids = append(ids, s.alloc(&node{}))
+		p.add(ids[len(ids)-1])
+	}
+	for _, id := range ids[:3] {
+		p.hit(s.node(id))
+	}
+	require.Equal(t, ids[0], p.evict())
+	p.add(ids[0]) // from now on ids[3] is like any other
+	require.Equal(t, ids[3], p.evict())
+	require.Equal(t, ids[1], p.evict())
+	require.Equal(t, ids[2], p.evict())
+	require.Equal(t, ids[0], p.evict(), "alone")
+	require.Zero(t, p.evict())
+}
+
+// Past the highest stamp hits tie, but still count as later than all before.
+func TestLRUSaturates(t *testing.T) {
+	s := &slots{}
+	p := newLRU(s)
+	var ids []uint32
+	for range 100 {
+		ids = append(ids, s.alloc(&node{}))
+		p.add(ids[len(ids)-1])
+	}
+	p.seq.Store(math.MaxUint32 - 10)
+	for _, id := range ids[:50] {
+		p.hit(s.node(id))
+	}
+	require.Greater(t, p.seq.Load(), uint64(math.MaxUint32))
+	for _, id := range ids[50:99] {
+		require.Equal(t, id, p.evict())
+	}
+	checkLRU(t, p, append(ids[:50:50], ids[99]))
+}
+
+// Hits race with everything the policy does under the lock. Those in use
+// must outlive those that are not, and once the hits are over the order is exact.
+func TestLRUConcurrentHits(t *testing.T) {
+	r := newRand(t)
+	s := &slots{}
+	p := newLRU(s)
+	m := policyTest{T: t, r: r, slots: s, policy: p, hit: p.hit}
+	add := func() uint32 {
+		id := s.alloc(m.newNode(0))
+		p.add(id)
+		return id
+	}
+	var hot []uint32
+	for range 64 {
+		hot = append(hot, add())
+	}
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for g := range 3 {
+		r := rand.New(rand.NewPCG(r.Uint64(), uint64(g)))
+		wg.Go(func() {
+			for !stop.Load() {
+				p.hit(s.node(hot[r.IntN(len(hot))]))
+			}
+		})
+	}
+	for round := range 200 {
+		cold := map[uint32]bool{}
+		for range 64 {
+			cold[add()] = true
+		}
+		for _, id := range hot {
+			switch r.IntN(8) {
+			case 0:
+				n := m.newNode(id)
+				s.setNode(id, n)
+			case 1:
+				p.remove(id)
+				s.setNode(id, m.newNode(id))
+				p.readd(id)
+			default:
+				p.hit(s.node(id))
+			}
+		}
+		if round%3 == 0 {
+			p.seq.Add(renumberAt)
+		}
+		for range 63 {
+			id := p.evict()
+			require.True(t, cold[id], "a hot entry left before a cold one")
+			delete(cold, id)
+			s.release(id)
+		}
+		for id := range cold {
+			p.remove(id)
+			s.release(id)
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+
+	for _, id := range hot { // marks that a renumbering overtook are mended on sight
+		p.stamp(s.node(id))
+	}
+	p.renumber()
+	m.model.order = slices.Clone(hot)
+	m.model.last = p.last
+	for range 500 {
+		id := m.any()
+		p.hit(s.node(id))
+		m.model.use(id)
+	}
+	for _, id := range hot {
+		p.hit(s.node(id))
+		m.model.use(id)
+	}
+	m.drain()
+}
