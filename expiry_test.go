@@ -22,9 +22,9 @@ type wheelTest struct {
 }
 
 func newWheelTest(t *testing.T, residents int) *wheelTest {
-	s := &slots{}
+	s := newTestSlots()
 	for range residents {
-		s.alloc(&node{})
+		s.admit(&node{})
 	}
 	return &wheelTest{T: t, w: newWheel(s), deadlines: map[uint32]int64{}}
 }

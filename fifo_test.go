@@ -9,7 +9,7 @@ import (
 func TestFIFOAgainstModel(t *testing.T) {
 	r := newRand(t)
 	for range 20 {
-		s := &slots{}
+		s := newTestSlots()
 		p := newFIFO(s)
 		m := policyTest{T: t, r: r, slots: s, policy: p}
 		bound := 1 + r.IntN(50)

@@ -86,7 +86,7 @@ func (t *policyTest) any() uint32 { return t.model.order[t.r.IntN(len(t.model.or
 func (t *policyTest) step(bound int) {
 	n := len(t.model.order)
 	if n == 0 || n < bound && t.r.IntN(3) == 0 {
-		id := t.slots.alloc(t.newNode(0))
+		id := t.slots.admit(t.newNode(0))
 		t.add(id)
 		t.model.add(id)
 		return
@@ -102,21 +102,21 @@ func (t *policyTest) step(bound int) {
 		id := t.any()
 		node := t.newNode(id)
 		node.size = t.slots.node(id).size
-		t.slots.setNode(id, node)
+		t.slots.exchange(id, node)
 		if t.hit != nil {
 			t.model.use(id)
 		}
 	case op < 14: // replaced by one of another size
 		id := t.any()
 		t.remove(id)
-		t.slots.setNode(id, t.newNode(id))
+		t.slots.exchange(id, t.newNode(id))
 		t.readd(id)
 		t.model.remove(id)
 		t.model.add(id)
 	case op < 16:
 		id := t.any()
 		t.remove(id)
-		t.slots.release(id)
+		t.slots.dismiss(id)
 		t.model.remove(id)
 	case op < 17:
 		t.resize(t.r.Int64N(1000), t.r.IntN(1000))
@@ -130,7 +130,7 @@ func (t *policyTest) evictOne() {
 	got := t.evict()
 	require.Equal(t, want, got)
 	if got != 0 {
-		t.slots.release(got)
+		t.slots.dismiss(got)
 	}
 }
 
@@ -172,7 +172,7 @@ func checkLRU(t *testing.T, p *lru, residents []uint32) {
 func TestLRUAgainstModel(t *testing.T) {
 	r := newRand(t)
 	for range 20 {
-		s := &slots{}
+		s := newTestSlots()
 		p := newLRU(s)
 		m := policyTest{T: t, r: r, slots: s, policy: p, hit: p.hit}
 		bound := 1 + r.IntN(50)
@@ -189,11 +189,11 @@ func TestLRUAgainstModel(t *testing.T) {
 
 // The entry added last stays even if all others were used since.
 func TestLRUSparesTheLast(t *testing.T) {
-	s := &slots{}
+	s := newTestSlots()
 	p := newLRU(s)
 	var ids []uint32
 	for range 4 {
-		ids = append(ids, s.alloc(&node{}))
+		ids = append(ids, s.admit(&node{}))
 		p.add(ids[len(ids)-1])
 	}
 	for _, id := range ids[:3] {
@@ -210,11 +210,11 @@ func TestLRUSparesTheLast(t *testing.T) {
 
 // Past the highest stamp hits tie, but still count as later than all before.
 func TestLRUSaturates(t *testing.T) {
-	s := &slots{}
+	s := newTestSlots()
 	p := newLRU(s)
 	var ids []uint32
 	for range 100 {
-		ids = append(ids, s.alloc(&node{}))
+		ids = append(ids, s.admit(&node{}))
 		p.add(ids[len(ids)-1])
 	}
 	p.seq.Store(math.MaxUint32 - 10)
@@ -232,11 +232,11 @@ func TestLRUSaturates(t *testing.T) {
 // must outlive those that are not, and once the hits are over the order is exact.
 func TestLRUConcurrentHits(t *testing.T) {
 	r := newRand(t)
-	s := &slots{}
+	s := newTestSlots()
 	p := newLRU(s)
 	m := policyTest{T: t, r: r, slots: s, policy: p, hit: p.hit}
 	add := func() uint32 {
-		id := s.alloc(m.newNode(0))
+		id := s.admit(m.newNode(0))
 		p.add(id)
 		return id
 	}
@@ -263,10 +263,10 @@ func TestLRUConcurrentHits(t *testing.T) {
 			switch r.IntN(8) {
 			case 0:
 				n := m.newNode(id)
-				s.setNode(id, n)
+				s.exchange(id, n)
 			case 1:
 				p.remove(id)
-				s.setNode(id, m.newNode(id))
+				s.exchange(id, m.newNode(id))
 				p.readd(id)
 			default:
 				p.hit(s.node(id))
@@ -279,11 +279,11 @@ func TestLRUConcurrentHits(t *testing.T) {
 			id := p.evict()
 			require.True(t, cold[id], "a hot entry left before a cold one")
 			delete(cold, id)
-			s.release(id)
+			s.dismiss(id)
 		}
 		for id := range cold {
 			p.remove(id)
-			s.release(id)
+			s.dismiss(id)
 		}
 	}
 	stop.Store(true)

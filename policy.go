@@ -55,6 +55,7 @@ type node struct {
 	gen  atomic.Uint32 // the cache's generation under which the entry is valid
 
 	cost  uint8 // measured load time, quantised: see costClass
+	guard uint8 // see guardClass
 	flags uint8
 }
 
@@ -65,38 +66,38 @@ type link struct{ prev, next uint32 }
 
 const slotChunkBits = 10
 
-// slotChunk is a struct of arrays: links hold no pointers, so that the garbage
-// collector has one word per resident to look at here, not five.
+// slotChunk holds no pointers, so that the garbage collector has nothing to look at here.
 type slotChunk struct {
-	node  [1 << slotChunkBits]atomic.Pointer[node]
+	hash  [1 << slotChunkBits]uint32
 	queue [1 << slotChunkBits]link  // the policy's
 	wheel [1 << slotChunkBits]link  // expiry's
 	state [1 << slotChunkBits]uint8 // the policy's
 }
 
-// slots numbers the residents. All of it is guarded by the store's policy lock,
-// except that the node of a live slot may be replaced under the key's segment
-// lock alone. Number 0 is never given out.
+// slots numbers the residents. All of it is guarded by the store's policy lock. Number 0 is never given out.
+//
+// It knows a resident's node by the hash only, through the index: so a Put that
+// replaces the node has nothing to do here, and needs no policy lock.
 type slots struct {
-	chunks atomic.Pointer[[]*slotChunk] // grown by doubling, never shrunk
-	top    uint32                       // numbers below it have been given out
-	free   uint32                       // head of the free list, linked by queue.next
+	index  *index
+	chunks []*slotChunk
+	top    uint32 // numbers below it have been given out
+	free   uint32 // head of the free list, linked by queue.next
 }
 
-func (s *slots) chunk(id uint32) *slotChunk { return (*s.chunks.Load())[id>>slotChunkBits] }
+const slotMask = 1<<slotChunkBits - 1
 
-// node returns the current node of a live slot.
-func (s *slots) node(id uint32) *node { return s.chunk(id).node[id&(1<<slotChunkBits-1)].Load() }
-
-func (s *slots) setNode(id uint32, n *node) {
-	s.chunk(id).node[id&(1<<slotChunkBits-1)].Store(n)
+// node returns the current node of a resident, which is in the index.
+func (s *slots) node(id uint32) *node {
+	return s.index.resident(s.chunks[id>>slotChunkBits].hash[id&slotMask], id)
 }
 
-func (s *slots) queue(id uint32) *link { return &s.chunk(id).queue[id&(1<<slotChunkBits-1)] }
-func (s *slots) wheel(id uint32) *link { return &s.chunk(id).wheel[id&(1<<slotChunkBits-1)] }
+func (s *slots) hash(id uint32) uint32 { return s.chunks[id>>slotChunkBits].hash[id&slotMask] }
+func (s *slots) queue(id uint32) *link { return &s.chunks[id>>slotChunkBits].queue[id&slotMask] }
+func (s *slots) wheel(id uint32) *link { return &s.chunks[id>>slotChunkBits].wheel[id&slotMask] }
 
 // state is a byte per slot for the policy's use; alloc sets it to 0.
-func (s *slots) state(id uint32) *uint8 { return &s.chunk(id).state[id&(1<<slotChunkBits-1)] }
+func (s *slots) state(id uint32) *uint8 { return &s.chunks[id>>slotChunkBits].state[id&slotMask] }
 
 // alloc gives n a number.
 func (s *slots) alloc(n *node) uint32 {
@@ -104,39 +105,21 @@ func (s *slots) alloc(n *node) uint32 {
 	if id != 0 {
 		s.free = s.queue(id).next
 	} else {
-		if s.top == 0 {
-			s.top = 1
-		}
+		s.top = max(s.top, 1)
 		id = s.top
 		s.top++
-		s.grow(id)
+		if int(id>>slotChunkBits) == len(s.chunks) {
+			s.chunks = append(s.chunks, new(slotChunk))
+		}
 	}
 	*s.queue(id), *s.wheel(id), *s.state(id) = link{}, link{}, 0
+	s.chunks[id>>slotChunkBits].hash[id&slotMask] = n.hash
 	n.slot = id
-	s.setNode(id, n)
 	return id
-}
-
-func (s *slots) grow(id uint32) {
-	i := int(id >> slotChunkBits)
-	var cs []*slotChunk
-	if p := s.chunks.Load(); p != nil {
-		cs = *p
-	}
-	if i >= len(cs) {
-		bigger := make([]*slotChunk, max(1, 2*len(cs)))
-		copy(bigger, cs)
-		cs = bigger
-		s.chunks.Store(&cs)
-	}
-	if cs[i] == nil {
-		cs[i] = new(slotChunk)
-	}
 }
 
 // release takes the number back.
 func (s *slots) release(id uint32) {
-	s.setNode(id, nil)
 	*s.queue(id) = link{next: s.free}
 	s.free = id
 }

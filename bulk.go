@@ -1,0 +1,365 @@
+package covey
+
+// bulk.go gets many keys at once, with one load for those that are missing.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A bulk is a load of several keys: what their flights have in common.
+type bulk[V any] struct {
+	load    *Load
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	flights []*flight[V]
+	err     error // of the load; set before the flights land
+
+	mu   sync.Mutex
+	live int // flights that somebody waits for
+}
+
+// leave is called when the last waiter of one of the flights has left.
+func (b *bulk[V]) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.live--; b.live == 0 {
+		b.cancel(context.Canceled)
+	}
+}
+
+// errBulkFailed ends a flight whose bulk load failed without having brought its key. Who asked for the
+// bulk gets its error; others who joined the flight load for themselves.
+var errBulkFailed = errors.New("covey: bulk load failed")
+
+type bulkError struct{ cause error }
+
+func (e *bulkError) Error() string        { return e.cause.Error() }
+func (e *bulkError) Unwrap() error        { return e.cause }
+func (e *bulkError) Is(target error) bool { return target == errBulkFailed }
+
+// bulkCause returns err without the mark of a failed bulk load.
+func bulkCause(err error) error {
+	var b *bulkError
+	if errors.As(err, &b) {
+		return b.cause
+	}
+	return err
+}
+
+// GetMany returns the values of keys. Those that are missing are loaded with one
+// call of load, except for those that are being loaded already, which it waits for. A nil load means
+// Options.BulkLoader, or else Options.Loader, once for each key.
+//
+// The map is never nil and holds all that was found, also when there is an
+// error; the error joins what went wrong. A key that is absent with a nil error
+// was not found. What the doc of [Cache.Get] says of loaders and of waiting holds here, too. Keys may be
+// given twice. The values are shared: they must not be modified.
+func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V]) (map[string]V, error) {
+	m := many[V]{c: c, ctx: ctx, load: load, found: make(map[string]V, len(keys)), failed: make(map[string]error)}
+	if load == nil {
+		m.load = c.opt.BulkLoader
+	}
+	if c.closed.Load() {
+		return m.found, c.errClosed()
+	}
+	m.get(keys)
+	for range 3 { // what others' bulk loads failed to bring
+		if len(m.again) == 0 {
+			break
+		}
+		again := m.again
+		m.again = nil
+		m.get(again)
+	}
+	for _, key := range m.again {
+		m.failed[key] = fmt.Errorf("covey: cache %q, key %q: the bulk loads of others failed", c.name, key)
+	}
+	return m.found, m.err()
+}
+
+// many is one GetMany.
+type many[V any] struct {
+	c      *Cache[V]
+	ctx    context.Context
+	load   BulkLoader[V]
+	found  map[string]V
+	failed map[string]error
+	again  []string
+	bulk   *bulk[V]
+}
+
+// err joins the errors, each once: a failed bulk load has one, whatever number of keys it had.
+func (m *many[V]) err() error {
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(m.failed)) {
+		if err := m.failed[key]; !slices.ContainsFunc(errs, func(e error) bool { return e == err }) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// A pending key waits for a flight.
+type pending[V any] struct {
+	f   *flight[V]
+	key string
+	own bool  // it is part of this call's load
+	old *node // to fall back on after SoftTimeout
+}
+
+// get serves what it can, starts one load for what nobody is loading, and then waits for all the rest.
+func (m *many[V]) get(keys []string) {
+	c := m.c
+	var waiting []pending[V]
+	var due []*node
+	asked := make(map[string]struct{}, len(keys))
+	for _, key := range keys {
+		if _, twice := asked[key]; twice {
+			continue
+		}
+		asked[key] = struct{}{}
+		hash := c.store.hash(key)
+		n := c.store.index.find(hash, key)
+		if n != nil && c.store.fresh(n) {
+			c.store.touch(n)
+			c.hits.inc()
+			m.found[key] = entryOf[V](n).value
+			continue
+		}
+		if err := checkKey(key); err != nil {
+			m.failed[key] = err
+			continue
+		}
+		now := c.store.clock.now()
+		st := c.judge(n, now)
+		if st == usable && !c.isThrottled(key, hash) || st == gone {
+			p, hit, err := m.join(key, hash)
+			switch {
+			case err != nil:
+				m.failed[key] = err
+				continue
+			case hit == nil:
+				if st == usable {
+					p.old = n
+				}
+				waiting = append(waiting, p)
+				continue
+			}
+			n, st = hit, c.judge(hit, now)
+		}
+		if c.count(n, st) {
+			m.found[key] = entryOf[V](n).value
+		}
+		if st == aging || st == fresh && c.refreshDue(n, now) {
+			due = append(due, n)
+		}
+	}
+	c.refreshMany(m.ctx, due, m.load)
+	if m.bulk != nil {
+		c.startBulk(m.ctx, m.bulk, m.load, nil)
+		m.bulk = nil
+	}
+	m.wait(waiting)
+}
+
+// join makes the call a waiter of key's flight, making the key part of its own
+// load if nobody is loading it.
+func (m *many[V]) join(key string, hash uint32) (p pending[V], hit *node, err error) {
+	c := m.c
+	if m.load == nil {
+		p.key = key
+		p.f, hit, err = c.join(m.ctx, key, hash, c.opt.Loader)
+		return p, hit, err
+	}
+	if m.ctx.Err() != nil {
+		return p, nil, context.Cause(m.ctx)
+	}
+	if chainOf(m.ctx).has(c, key) {
+		return p, nil, recursive(c.name, key)
+	}
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.closed.Load() {
+		return p, nil, c.errClosed()
+	}
+	n := c.store.index.find(hash, key)
+	st := c.judge(n, c.store.clock.now())
+	if st == fresh || st == negative {
+		return p, n, nil
+	}
+	c.n.misses.Add(1)
+	f := c.keyed(hash).flights[key]
+	own := f == nil
+	if own {
+		if st == gone {
+			n = nil
+		}
+		if m.bulk == nil {
+			m.bulk = c.newBulk(m.ctx)
+		}
+		f = c.linkBulk(m.bulk, key, hash, n)
+		m.bulk.live++
+	} else {
+		c.n.coalesced.Add(1)
+	}
+	f.waiters++
+	return pending[V]{f: f, key: key, own: own}, nil, nil
+}
+
+// wait collects the results of the flights.
+func (m *many[V]) wait(waiting []pending[V]) {
+	c := m.c
+	var soft <-chan time.Time
+	softOver := make(chan time.Time)
+	for _, p := range waiting {
+		var over <-chan time.Time
+		if p.old != nil && c.opt.SoftTimeout > 0 {
+			if soft == nil {
+				soft = time.After(c.opt.SoftTimeout)
+			}
+			over = soft
+		}
+		v, err := c.wait(m.ctx, p.f, over)
+		switch {
+		case err == nil:
+			if p.f.stale {
+				c.n.staleHits.Add(1)
+			}
+			m.found[p.key] = v
+		case errors.Is(err, errSoftTimeout):
+			if soft != softOver {
+				close(softOver)
+				soft = softOver // for the rest, too
+			}
+			if c.store.index.find(p.f.hash, p.key) == p.old && c.judge(p.old, c.store.clock.now()) == usable {
+				c.n.softTimeouts.Add(1)
+				c.n.staleHits.Add(1)
+				m.found[p.key] = entryOf[V](p.old).value
+			} else {
+				m.again = append(m.again, p.key)
+			}
+		case errors.Is(err, errBulkFailed) && !p.own:
+			m.again = append(m.again, p.key)
+		case errors.Is(err, ErrNotFound) && !errors.Is(err, errBulkFailed):
+		default:
+			m.failed[p.key] = bulkCause(err)
+		}
+	}
+}
+
+// newBulk begins a bulk load; startBulk has to follow. A segment is locked, and the cache is not closed.
+func (c *Cache[V]) newBulk(ctx context.Context) *bulk[V] {
+	c.wg.Add(1)
+	b := &bulk[V]{load: &Load{keys: make(map[string]*Load)}}
+	b.ctx, b.cancel = c.loadContext(ctx, b.load)
+	return b
+}
+
+// linkBulk makes key part of the bulk load. The segment is locked.
+func (c *Cache[V]) linkBulk(b *bulk[V], key string, hash uint32, old *node) *flight[V] {
+	f := c.link(key, hash, old)
+	f.ctx, f.cancel, f.bulk = b.ctx, b.cancel, b
+	b.load.keys[key] = newLoad(old)
+	b.flights = append(b.flights, f)
+	return f
+}
+
+// startBulk runs the load of a bulk whose flights are all linked.
+func (c *Cache[V]) startBulk(ctx context.Context, b *bulk[V], load BulkLoader[V], refresh func()) {
+	keys := make([]string, len(b.flights))
+	for i, f := range b.flights {
+		keys[i] = f.key
+	}
+	chainOf(b.ctx).keys = keys
+	nested := chainOf(ctx) != nil
+	go func() {
+		defer c.wg.Done()
+		if refresh != nil {
+			defer refresh()
+		}
+		c.runBulk(b, slices.Clone(keys), load, nested, refresh != nil)
+	}()
+}
+
+func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested, refresh bool) {
+	fail := func(err error) {
+		for _, f := range b.flights {
+			c.finish(f, outcome[V]{err: &bulkError{err}})
+		}
+	}
+	answered := context.AfterFunc(b.ctx, func() { fail(context.Cause(b.ctx)) })
+	defer b.cancel(context.Canceled)
+	done, err := c.origin.admit(b.ctx, nested, refresh)
+	if err != nil {
+		answered()
+		c.n.refused.Add(1)
+		fail(err)
+		return
+	}
+	begin := c.store.clock.now()
+	call(func() (map[string]V, error) { return load(b.ctx, keys) }, func(values map[string]V, err error) {
+		answered()
+		done(err)
+		err = overdue(b.ctx, err)
+		end := c.store.clock.now()
+		c.loaded(LoadResult{Keys: len(b.flights), Err: err, Took: time.Duration(end - begin), Refresh: refresh})
+		brought := 0
+		for _, f := range b.flights {
+			o := outcome[V]{begin: begin, end: end, meta: b.load.keys[f.key].read()}
+			v, ok := values[f.key]
+			switch {
+			case ok:
+				brought++
+				o.value = v
+			case err == nil:
+				o.err = ErrNotFound
+			default:
+				o.err = &bulkError{err}
+			}
+			c.finish(f, o)
+		}
+		c.n.extra.Add(int64(len(values) - brought))
+	})
+}
+
+// refreshMany loads what is due in the background, with one load if there is a bulk loader.
+func (c *Cache[V]) refreshMany(ctx context.Context, due []*node, load BulkLoader[V]) {
+	if load == nil {
+		for _, n := range due {
+			c.refresh(ctx, n, c.opt.Loader)
+		}
+		return
+	}
+	if len(due) == 0 || c.opt.MaxRefreshes == 0 {
+		return
+	}
+	if !c.refreshes.TryAcquire(1) {
+		c.n.refreshSkips.Add(1)
+		return
+	}
+	var b *bulk[V]
+	for _, n := range due {
+		g := c.store.index.segment(n.hash)
+		g.mu.Lock()
+		if c.refreshable(ctx, n) {
+			if b == nil {
+				b = c.newBulk(ctx)
+			}
+			c.linkBulk(b, n.key, n.hash, n).refresh = true
+		}
+		g.mu.Unlock()
+	}
+	if b == nil {
+		c.refreshes.Release(1)
+		return
+	}
+	c.n.refreshes.Add(1)
+	c.startBulk(ctx, b, load, func() { c.refreshes.Release(1) })
+}

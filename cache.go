@@ -1,0 +1,481 @@
+package covey
+
+// cache.go is the cache as its users see it; the path of a hit is all here.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// A Cache maps string keys to values of type V. All methods may be called concurrently.
+//
+// Values are shared between the cache and everybody who gets them: they must not be modified.
+type Cache[V any] struct {
+	name  string
+	opt   Options[V]
+	store *store
+	hits  striped
+	puts  striped
+	n     counters
+
+	segments [1 << segmentBits]keyed[V]
+
+	origin       origin
+	refreshes    *semaphore.Weighted
+	slack        int64 // how far a hit trusts the coarse clock
+	baseSize     int   // accounted bytes of an entry without key and value
+	maxBytes     atomic.Int64
+	maxValue     atomic.Int64
+	userMaxValue int64 // Options.MaxValueBytes
+
+	closed  atomic.Bool
+	stop    chan struct{} // closed by Close
+	wake    chan struct{} // the wheel has got its first deadline
+	closing sync.Once
+	wg      sync.WaitGroup // the janitor and all loads
+	janitor sync.Once
+}
+
+// New returns a cache. All mistakes in the options are reported in one error.
+// The cache must be closed when it is no longer needed, since it may own goroutines.
+func New[V any](name string, o Options[V]) (*Cache[V], error) {
+	if err := o.validate(name); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	c := &Cache[V]{
+		name:         name,
+		opt:          o,
+		store:        newStore(o.Eviction, o.MaxBytes, int64(o.MaxEntries)),
+		hits:         newStriped(),
+		puts:         newStriped(),
+		origin:       newOrigin(o.MaxLoads, o.LoadRate, o.LoadBurst, o.Breaker),
+		refreshes:    semaphore.NewWeighted(int64(o.MaxRefreshes)),
+		slack:        int64(slackTicks * tickFor(o.TTL)),
+		baseSize:     sizeClass(int(unsafe.Sizeof(entry[V]{}))) + perEntry,
+		stop:         make(chan struct{}),
+		wake:         make(chan struct{}, 1),
+		userMaxValue: o.MaxValueBytes,
+	}
+	c.maxBytes.Store(o.MaxBytes)
+	c.maxValue.Store(largestValue(o.MaxValueBytes, o.MaxBytes))
+	s := c.store
+	s.guards = newGuards()
+	s.staleFor = int64(max(o.StaleWhileRevalidate, o.StaleIfError))
+	s.idleFor = int64(o.IdleTTL)
+	s.removed = o.Events.Removed != nil
+	s.onTimed = c.wakeJanitor
+	return c, nil
+}
+
+// largestValue applies the default of Options.MaxValueBytes.
+func largestValue(maxValue, maxBytes int64) int64 {
+	switch {
+	case maxValue > 0:
+		return maxValue
+	case maxBytes > 0:
+		return min(max(maxBytes/8, 4<<10), defaultMaxValueBytes)
+	}
+	return defaultMaxValueBytes
+}
+
+// Name returns the name that the cache was made with.
+func (c *Cache[V]) Name() string { return c.name }
+
+// Get returns the value of key: from the cache, or else from load, which runs at most once at a time
+// for a key however many callers miss it, while they all wait for its result. A nil load means Options.Loader.
+//
+// A loader may outlive the request that brought it: it runs on a context of
+// its own, with the values of the first caller's ctx but without its
+// deadline and cancellation, and early refresh may run it again in the background. So it must not use what belongs to the request. Its
+// context ends after Options.LoadTimeout, when everybody who waited has left, and on Close.
+//
+// Each caller waits for as long as its own ctx allows and then gets ctx's
+// error. A loader's error goes to everybody who waited and nothing is stored; ErrNotFound
+// is remembered for Options.NegativeTTL. A panic in the loader becomes a
+// *PanicError. A Get that starts after a Put or Delete of the key has returned
+// never returns a value from before it, nor one whose load began before it.
+//
+// The value is shared: it must not be modified. A hit allocates nothing, but a
+// loader that captures variables is allocated by the caller, even for a hit: bind it once where that counts.
+func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, error) {
+	hash := c.store.hash(key)
+	if n := c.store.index.find(hash, key); n != nil && c.store.fresh(n) {
+		c.store.touch(n)
+		c.hits.inc()
+		return entryOf[V](n).value, nil
+	}
+	return c.get(ctx, key, hash, load)
+}
+
+// get is Get for whatever needs a closer look.
+func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader[V]) (V, error) {
+	var zero V
+	if err := c.check(key); err != nil {
+		return zero, err
+	}
+	if load == nil {
+		load = c.opt.Loader
+	}
+	for attempt := 0; ; attempt++ {
+		now := c.store.clock.now()
+		n := c.store.index.find(hash, key)
+		st := c.judge(n, now)
+		if st < usable || st == negative || st == usable && c.isThrottled(key, hash) {
+			return c.serve(ctx, n, st, now, load)
+		}
+		f, hit, err := c.join(ctx, key, hash, load)
+		if err != nil {
+			return zero, err
+		}
+		if f == nil {
+			return c.serve(ctx, hit, c.judge(hit, now), now, load)
+		}
+		v, err := c.wait(ctx, f, c.softTimer(st))
+		switch {
+		case err == nil && f.stale:
+			c.n.staleHits.Add(1)
+		case errors.Is(err, errSoftTimeout):
+			if n := c.store.index.find(hash, key); n != nil && c.judge(n, now) == usable {
+				c.n.softTimeouts.Add(1)
+				c.n.staleHits.Add(1)
+				return entryOf[V](n).value, nil
+			}
+			continue // it was deleted or replaced meanwhile
+		case errors.Is(err, errBulkFailed) && attempt < 3:
+			continue // somebody else's bulk load; ours may go better
+		}
+		return v, bulkCause(err)
+	}
+}
+
+// serve returns what an entry stands for, and sees to its refresh.
+func (c *Cache[V]) serve(ctx context.Context, n *node, st state, now int64, load Loader[V]) (V, error) {
+	if !c.count(n, st) {
+		var zero V
+		return zero, ErrNotFound
+	}
+	if st == aging || st == fresh && c.refreshDue(n, now) {
+		c.refresh(ctx, n, load)
+	}
+	return entryOf[V](n).value, nil
+}
+
+// count counts an answer from the cache, and reports whether it has a value.
+func (c *Cache[V]) count(n *node, st state) bool {
+	c.store.touch(n)
+	switch st {
+	case negative:
+		c.n.negativeHits.Add(1)
+	case fresh:
+		c.hits.inc()
+	default:
+		c.n.staleHits.Add(1)
+	}
+	return st != negative
+}
+
+// join makes the caller a waiter of key's flight, which it starts if need be.
+// If the key has come to be served meanwhile it returns its node instead.
+func (c *Cache[V]) join(ctx context.Context, key string, hash uint32, load Loader[V]) (*flight[V], *node, error) {
+	if load == nil {
+		return nil, nil, fmt.Errorf("%w: cache %q, key %q", ErrNoLoader, c.name, key)
+	}
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	if chainOf(ctx).has(c, key) {
+		return nil, nil, recursive(c.name, key)
+	}
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.closed.Load() {
+		return nil, nil, c.errClosed()
+	}
+	n := c.store.index.find(hash, key)
+	st := c.judge(n, c.store.clock.now())
+	if st == fresh || st == negative {
+		return nil, n, nil
+	}
+	c.n.misses.Add(1)
+	f := c.keyed(hash).flights[key]
+	if f == nil {
+		if st == gone {
+			n = nil
+		}
+		f = c.start(ctx, key, hash, n, load, nil)
+	} else {
+		c.n.coalesced.Add(1)
+	}
+	f.waiters++
+	return f, nil, nil
+}
+
+func (c *Cache[V]) softTimer(st state) <-chan time.Time {
+	if st != usable || c.opt.SoftTimeout <= 0 {
+		return nil
+	}
+	return time.After(c.opt.SoftTimeout)
+}
+
+func (c *Cache[V]) isThrottled(key string, hash uint32) bool {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, ok := c.keyed(hash).throttled[key]
+	return ok
+}
+
+func (c *Cache[V]) check(key string) error {
+	if c.closed.Load() {
+		return c.errClosed()
+	}
+	return checkKey(key)
+}
+
+func (c *Cache[V]) errClosed() error { return fmt.Errorf("%w: %q", ErrClosed, c.name) }
+
+// Lookup returns what the cache has for key without loading anything; ok is
+// false if it has nothing. An entry whose TTL is over is returned, with Stale set, as long
+// as a Get might serve it. ErrNotFound that is remembered is an entry, too, with NotFound set.
+func (c *Cache[V]) Lookup(_ context.Context, key string) (e Entry[V], ok bool, err error) {
+	hash := c.store.hash(key)
+	n := c.store.index.find(hash, key)
+	now := c.store.clock.now()
+	st := c.judge(n, now)
+	if st == gone {
+		if err := c.check(key); err != nil {
+			return e, false, err
+		}
+		c.n.misses.Add(1)
+		return e, false, nil
+	}
+	c.count(n, st)
+	return c.describe(n, st, now), true, nil
+}
+
+// Put stores v under key. A Get, Lookup or GetMany that starts after it has
+// returned finds v or something newer, or nothing if v had to leave since. What is being loaded for
+// the key goes to those who wait for it and is not stored. A value that cannot be stored removes the old one: ErrTooLarge.
+// With [WithVersion] a Put may be refused: ErrOutdated.
+func (c *Cache[V]) Put(_ context.Context, key string, v V, opts ...PutOption) error {
+	if err := c.check(key); err != nil {
+		return err
+	}
+	o := joinPutOptions(opts)
+	if o.hasTTL && o.ttl < 0 {
+		return fmt.Errorf("covey: cache %q, key %q: the TTL is %v, it must not be negative", c.name, key, o.ttl)
+	}
+	return c.put(key, v, o)
+}
+
+func (c *Cache[V]) put(key string, v V, o PutOption) error {
+	now := c.store.clock.now()
+	w := write[V]{key: key, hash: c.store.hash(key), version: o.version, versioned: o.hasVersion}
+	w.e = c.newEntry(key, w.hash, v, now, now, loadMeta{ttl: o.ttl, hasTTL: o.hasTTL})
+	tooLarge := w.e == nil
+	c.write(&w)
+	c.puts.inc()
+	if tooLarge && w.err == nil {
+		c.n.tooLarge.Add(1)
+		return fmt.Errorf("%w: cache %q, key %q: it has %d bytes, MaxValueBytes is %d, MaxBytes is %d",
+			ErrTooLarge, c.name, key, c.opt.Size(key, v), c.maxValue.Load(), c.maxBytes.Load())
+	}
+	return w.err
+}
+
+// PutMany is a Put of each item with the same options. It does them all and joins the errors.
+func (c *Cache[V]) PutMany(ctx context.Context, items map[string]V, opts ...PutOption) error {
+	var errs []error
+	for key, v := range items {
+		if err := c.Put(ctx, key, v, opts...); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Delete removes key. A Get, Lookup or GetMany that starts after it has
+// returned finds nothing from before it, stale or not; what is being loaded goes to those who wait
+// for it and is not stored. Deleting what is not there is no error.
+func (c *Cache[V]) Delete(_ context.Context, key string, opts ...DeleteOption) error {
+	if err := c.check(key); err != nil {
+		return err
+	}
+	w := write[V]{key: key, hash: c.store.hash(key)}
+	for _, o := range opts {
+		if o.hasVersion {
+			w.version, w.versioned = o.version, true
+		}
+	}
+	c.write(&w)
+	c.n.deletes.Add(1)
+	return w.err
+}
+
+// DeleteMany is a Delete of each key. It does them all and joins the errors.
+func (c *Cache[V]) DeleteMany(ctx context.Context, keys []string) error {
+	var errs []error
+	for _, key := range keys {
+		if err := c.Delete(ctx, key); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Expire ends the TTL of key's value now: the next Get loads it, and the old value serves only
+// as StaleWhileRevalidate and StaleIfError allow. What is being loaded is not stored.
+func (c *Cache[V]) Expire(_ context.Context, key string) error {
+	if err := c.check(key); err != nil {
+		return err
+	}
+	w := write[V]{key: key, hash: c.store.hash(key), expire: true}
+	c.write(&w)
+	return w.err
+}
+
+// Clear removes everything. Nothing from before it is found by a call that
+// starts after it has returned, nor stored by a load that began before it.
+func (c *Cache[V]) Clear(context.Context) error {
+	if c.closed.Load() {
+		return c.errClosed()
+	}
+	s := c.store
+	s.gen.Add(1) // from here on no hit serves what is there now
+	for i := range s.index.segments {
+		g := &s.index.segments[i]
+		k := &c.segments[i]
+		g.mu.Lock()
+		for key, f := range k.flights {
+			c.unlink(key, f.hash)
+		}
+		clear(k.tombs)
+		clear(k.throttled)
+		var old []*node
+		for n := range g.table.Load().all {
+			if n.gen.Load() != s.gen.Load() {
+				old = append(old, n)
+			}
+		}
+		g.mu.Unlock()
+		for len(old) > 0 {
+			some := old[:min(len(old), batch)]
+			old = old[len(some):]
+			c.removeAll(g, some)
+		}
+	}
+	return nil
+}
+
+// removeAll takes out those of the nodes that are still there.
+func (c *Cache[V]) removeAll(g *segment, nodes []*node) {
+	s := c.store
+	var left []departure
+	s.mu.Lock()
+	g.mu.Lock()
+	for _, n := range nodes {
+		if s.index.find(n.hash, n.key) == n {
+			s.remove(g, n)
+			left = append(left, departure{n, CauseDeleted})
+		}
+	}
+	g.mu.Unlock()
+	s.mu.Unlock()
+	c.departed(left)
+}
+
+// All returns an iterator over the fresh entries. It is weakly consistent: it
+// shows each entry that is there from its start to its end once, and may or may not show others.
+func (c *Cache[V]) All() iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for i := range c.store.index.segments {
+			for n := range c.store.index.segments[i].table.Load().all {
+				if c.judge(n, c.store.clock.now()) == fresh && !yield(n.key, entryOf[V](n).value) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// SetMaxBytes changes the bound on the accounted bytes and evicts what is over
+// it before it returns. 0 means no bound, which needs Options.MaxEntries. The default of
+// Options.MaxValueBytes follows.
+func (c *Cache[V]) SetMaxBytes(n int64) error {
+	if c.closed.Load() {
+		return c.errClosed()
+	}
+	if n < 0 {
+		return fmt.Errorf("covey: cache %q: MaxBytes is %d, it must not be negative", c.name, n)
+	}
+	if n == 0 && c.opt.MaxEntries == 0 {
+		return fmt.Errorf("covey: cache %q: MaxBytes is 0 and there is no MaxEntries, a cache needs a bound", c.name)
+	}
+	c.maxBytes.Store(n)
+	c.maxValue.Store(largestValue(c.userMaxValue, n))
+	c.store.mu.Lock()
+	c.store.setBounds(n, int64(c.opt.MaxEntries))
+	c.store.mu.Unlock()
+	for c.trim() {
+	}
+	return nil
+}
+
+// Stats returns the cache's counters and gauges.
+func (c *Cache[V]) Stats() Stats {
+	n, s := &c.n, c.store
+	return Stats{
+		Entries: s.entries.Load(), Bytes: s.bytes.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: int64(c.opt.MaxEntries),
+		Loading: n.loading.Load(),
+
+		Hits: c.hits.sum(), StaleHits: n.staleHits.Load(), NegativeHits: n.negativeHits.Load(),
+		Misses: n.misses.Load(), Coalesced: n.coalesced.Load(),
+
+		Loads: n.loads.Load(), LoadErrors: n.loadErrors.Load(), LoadNotFound: n.loadNotFound.Load(),
+		LoadTimeouts: n.loadTimeouts.Load(), LoadPanics: n.loadPanics.Load(), LoadTime: time.Duration(n.loadNanos.Load()),
+		Refused: n.refused.Load(), Refreshes: n.refreshes.Load(), RefreshSkips: n.refreshSkips.Load(),
+		SoftTimeouts: n.softTimeouts.Load(), Discarded: n.discarded.Load(),
+
+		Puts: c.puts.sum(), Deletes: n.deletes.Load(), Evictions: s.evictions.Load(), Expirations: s.expirations.Load(),
+		TooLarge: n.tooLarge.Load(), ExtraKeys: n.extra.Load(),
+	}
+}
+
+// closeGrace is how long Close waits for loaders to notice that their context has ended.
+const closeGrace = 5 * time.Second
+
+// Close empties the cache and ends its goroutines. Those who wait for a load get ErrClosed, as does every later
+// call. It waits for loaders, whose contexts it cancels, but for one that does not return within 5 s it returns an
+// error instead. Further calls do nothing and return nil.
+func (c *Cache[V]) Close() (err error) {
+	c.closing.Do(func() {
+		c.closed.Store(true)
+		close(c.stop)
+		s := c.store
+		s.mu.Lock()
+		for i := range s.index.segments {
+			g := &s.index.segments[i]
+			g.mu.Lock()
+			c.closeSegment(&c.segments[i])
+			g.table.Store(nil)
+			g.count = 0
+			g.mu.Unlock()
+		}
+		s.mu.Unlock()
+		s.gen.Add(1)
+		s.bytes.Store(0)
+		s.entries.Store(0)
+		err = c.waitGoroutines()
+	})
+	return err
+}

@@ -1,0 +1,66 @@
+package covey
+
+// codec.go turns values into bytes and back, where bytes are needed.
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// A Codec turns values into bytes for other processes. Values of type []byte
+// and string need none. It must be safe for concurrent use.
+type Codec[V any] interface {
+	// Append appends the encoding of v to dst and returns the result.
+	Append(dst []byte, v V) ([]byte, error)
+	// Decode returns the value that src encodes. It must not keep src.
+	Decode(src []byte) (V, error)
+	// Name tells the encoding apart from others: peers whose names for one
+	// cache differ do not share that cache.
+	Name() string
+}
+
+// defaultCodec returns the codec of a cache that names none: the bytes
+// themselves for []byte and string, JSON for the rest.
+func defaultCodec[V any]() Codec[V] {
+	var v V
+	switch any(v).(type) {
+	case []byte:
+		return any(bytesCodec{}).(Codec[V])
+	case string:
+		return any(stringCodec{}).(Codec[V])
+	}
+	return jsonCodec[V]{}
+}
+
+type bytesCodec struct{}
+
+func (bytesCodec) Append(dst []byte, v []byte) ([]byte, error) { return append(dst, v...), nil }
+func (bytesCodec) Decode(src []byte) ([]byte, error)           { return append([]byte{}, src...), nil }
+func (bytesCodec) Name() string                                { return "bytes" }
+
+type stringCodec struct{}
+
+func (stringCodec) Append(dst []byte, v string) ([]byte, error) { return append(dst, v...), nil }
+func (stringCodec) Decode(src []byte) (string, error)           { return string(src), nil }
+func (stringCodec) Name() string                                { return "string" }
+
+type jsonCodec[V any] struct{}
+
+func (jsonCodec[V]) Append(dst []byte, v V) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return dst, fmt.Errorf("covey: encode value: %w", err)
+	}
+	return append(dst, b...), nil
+}
+
+func (jsonCodec[V]) Decode(src []byte) (V, error) {
+	var v V
+	err := json.Unmarshal(src, &v)
+	if err != nil {
+		return v, fmt.Errorf("covey: decode value: %w", err)
+	}
+	return v, nil
+}
+
+func (jsonCodec[V]) Name() string { return "json" }

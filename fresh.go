@@ -1,0 +1,108 @@
+package covey
+
+// fresh.go says what an entry is still good for, and when it is time to refresh it.
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// A state is what an entry is good for at some time.
+type state uint8
+
+const (
+	fresh    state = iota // to be served
+	aging                 // to be served while a refresh runs (StaleWhileRevalidate)
+	usable                // to be served if its load fails (StaleIfError)
+	negative              // stands for ErrNotFound
+	gone                  // for nothing
+)
+
+func (c *Cache[V]) judge(n *node, now int64) state {
+	s := c.store
+	switch {
+	case n == nil || n.gen.Load() != s.gen.Load() || s.idleFor > 0 && s.deadline(n) <= now:
+		return gone
+	case n.flags&flagNegative != 0:
+		if now < n.expires {
+			return negative
+		}
+		return gone
+	case now < n.expires:
+		return fresh
+	case now < n.expires+int64(c.opt.StaleWhileRevalidate):
+		return aging
+	case now < n.expires+s.staleFor:
+		return usable
+	}
+	return gone
+}
+
+// Early refresh follows XFetch (Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
+// Prevention", 2015): a hit at time now refreshes if now + β·δ·Exp(1) reaches the end of the TTL, where δ is
+// the measured load time. δ is at least a hundredth of the TTL: for loads of a
+// few milliseconds the plain rule would nearly always come too late.
+const (
+	earlyFloor = 100
+	earlyReach = 12 // in units of β·δ: the chance of an earlier draw is e^-12
+)
+
+func (c *Cache[V]) delta(n *node) float64 {
+	return c.opt.EarlyRefresh * max(float64(costOf(n.cost)), float64(n.expires-n.born)/earlyFloor)
+}
+
+// earlyAt is how long before its end a hit on n begins to draw lots.
+func (c *Cache[V]) earlyAt(n *node) int64 { return int64(earlyReach * c.delta(n)) }
+
+func (c *Cache[V]) refreshDue(n *node, now int64) bool {
+	if n.expires == never || c.opt.EarlyRefresh == 0 {
+		return false
+	}
+	left := n.expires - now
+	return left < c.earlyAt(n) && c.delta(n)*rand.ExpFloat64() >= float64(left)
+}
+
+// A Source says where a value came from.
+type Source uint8
+
+const (
+	// SourceMain: the local store.
+	SourceMain Source = iota + 1
+)
+
+// String returns the source in one word.
+func (s Source) String() string {
+	if s == SourceMain {
+		return "main"
+	}
+	return "unknown"
+}
+
+// An Entry is a value with what the cache knows of it.
+type Entry[V any] struct {
+	Value    V             // shared: it must not be modified
+	Version  uint64        // as given by a Put or a loader; 0 if there was none
+	Age      time.Duration // since its load began or it was Put
+	TTL      time.Duration // until it stops being fresh; negative if it has, 0 if it never does
+	Stale    bool          // its TTL is over, but it may still be served
+	NotFound bool          // the origin said ErrNotFound; there is no value
+	Source   Source
+}
+
+func (c *Cache[V]) describe(n *node, st state, now int64) Entry[V] {
+	e := Entry[V]{
+		Value:    entryOf[V](n).value,
+		Version:  n.version,
+		Age:      time.Duration(now - n.born),
+		Stale:    st == aging || st == usable,
+		NotFound: st == negative,
+		Source:   SourceMain,
+	}
+	if n.expires != never {
+		e.TTL = time.Duration(n.expires - now)
+		if e.TTL == 0 {
+			e.TTL = -1
+		}
+	}
+	return e
+}

@@ -1,0 +1,231 @@
+package covey
+
+// load.go runs loaders and decides what becomes of what they return.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A LoadResult describes a load that has ended.
+type LoadResult struct {
+	Key     string        // empty for a bulk load
+	Keys    int           // how many it was to load
+	Err     error         // nil, what the loader returned, or what became of it
+	Took    time.Duration // in the loader
+	Refresh bool          // it ran in the background
+}
+
+// loadContext returns the context that a load of keys runs on: the caller's
+// values, but not its cancellation, and the cache's timeout.
+func (c *Cache[V]) loadContext(ctx context.Context, l *Load, keys ...string) (context.Context, context.CancelCauseFunc) {
+	lctx := context.WithoutCancel(ctx)
+	lctx = context.WithValue(lctx, chainKey{}, &chain{cache: c, keys: keys, load: l, parent: chainOf(ctx)})
+	lctx, cancel := context.WithCancelCause(lctx)
+	if c.opt.LoadTimeout > 0 {
+		var stop context.CancelFunc
+		lctx, stop = context.WithTimeoutCause(lctx, c.opt.LoadTimeout, ErrLoadTimeout)
+		context.AfterFunc(lctx, stop) // vet wants it called; cancelling the parent stops the timer
+	}
+	return lctx, cancel
+}
+
+// start links a flight for key and runs its load. The segment is locked.
+func (c *Cache[V]) start(ctx context.Context, key string, hash uint32, old *node, load Loader[V], refresh func()) *flight[V] {
+	l := newLoad(old)
+	f := c.link(key, hash, old)
+	f.ctx, f.cancel = c.loadContext(ctx, l, key)
+	f.refresh = refresh != nil
+	nested := chainOf(ctx) != nil
+	c.wg.Go(func() {
+		if refresh != nil {
+			defer refresh()
+		}
+		c.run(f, l, load, nested)
+	})
+	return f
+}
+
+// run is the goroutine of a load. When its context ends, those who wait are
+// answered at once, whether the loader has noticed or not.
+func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
+	answered := context.AfterFunc(f.ctx, func() {
+		c.finish(f, outcome[V]{err: context.Cause(f.ctx)})
+	})
+	done, err := c.origin.admit(f.ctx, nested, f.refresh)
+	if err != nil {
+		answered()
+		c.n.refused.Add(1)
+		c.finish(f, outcome[V]{err: err})
+		return
+	}
+	begin := c.store.clock.now()
+	call(func() (V, error) { return load(f.ctx, f.key) }, func(v V, err error) {
+		answered()
+		done(err)
+		o := outcome[V]{value: v, err: err, meta: l.read(), begin: begin, end: c.store.clock.now()}
+		o.err = overdue(f.ctx, err)
+		c.loaded(LoadResult{Key: f.key, Keys: 1, Err: o.err, Took: time.Duration(o.end - o.begin), Refresh: f.refresh})
+		c.finish(f, o)
+	})
+}
+
+// An outcome is what a load came to.
+type outcome[V any] struct {
+	value      V
+	err        error
+	meta       loadMeta
+	begin, end int64 // of the loader
+}
+
+// overdue is a loader's error as it counts: what it returns after its context has
+// ended is about that, and says nothing of the key.
+func overdue(ctx context.Context, err error) error {
+	var panicked *PanicError
+	if err == nil || ctx.Err() == nil || errors.As(err, &panicked) {
+		return err
+	}
+	return fmt.Errorf("%w (the loader returned %q)", context.Cause(ctx), err)
+}
+
+// loaded counts a load and tells the user.
+func (c *Cache[V]) loaded(r LoadResult) {
+	c.n.loads.Add(1)
+	c.n.loadNanos.Add(int64(r.Took))
+	var panicked *PanicError
+	switch {
+	case r.Err == nil, errors.Is(r.Err, ErrUnchanged):
+	case errors.Is(r.Err, ErrNotFound):
+		c.n.loadNotFound.Add(1)
+	case errors.Is(r.Err, context.Canceled): // nobody wanted it any more
+	default:
+		c.n.loadErrors.Add(1)
+		if errors.As(r.Err, &panicked) {
+			c.n.loadPanics.Add(1)
+		}
+		if errors.Is(r.Err, ErrLoadTimeout) {
+			c.n.loadTimeouts.Add(1)
+		}
+	}
+	if c.opt.Events.Loaded != nil {
+		c.opt.Events.Loaded(r)
+	}
+}
+
+// finish ends the flight with what its load came to: it stores the value,
+// unlinks the flight and wakes those who wait. Only the first call for a flight counts.
+func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
+	w := write[V]{key: f.key, hash: f.hash, f: f}
+	switch {
+	case errors.Is(o.err, errBulkFailed):
+		c.fail(f, o.err)
+		return
+	case errors.Is(o.err, ErrUnchanged) && f.old != nil:
+		o.value, o.err = entryOf[V](f.old).value, nil
+		if !o.meta.hasVersion && f.old.flags&flagVersioned != 0 {
+			o.meta.version, o.meta.hasVersion = f.old.version, true
+		}
+		fallthrough
+	case o.err == nil:
+		if !o.meta.noStore {
+			w.e = c.newEntry(f.key, f.hash, o.value, o.begin, o.end, o.meta)
+			if w.e == nil {
+				c.n.tooLarge.Add(1)
+			}
+		}
+		w.version, w.versioned = o.meta.version, o.meta.hasVersion
+	case errors.Is(o.err, ErrNotFound):
+		if c.opt.NegativeTTL > 0 && !o.meta.noStore {
+			w.e = c.newNegative(f.key, f.hash, o.begin, o.end)
+		}
+		w.version, w.versioned = o.meta.version, o.meta.hasVersion
+	default:
+		c.fail(f, o.err)
+		return
+	}
+	c.write(&w)
+	if w.landed {
+		f.land(o.value, o.err)
+	}
+}
+
+// fail ends a flight whose load failed. While the old value may be used
+// instead, it is, and the next load of the key has to wait a while.
+func (c *Cache[V]) fail(f *flight[V], err error) {
+	g := c.store.index.segment(f.hash)
+	now := c.store.clock.now()
+	g.mu.Lock()
+	if f.finished {
+		g.mu.Unlock()
+		return
+	}
+	var value V
+	if f.linked && f.old != nil && c.judge(f.old, now) <= usable {
+		value = entryOf[V](f.old).value
+		f.stale = true
+		if !f.refresh || !errors.Is(err, ErrOverloaded) {
+			c.throttle(f.key, f.hash)
+		}
+	}
+	refresh, stale := f.refresh, f.stale
+	c.end(f)
+	g.mu.Unlock()
+	if refresh && !errors.Is(err, ErrOverloaded) && !errors.Is(err, context.Canceled) {
+		c.opt.Logger.Warn("covey: refresh failed", "cache", c.name, "err", err)
+	}
+	if stale {
+		err = nil
+	}
+	f.land(value, err)
+}
+
+// throttle keeps key from being loaded for a while. The segment is locked.
+func (c *Cache[V]) throttle(key string, hash uint32) {
+	if c.opt.ErrorThrottle <= 0 {
+		return
+	}
+	k := c.keyed(hash)
+	if _, ok := k.throttled[key]; ok {
+		return
+	}
+	if k.throttled == nil {
+		k.throttled = make(map[string]struct{})
+	}
+	k.throttled[key] = struct{}{}
+	time.AfterFunc(c.opt.ErrorThrottle, func() {
+		g := c.store.index.segment(hash)
+		g.mu.Lock()
+		delete(k.throttled, key)
+		g.mu.Unlock()
+	})
+}
+
+// refreshable reports whether seen is what the cache has for its key, and a refresh is neither
+// under way nor unwanted. The segment is locked.
+func (c *Cache[V]) refreshable(ctx context.Context, seen *node) bool {
+	k := c.keyed(seen.hash)
+	_, throttled := k.throttled[seen.key]
+	return !throttled && k.flights[seen.key] == nil && !c.closed.Load() &&
+		c.store.index.find(seen.hash, seen.key) == seen && !chainOf(ctx).has(c, seen.key)
+}
+
+// refresh replaces seen in the background, unless too many refreshes are running.
+func (c *Cache[V]) refresh(ctx context.Context, seen *node, load Loader[V]) {
+	if load == nil || c.opt.MaxRefreshes == 0 {
+		return
+	}
+	g := c.store.index.segment(seen.hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !c.refreshable(ctx, seen) {
+		return
+	}
+	if !c.refreshes.TryAcquire(1) {
+		c.n.refreshSkips.Add(1)
+		return
+	}
+	c.n.refreshes.Add(1)
+	c.start(ctx, seen.key, seen.hash, seen, load, func() { c.refreshes.Release(1) })
+}

@@ -1,0 +1,100 @@
+package covey
+
+// loadinfo.go is what a loader can tell the cache about the value it loads.
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// A Load is a loader's view of its own load. Its methods may be called
+// concurrently; what they set counts once the loader has returned.
+type Load struct {
+	mu   sync.Mutex
+	meta loadMeta
+	keys map[string]*Load // of a bulk load
+
+	old        bool
+	oldVersion uint64
+}
+
+// loadMeta is what a loader may set.
+type loadMeta struct {
+	ttl        time.Duration
+	version    uint64
+	hasTTL     bool
+	hasVersion bool
+	noStore    bool
+}
+
+var warnOutside sync.Once
+
+// LoadInfo returns the load that ctx belongs to; ctx is the loader's or derived
+// from it. It never returns nil: outside a loader it returns a Load that nobody reads, and logs a warning once.
+func LoadInfo(ctx context.Context) *Load {
+	if ch := chainOf(ctx); ch != nil {
+		return ch.load
+	}
+	warnOutside.Do(func() {
+		slog.Warn("covey: LoadInfo was called outside a loader; what it sets has no effect")
+	})
+	return new(Load)
+}
+
+// SetTTL makes the value fresh for d instead of Options.TTL; 0 means for ever.
+// Jitter applies as usual. A negative d is the same as NoStore.
+func (l *Load) SetTTL(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d < 0 {
+		l.meta.noStore = true
+		return
+	}
+	l.meta.ttl, l.meta.hasTTL = d, true
+}
+
+// SetVersion gives the value a version; see [WithVersion]. If the cache knows a
+// higher one by then, the value goes to those who wait for it but is not stored.
+func (l *Load) SetVersion(v uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.meta.version, l.meta.hasVersion = v, true
+}
+
+// NoStore gives the value to those who wait for it and stores nothing.
+func (l *Load) NoStore() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.meta.noStore = true
+}
+
+// StaleVersion returns the version of the value that the cache still has for
+// the key, 0 if it was stored without one; ok is false if it has none. Only then can the loader return ErrUnchanged.
+func (l *Load) StaleVersion() (version uint64, ok bool) {
+	return l.oldVersion, l.old
+}
+
+// For returns the part of a bulk load that is about key. Outside a bulk load,
+// or for a key that was not asked for, it returns a Load that nobody reads.
+func (l *Load) For(key string) *Load {
+	if part := l.keys[key]; part != nil {
+		return part
+	}
+	return new(Load)
+}
+
+func (l *Load) read() loadMeta {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.meta
+}
+
+func newLoad(old *node) *Load {
+	l := new(Load)
+	if old != nil {
+		l.old, l.oldVersion = true, old.version
+	}
+	return l
+}

@@ -1,0 +1,104 @@
+package covey
+
+// origin.go protects the source of truth: how many loads at once, how many a second, and none while it is down.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+)
+
+// An origin lets loads through, or not. Its parts are nil where they are not configured.
+type origin struct {
+	slots   *semaphore.Weighted
+	rate    *rate.Limiter
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+}
+
+func newOrigin(maxLoads int, perSecond float64, burst int, b *Breaker) (o origin) {
+	if maxLoads > 0 {
+		o.slots = semaphore.NewWeighted(int64(maxLoads))
+	}
+	if perSecond > 0 {
+		o.rate = rate.NewLimiter(rate.Limit(perSecond), burst)
+	}
+	if b != nil {
+		o.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+			MaxRequests:  uint32(b.Probes),
+			Interval:     b.Window,
+			BucketPeriod: max(b.Window/10, time.Millisecond),
+			Timeout:      b.Cooldown,
+			ReadyToTrip: func(n gobreaker.Counts) bool {
+				ended := n.TotalSuccesses + n.TotalFailures
+				return int(ended) >= b.MinLoads && float64(n.TotalFailures) >= b.FailureRatio*float64(ended)
+			},
+			IsSuccessful: func(err error) bool {
+				return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnchanged)
+			},
+			IsExcluded: func(err error) bool { return errors.Is(err, errAbandoned) },
+		})
+	}
+	return o
+}
+
+// errAbandoned is how a load ends for the breaker that says nothing about the origin.
+var errAbandoned = errors.New("covey: load was abandoned")
+
+// admit waits until the load may run and returns what to call with the
+// loader's error when it has ended. A nested load does not wait for a slot: those who hold the slots
+// may be waiting for it. A background one waits for nothing.
+func (o *origin) admit(ctx context.Context, nested, background bool) (done func(error), err error) {
+	if o.breaker != nil && o.breaker.State() == gobreaker.StateOpen {
+		return nil, fmt.Errorf("%w: the breaker is open", ErrOverloaded)
+	}
+	release := func() {}
+	if o.slots != nil && !nested {
+		if background {
+			if !o.slots.TryAcquire(1) {
+				return nil, fmt.Errorf("%w: MaxLoads loaders are running", ErrOverloaded)
+			}
+		} else if err := o.slots.Acquire(ctx, 1); err != nil {
+			return nil, waitError(ctx, "MaxLoads loaders are running")
+		}
+		release = func() { o.slots.Release(1) }
+	}
+	if o.rate != nil {
+		if background {
+			if !o.rate.Allow() {
+				release()
+				return nil, fmt.Errorf("%w: LoadRate is reached", ErrOverloaded)
+			}
+		} else if err := o.rate.Wait(ctx); err != nil {
+			release()
+			return nil, waitError(ctx, "LoadRate is reached")
+		}
+	}
+	if o.breaker == nil {
+		return func(error) { release() }, nil
+	}
+	report, err := o.breaker.Allow()
+	if err != nil {
+		release()
+		return nil, fmt.Errorf("%w: %w", ErrOverloaded, err)
+	}
+	return func(err error) {
+		if err != nil && ctx.Err() != nil && context.Cause(ctx) != error(ErrLoadTimeout) {
+			err = errAbandoned
+		}
+		report(err)
+		release()
+	}, nil
+}
+
+// waitError says why waiting for a turn ended: time ran out, or nobody waits any more.
+func waitError(ctx context.Context, why string) error {
+	if cause := context.Cause(ctx); cause != nil && cause != error(ErrLoadTimeout) {
+		return cause
+	}
+	return fmt.Errorf("%w: %s", ErrOverloaded, why)
+}

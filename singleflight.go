@@ -1,0 +1,196 @@
+package covey
+
+// singleflight.go makes one load out of many misses of a key.
+//
+// golang.org/x/sync/singleflight is not used for it: its Do runs the function on the first caller's goroutine, so
+// that no waiter can leave when its own context ends; it knows nothing of how many still wait, so nothing can cancel
+// a load that nobody wants; its result is published after the call by whoever gets there first, while here
+// publishing and unlinking are one step in the key's critical section, between which no Put or Delete can fall; and it turns
+// a panic in the function into a panic that nobody can recover.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// A flight is one load in progress with everyone who waits for it. It is
+// linked in its key's segment from its start until it ends, is abandoned, or a Put, Delete,
+// Expire or Clear makes its result obsolete; only a linked flight can be joined or store what it loads.
+type flight[V any] struct {
+	key  string
+	hash uint32
+	gen  uint32 // the generation when it began
+
+	cancel context.CancelCauseFunc
+	ctx    context.Context
+	done   chan struct{} // closed when value and err are set
+	value  V
+	err    error
+	stale  bool // value is an old one, because the load failed
+
+	// Guarded by the segment's lock.
+	linked   bool
+	finished bool
+	waiters  int
+	refresh  bool     // goes on without waiters
+	old      *node    // what the key had when the flight began: for ErrUnchanged, and to fall back on
+	bulk     *bulk[V] // the bulk load that it is a part of, or nil
+}
+
+// keyed is what a cache keeps for the keys of a segment beside their entries, guarded by the segment's lock.
+type keyed[V any] struct {
+	flights   map[string]*flight[V]   // linked
+	detached  map[*flight[V]]struct{} // unlinked, but somebody still waits
+	tombs     map[string]tombstone    // versions of what was deleted
+	throttled map[string]struct{}     // keys whose load has just failed
+}
+
+func (c *Cache[V]) keyed(hash uint32) *keyed[V] {
+	return &c.segments[uint64(hash)>>c.store.index.shift]
+}
+
+// link makes a flight for key that can be joined. The segment is locked.
+func (c *Cache[V]) link(key string, hash uint32, old *node) *flight[V] {
+	f := &flight[V]{key: key, hash: hash, gen: c.store.gen.Load(), done: make(chan struct{}), linked: true, old: old}
+	k := c.keyed(hash)
+	if k.flights == nil {
+		k.flights = make(map[string]*flight[V])
+	}
+	k.flights[key] = f
+	c.n.loading.Add(1)
+	return f
+}
+
+// unlink takes key's flight out of sight: it can no longer be joined and will
+// store nothing. Those who wait for it still get its result. The segment is locked.
+func (c *Cache[V]) unlink(key string, hash uint32) {
+	k := c.keyed(hash)
+	if f := k.flights[key]; f != nil {
+		f.linked = false
+		delete(k.flights, key)
+		if k.detached == nil {
+			k.detached = make(map[*flight[V]]struct{})
+		}
+		k.detached[f] = struct{}{}
+	}
+}
+
+// end marks the flight as finished: whoever does it sets the result. The segment is locked.
+func (c *Cache[V]) end(f *flight[V]) {
+	k := c.keyed(f.hash)
+	if f.linked {
+		f.linked = false
+		delete(k.flights, f.key)
+	} else {
+		delete(k.detached, f)
+	}
+	f.finished = true
+	c.n.loading.Add(-1)
+}
+
+// land gives the flight's result to those who wait. The caller has ended it.
+func (f *flight[V]) land(v V, err error) {
+	f.value, f.err = v, err
+	close(f.done)
+	if f.bulk == nil {
+		f.cancel(context.Canceled)
+	}
+}
+
+// wait returns the flight's result, or ctx's error if that ends first; the
+// last waiter to leave takes the flight with it.
+func (c *Cache[V]) wait(ctx context.Context, f *flight[V], soft <-chan time.Time) (V, error) {
+	select {
+	case <-f.done:
+		return f.value, f.err
+	default:
+	}
+	select {
+	case <-f.done:
+		return f.value, f.err
+	case <-soft:
+		c.leave(f)
+		var zero V
+		return zero, errSoftTimeout
+	case <-ctx.Done():
+		c.leave(f)
+		var zero V
+		return zero, context.Cause(ctx)
+	}
+}
+
+var errSoftTimeout = errors.New("covey: soft timeout")
+
+// leave takes one waiter off the flight. Unlinking in the critical section in
+// which the last one goes keeps a newcomer from joining a load that is being cancelled.
+func (c *Cache[V]) leave(f *flight[V]) {
+	g := c.store.index.segment(f.hash)
+	g.mu.Lock()
+	f.waiters--
+	abandoned := f.waiters == 0 && !f.refresh && !f.finished && !c.opt.FinishAbandoned
+	if abandoned && f.linked {
+		c.unlink(f.key, f.hash)
+	}
+	g.mu.Unlock()
+	if !abandoned {
+		return
+	}
+	if f.bulk != nil {
+		f.bulk.leave()
+		return
+	}
+	f.cancel(context.Canceled)
+}
+
+// call runs the loader so that it always comes back: panic and Goexit become errors.
+// Goexit ends the goroutine all the same, so done runs as a deferred call.
+func call[V any](run func() (V, error), done func(V, error)) {
+	var v V
+	err := error(&PanicError{})
+	returned := false
+	defer func() {
+		if !returned {
+			if r := recover(); r != nil {
+				err = &PanicError{Value: r, Stack: debug.Stack()}
+			}
+		}
+		done(v, err)
+	}()
+	v, err = run()
+	returned = true
+}
+
+// chain is the list of loads that a context is inside of, by which a loader that asks for what it is loading is found out.
+type chain struct {
+	cache  any // *Cache[V]
+	keys   []string
+	load   *Load
+	parent *chain
+}
+
+type chainKey struct{}
+
+func chainOf(ctx context.Context) *chain {
+	ch, _ := ctx.Value(chainKey{}).(*chain)
+	return ch
+}
+
+func (ch *chain) has(cache any, key string) bool {
+	for ; ch != nil; ch = ch.parent {
+		if ch.cache == cache {
+			for _, k := range ch.keys {
+				if k == key {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func recursive(cache, key string) error {
+	return fmt.Errorf("%w: cache %q, key %q", ErrRecursiveLoad, cache, key)
+}

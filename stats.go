@@ -1,0 +1,103 @@
+package covey
+
+// stats.go counts what a cache does.
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// Stats is a snapshot of a cache's counters and gauges. Counters start at 0
+// with the cache and only grow; they are read one after another, not at one instant.
+type Stats struct {
+	// Gauges.
+	Entries    int64 // entries stored, stale and negative ones included
+	Bytes      int64 // accounted bytes of key, value, entry and index
+	MaxBytes   int64 // the bound on Bytes; 0 = none
+	MaxEntries int64 // the bound on Entries; 0 = none
+	Loading    int64 // loads in progress
+
+	// What callers got.
+	Hits         int64 // values served fresh from the cache
+	StaleHits    int64 // values served after their TTL (see Options.StaleWhileRevalidate, StaleIfError)
+	NegativeHits int64 // ErrNotFound served from the cache
+	Misses       int64 // keys that were neither
+	Coalesced    int64 // misses that waited for a load somebody else had started
+
+	// Loads, by result.
+	Loads        int64         // loads that ran a loader
+	LoadErrors   int64         // those that failed: errors, panics, timeouts
+	LoadNotFound int64         // those that said ErrNotFound
+	LoadTimeouts int64         // those that ran into LoadTimeout
+	LoadPanics   int64         // those that panicked or called Goexit
+	LoadTime     time.Duration // spent in loaders altogether
+	Refused      int64         // loads that the protection of the origin refused
+	Refreshes    int64         // loads that were started in the background, before or after expiry
+	RefreshSkips int64         // refreshes not started because MaxRefreshes were running
+	SoftTimeouts int64         // stale values served because the load took longer than SoftTimeout
+	Discarded    int64         // loaded values not stored: outrun by a Put or Delete, outdated, too late
+
+	// What was stored and what left.
+	Puts        int64
+	Deletes     int64
+	Evictions   int64 // live entries that left because the cache was full
+	Expirations int64 // entries whose time was over
+	TooLarge    int64 // values not stored because they are over the limit
+	ExtraKeys   int64 // keys a bulk loader returned without having been asked
+}
+
+// HitRatio returns the share of lookups that were answered from the cache, 0 if there were none.
+func (s Stats) HitRatio() float64 {
+	hits := s.Hits + s.StaleHits + s.NegativeHits
+	if hits+s.Misses == 0 {
+		return 0
+	}
+	return float64(hits) / float64(hits+s.Misses)
+}
+
+// counters are the ones that change on rare paths.
+type counters struct {
+	staleHits, negativeHits, misses, coalesced    atomic.Int64
+	loads, loadErrors, loadNotFound, loadTimeouts atomic.Int64
+	loadPanics, loadNanos, refused, refreshes     atomic.Int64
+	refreshSkips, softTimeouts, discarded         atomic.Int64
+	deletes, tooLarge, extra                      atomic.Int64
+	loading                                       atomic.Int64
+}
+
+// A striped counter is for the path of a hit: goroutines on different
+// processors mostly add to different cache lines.
+type striped struct {
+	cells []stripe
+	shift uint8
+}
+
+type stripe struct {
+	n atomic.Int64
+	_ [56]byte
+}
+
+func newStriped() striped {
+	shift := uint8(64)
+	for n := 4 * runtime.GOMAXPROCS(0); n > 1; n = (n + 1) / 2 {
+		shift--
+	}
+	return striped{cells: make([]stripe, 1<<(64-shift)), shift: shift}
+}
+
+// inc adds one. The cell is picked by the address of the goroutine's stack,
+// which costs nothing to know and rarely changes.
+func (s *striped) inc() {
+	var here byte
+	at := uint64(uintptr(unsafe.Pointer(&here))) >> 11
+	s.cells[at*0x9E3779B97F4A7C15>>s.shift].n.Add(1)
+}
+
+func (s *striped) sum() (n int64) {
+	for i := range s.cells {
+		n += s.cells[i].n.Load()
+	}
+	return n
+}

@@ -1,0 +1,297 @@
+package covey
+
+// store.go keeps the entries of one cache within its bounds. It ties together the index that finds
+// them, the policy that chooses who leaves and the wheel that knows who has expired.
+
+import (
+	"hash/maphash"
+	"math"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// Flags of a node.
+const (
+	flagNegative  = 1 << iota // stands for ErrNotFound
+	flagVersioned             // version was given by the user
+)
+
+// An entry is what the cache stores for a key. The node comes first, so that a
+// pointer to the one is a pointer to the other.
+type entry[V any] struct {
+	node
+	value V
+}
+
+// entryOf returns the entry that n is the head of. Every node in the store of a Cache[V] heads an entry[V].
+func entryOf[V any](n *node) *entry[V] { return (*entry[V])(unsafe.Pointer(n)) }
+
+// perEntry is what the store itself spends on an entry beyond its own memory:
+// its place in the index, its slot and its share of the policy's memory.
+const perEntry = 13 + 4 + 16 + 1 + 4
+
+const segmentBits = 6
+
+// A store has two kinds of locks. A segment's makes a critical section of each
+// of its keys. mu, the policy lock, guards slots, policy and wheel; it comes
+// before a segment's. Entries come and go under both; a Put that replaces an
+// entry by one of the same size needs the segment's only.
+type store struct {
+	index  index
+	clock  *clock
+	seed   maphash.Seed
+	gen    atomic.Uint32       // generation: entries of another are not served
+	guards [guardClasses]int64 // see guardClass
+	lfu    *lfu                // the policy, if it is this one
+	lru    *lru                // the policy, if it is this one
+	idle   bool
+
+	mu                   sync.Mutex
+	slots                slots
+	policy               policy
+	wheel                *wheel
+	maxBytes, maxEntries int64
+
+	bytes, entries         atomic.Int64
+	evictions, expirations atomic.Int64
+
+	staleFor int64  // how long an entry is kept after expires
+	idleFor  int64  // how long an unused entry is kept; 0 = for ever
+	onTimed  func() // called when the wheel gets its first deadline; mu is held
+	removed  bool   // somebody wants to know what was removed
+}
+
+func newStore(eviction Eviction, maxBytes, maxEntries int64) *store {
+	s := &store{
+		index: newIndex(segmentBits),
+		clock: newClock(),
+		seed:  maphash.MakeSeed(),
+	}
+	switch eviction {
+	case LRU:
+		s.lru = newLRU(&s.slots)
+		s.policy = s.lru
+	case FIFO:
+		s.policy = newFIFO(&s.slots)
+	default:
+		s.lfu = newLFU(&s.slots)
+		s.policy = s.lfu
+	}
+	s.slots.index = &s.index
+	s.wheel = newWheel(&s.slots)
+	s.maxBytes, s.maxEntries = maxBytes, maxEntries
+	s.policy.resize(maxBytes, int(maxEntries))
+	return s
+}
+
+func (s *store) hash(key string) uint32 { return uint32(maphash.String(s.seed, key)) }
+
+// A guard is how long before its end a fresh entry needs a closer look: at
+// the real clock, since the coarse one may lag by the slack, and at whether to refresh it early.
+// A node holds its guard as a class, in steps of a factor of √2 from 1 ms.
+const (
+	guardClasses = 64
+	guardAlways  = guardClasses - 1 // look closely at every hit
+)
+
+func guardClass(d int64) uint8 {
+	ms := uint64(max(d, 1)-1) / 1e6 // d <= (ms+1) ms
+	c := 2 * bits.Len64(ms)
+	if c > 0 && ms+1 <= 0xB504F333>>(32-c/2) { // 2^(c/2 - 1/2)
+		c--
+	}
+	return uint8(min(c, guardAlways))
+}
+
+func newGuards() (g [guardClasses]int64) {
+	for c := range g {
+		g[c] = int64(1e6 * math.Pow(2, float64(c)/2))
+	}
+	g[guardAlways] = never
+	return g
+}
+
+// fresh reports whether n can be served without a closer look.
+func (s *store) fresh(n *node) bool {
+	return n.expires-s.guards[n.guard%guardClasses] > s.clock.coarse.Load() && n.gen.Load() == s.gen.Load()
+}
+
+// touch records a use of n.
+func (s *store) touch(n *node) {
+	if s.lfu != nil {
+		s.lfu.hit(n)
+	} else if s.lru != nil {
+		s.lru.hit(n)
+	}
+	if s.idle {
+		if now := idleUnits(s.clock.coarse.Load()); n.used.Load() != now {
+			n.used.Store(now)
+		}
+	}
+}
+
+// idleUnits counts time in steps of 2^26 ns, about a sixteenth of a second, of which 32 bits last for nine years.
+func idleUnits(now int64) uint32 { return uint32(now >> 26) }
+
+// deadline is when n has to leave.
+func (s *store) deadline(n *node) int64 {
+	d := n.expires
+	if d != never && n.flags&flagNegative == 0 {
+		d += s.staleFor
+	}
+	if s.idleFor > 0 {
+		d = min(d, (int64(n.used.Load())+1)<<26+s.idleFor)
+	}
+	return d
+}
+
+// canSwap says whether n can take old's place without the policy lock: the
+// policy and the wheel must not need to know. A later deadline is found out when the wheel comes to the old one.
+func canSwap(old, n *node) bool {
+	return old.size == n.size && old.cost == n.cost && n.expires >= old.expires
+}
+
+// swap puts n into the place of old, which canSwap. The segment is locked.
+func (s *store) swap(place *atomic.Pointer[node], old, n *node) {
+	n.slot = old.slot
+	n.mark.Store(old.mark.Load())
+	s.touch(n)
+	place.Store(n)
+}
+
+// insert adds n, whose key is not there. Both locks are held.
+func (s *store) insert(g *segment, n *node) {
+	id := s.slots.alloc(n)
+	if s.lru != nil {
+		s.lru.hit(n)
+	}
+	g.insert(n, s.index.shift)
+	s.policy.add(id)
+	s.schedule(id, n)
+	s.bytes.Add(int64(n.size))
+	s.entries.Add(1)
+}
+
+// replace puts n into the place of old. Both locks are held.
+func (s *store) replace(place *atomic.Pointer[node], old, n *node) {
+	s.policy.remove(old.slot)
+	s.wheel.cancel(old.slot)
+	s.swap(place, old, n)
+	s.policy.readd(n.slot)
+	s.schedule(n.slot, n)
+	s.bytes.Add(int64(n.size) - int64(old.size))
+}
+
+// remove takes n out. Both locks are held.
+func (s *store) remove(g *segment, n *node) {
+	s.policy.remove(n.slot)
+	s.wheel.cancel(n.slot)
+	s.forget(g, n)
+}
+
+// forget takes out n, which neither the policy nor the wheel knows any more. Both locks are held.
+func (s *store) forget(g *segment, n *node) {
+	g.remove(n, s.index.shift)
+	s.slots.release(n.slot)
+	s.bytes.Add(-int64(n.size))
+	s.entries.Add(-1)
+}
+
+func (s *store) schedule(id uint32, n *node) {
+	d := s.deadline(n)
+	if d == never {
+		return
+	}
+	if _, ok := s.wheel.next(); !ok {
+		s.clock.tick() // it has stood still while nothing could expire
+		s.onTimed()
+	}
+	s.wheel.schedule(id, d)
+}
+
+// A departure is an entry that left by itself.
+type departure struct {
+	node  *node
+	cause Cause
+}
+
+// batch bounds what is done under the policy lock at one go.
+const batch = 256
+
+// trim brings the store within its bounds: what has expired goes first, then
+// what the policy chooses. It may stop early and then reports that there is more to do. mu is held.
+func (s *store) trim(gone []departure) (_ []departure, more bool) {
+	if !s.over() {
+		return gone, false
+	}
+	gone, _ = s.expire(s.clock.now(), gone)
+	for range batch {
+		if !s.over() {
+			return gone, false
+		}
+		id := s.policy.evict()
+		if id == 0 {
+			return gone, false
+		}
+		s.wheel.cancel(id)
+		g := s.index.segment(s.slots.hash(id))
+		g.mu.Lock()
+		n := s.slots.node(id)
+		s.forget(g, n)
+		g.mu.Unlock()
+		s.evictions.Add(1)
+		if s.removed {
+			gone = append(gone, departure{n, CauseEvicted})
+		}
+	}
+	return gone, true
+}
+
+func (s *store) over() bool {
+	return s.maxBytes > 0 && s.bytes.Load() > s.maxBytes || s.maxEntries > 0 && s.entries.Load() > s.maxEntries
+}
+
+// expire takes out entries whose time is over at now. It may stop early and then reports that there is more to do. mu is held.
+func (s *store) expire(now int64, gone []departure) (_ []departure, more bool) {
+	more = s.wheel.advance(now, batch, func(id uint32) int64 {
+		g := s.index.segment(s.slots.hash(id))
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		n := s.slots.node(id)
+		if d := s.deadline(n); d > now {
+			return d
+		}
+		s.policy.remove(id)
+		s.forget(g, n)
+		s.expirations.Add(1)
+		if s.removed {
+			gone = append(gone, departure{n, CauseExpired})
+		}
+		return never
+	})
+	return gone, more
+}
+
+// setBounds changes the bounds; trim has to follow. mu is held.
+func (s *store) setBounds(maxBytes, maxEntries int64) {
+	s.maxBytes, s.maxEntries = maxBytes, maxEntries
+	s.policy.resize(maxBytes, int(maxEntries))
+}
+
+// A tick is how often the coarse clock is set and the wheel turned: a
+// sixteenth of the TTL, within bounds. The slack covers a tick that comes late.
+func tickFor(ttl time.Duration) time.Duration {
+	if ttl <= 0 {
+		return maxTick
+	}
+	return min(max(ttl/16, minTick), maxTick)
+}
+
+const (
+	minTick    = 20 * time.Millisecond
+	maxTick    = time.Second
+	slackTicks = 4
+)

@@ -1,0 +1,267 @@
+package covey
+
+// write.go is the one way by which entries change: every Put, Delete, Expire and finished load passes through it.
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// A write is one change of one key. Exactly one of its results is what came of it.
+type write[V any] struct {
+	key    string
+	hash   uint32
+	e      *entry[V]  // to store; nil = remove what is there
+	f      *flight[V] // whose result this is; nil = a caller's own write
+	expire bool       // instead: end the freshness of what is there
+
+	version   uint64 // refuse if a higher one is known, or this one and f is nil
+	versioned bool
+
+	// Results.
+	err    error
+	landed bool // f was ended by this write
+	old    *node
+	stored bool
+}
+
+// write carries out w in the critical section of its key. Most writes need the
+// segment's lock only; those that change what the policy knows begin again with its lock held, too.
+func (c *Cache[V]) write(w *write[V]) {
+	s := c.store
+	g := s.index.segment(w.hash)
+	g.mu.Lock()
+	done := c.apply(g, w, false)
+	g.mu.Unlock()
+	if !done {
+		s.mu.Lock()
+		g.mu.Lock()
+		c.apply(g, w, true)
+		g.mu.Unlock()
+		gone, more := s.trim(nil)
+		s.mu.Unlock()
+		c.departed(gone)
+		for more {
+			more = c.trim()
+		}
+	}
+	if w.old != nil && c.opt.Events.Removed != nil {
+		cause := CauseReplaced
+		if !w.stored {
+			cause = CauseDeleted
+		}
+		c.departed([]departure{{w.old, cause}})
+	}
+}
+
+// trim brings the store within its bounds, a batch at a time.
+func (c *Cache[V]) trim() (more bool) {
+	c.store.mu.Lock()
+	gone, more := c.store.trim(nil)
+	c.store.mu.Unlock()
+	c.departed(gone)
+	return more
+}
+
+// departed tells the user. No lock is held.
+func (c *Cache[V]) departed(gone []departure) {
+	if c.opt.Events.Removed == nil {
+		return
+	}
+	for _, d := range gone {
+		if d.node.flags&flagNegative == 0 {
+			c.opt.Events.Removed(Removal[V]{Key: d.node.key, Value: entryOf[V](d.node).value, Cause: d.cause})
+		}
+	}
+}
+
+// apply does the write, or reports false if it needs the policy lock for it and
+// structural says that it is not held. The segment is locked.
+func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
+	s := c.store
+	if f := w.f; f != nil {
+		switch {
+		case f.finished:
+			c.n.discarded.Add(1)
+			return true
+		case !f.linked || f.gen != s.gen.Load():
+			c.n.discarded.Add(1)
+			c.end(f)
+			w.landed = true
+			return true
+		}
+	} else if c.closed.Load() {
+		w.err = c.errClosed()
+		return true
+	}
+	old, place := g.locate(w.hash, w.key, s.index.shift)
+	known, hasKnown := c.knownVersion(w, old)
+	if w.versioned && hasKnown && (w.version < known || w.version == known && w.f == nil) {
+		if w.version < known {
+			w.err = fmt.Errorf("%w: cache %q, key %q: %d, the cache has seen %d", ErrOutdated, c.name, w.key, w.version, known)
+			c.n.discarded.Add(1)
+		}
+		if w.f != nil {
+			c.end(w.f)
+			w.landed = true
+		}
+		return true
+	}
+	e := w.e
+	if w.expire && old != nil {
+		e = c.expired(old)
+		w.e = e
+	}
+	if e != nil {
+		if w.versioned {
+			known, hasKnown = w.version, true
+		}
+		if hasKnown {
+			e.version = known
+			e.flags |= flagVersioned
+		}
+		e.gen.Store(s.gen.Load())
+	}
+	if w.f == nil {
+		c.unlink(w.key, w.hash)
+	}
+	switch {
+	case e == nil && old == nil:
+	case e != nil && old != nil && canSwap(old, &e.node):
+		s.swap(place, old, &e.node)
+	case !structural:
+		return false
+	case e == nil:
+		s.remove(g, old)
+	case old == nil:
+		s.insert(g, &e.node)
+	default:
+		s.replace(place, old, &e.node)
+	}
+	w.old, w.stored = old, e != nil
+	c.remember(w, known, hasKnown)
+	if w.f != nil {
+		c.end(w.f)
+		w.landed = true
+	}
+	return true
+}
+
+// A tombstone remembers the highest version that a deleted key had.
+type tombstone struct {
+	version uint64
+	until   int64
+}
+
+const (
+	tombstoneTime = int64(5 * time.Minute)
+	maxTombstones = 1 << 10 // in each segment
+)
+
+// knownVersion returns the highest version of the key that the cache has seen and not forgotten.
+func (c *Cache[V]) knownVersion(w *write[V], old *node) (version uint64, ok bool) {
+	if old != nil && old.flags&flagVersioned != 0 && old.gen.Load() == c.store.gen.Load() {
+		return old.version, true
+	}
+	if t, found := c.keyed(w.hash).tombs[w.key]; found && t.until > c.store.clock.now() {
+		return t.version, true
+	}
+	return 0, false
+}
+
+// remember keeps the version of a key whose entry the write removed.
+func (c *Cache[V]) remember(w *write[V], known uint64, hasKnown bool) {
+	k := c.keyed(w.hash)
+	if w.e != nil {
+		delete(k.tombs, w.key)
+		return
+	}
+	if w.versioned {
+		known, hasKnown = w.version, true
+	}
+	if !hasKnown {
+		return
+	}
+	if k.tombs == nil {
+		k.tombs = make(map[string]tombstone)
+	}
+	now := c.store.clock.now()
+	if len(k.tombs) >= maxTombstones {
+		oldest := ""
+		for key, t := range k.tombs { // they come in random order: the first few are a sample
+			if t.until <= now {
+				delete(k.tombs, key)
+			} else if oldest == "" || t.until < k.tombs[oldest].until {
+				oldest = key
+			}
+		}
+		if len(k.tombs) >= maxTombstones {
+			delete(k.tombs, oldest)
+		}
+	}
+	k.tombs[w.key] = tombstone{known, now + tombstoneTime}
+}
+
+// newEntry makes the entry of a value whose load ran from begin to end; nil if
+// it is too large to be stored. For a Put begin and end are the same.
+func (c *Cache[V]) newEntry(key string, hash uint32, v V, begin, end int64, meta loadMeta) *entry[V] {
+	size := c.opt.Size(key, v)
+	total := c.baseSize + sizeClass(len(key)) + size
+	if size < 0 || int64(size) > c.maxValue.Load() || c.maxBytes.Load() > 0 && int64(total) > c.maxBytes.Load() {
+		return nil
+	}
+	e := &entry[V]{value: v}
+	c.stamp(&e.node, key, hash, total, begin, end)
+	e.expires = c.expiry(end, hash, c.opt.TTL, meta)
+	e.cost = costClass(time.Duration(end - begin))
+	if e.expires != never {
+		e.guard = guardClass(max(c.slack, c.earlyAt(&e.node)))
+	}
+	return e
+}
+
+// newNegative makes the entry that stands for ErrNotFound.
+func (c *Cache[V]) newNegative(key string, hash uint32, begin, end int64) *entry[V] {
+	e := new(entry[V])
+	c.stamp(&e.node, key, hash, c.baseSize+sizeClass(len(key)), begin, end)
+	e.expires = end + int64(c.opt.NegativeTTL)
+	e.cost = costClass(time.Duration(end - begin))
+	e.flags = flagNegative
+	e.guard = guardAlways
+	return e
+}
+
+func (c *Cache[V]) stamp(n *node, key string, hash uint32, size int, begin, end int64) {
+	n.key, n.hash, n.born = key, hash, begin
+	n.size = uint32(min(size, math.MaxUint32))
+	n.used.Store(idleUnits(end))
+}
+
+// expired returns a copy of n that has just reached the end of its TTL; nil
+// if it could not be used any more then.
+func (c *Cache[V]) expired(n *node) *entry[V] {
+	if c.store.staleFor == 0 || n.flags&flagNegative != 0 {
+		return nil
+	}
+	e := &entry[V]{value: entryOf[V](n).value}
+	e.key, e.hash, e.born, e.size, e.version, e.cost = n.key, n.hash, n.born, n.size, n.version, n.cost
+	e.flags, e.guard = n.flags, guardAlways
+	e.used.Store(n.used.Load())
+	e.expires = min(n.expires, c.store.clock.now())
+	return e
+}
+
+// expiry returns when a value stored at now stops being fresh. Jitter depends on the
+// key alone: what was loaded together still spreads, and a key's deadlines
+// keep the order in which its values came, so that the wheel rarely has to be told.
+func (c *Cache[V]) expiry(now int64, hash uint32, ttl time.Duration, meta loadMeta) int64 {
+	if meta.hasTTL {
+		ttl = min(meta.ttl, maxTTL)
+	}
+	if ttl == 0 {
+		return never
+	}
+	share := float64(hash*0x9E3779B1) / (1 << 32)
+	return now + max(1, int64(float64(ttl)*(1-c.opt.TTLJitter*share)))
+}
