@@ -12,6 +12,7 @@ import (
 type lfu struct {
 	slots *slots
 	queue list
+	last  uint32 // the resident added last
 }
 
 func newLFU(s *slots) *lfu { return &lfu{slots: s} }
@@ -23,7 +24,11 @@ func (p *lfu) hit(n *node) {
 	}
 }
 
-func (p *lfu) add(id uint32)     { p.queue.pushHead(p.slots, id) }
+func (p *lfu) add(id uint32) {
+	p.queue.pushHead(p.slots, id)
+	p.last = id
+}
+
 func (p *lfu) readd(id uint32)   { p.add(id) }
 func (p *lfu) remove(id uint32)  { p.queue.remove(p.slots, id) }
 func (p *lfu) resize(int64, int) {}
@@ -35,10 +40,10 @@ func (p *lfu) evict() uint32 {
 		n := p.slots.node(id)
 		p.queue.remove(p.slots, id)
 		m := n.mark.Load()
-		if m == 0 {
+		if m == 0 && (id != p.last || p.queue.len == 0) {
 			return id
 		}
-		n.mark.Store(m - 1)
+		n.mark.Store(max(m, 1) - 1)
 		p.queue.pushHead(p.slots, id)
 	}
 	return 0
