@@ -1,0 +1,40 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MODULES := $(shell git ls-files '*go.mod' | xargs -n1 dirname)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 1m
+export GOWORK = off
+
+.PHONY: help
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+
+.PHONY: test
+test: ## Run all tests of every module with the race detector
+	@for d in $(MODULES); do echo "-- $$d"; (cd $$d && go test -race ./...) || exit 1; done
+
+.PHONY: lint
+lint: ## Run go vet and staticcheck on every module
+	@for d in $(MODULES); do (cd $$d && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
+
+.PHONY: tidy
+tidy: ## Tidy every module
+	@for d in $(MODULES); do (cd $$d && go mod tidy) || exit 1; done
+
+.PHONY: tidy-check
+tidy-check: ## Fail if a module is not tidy
+	@for d in $(MODULES); do (cd $$d && go mod tidy -diff) || exit 1; done
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz test for FUZZTIME (default 1m)
+	@for d in $(MODULES); do (cd $$d && for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; \
+	done) || exit 1; done
+
+.PHONY: mutants
+mutants: ## Break each invariant on purpose and see its test fail
+	go run ./internal/mutants
+
+.PHONY: bench
+bench: ## Run all benchmark suites against the rivals (takes long)
+	cd benchmarks && for s in $$(go run . -list); do go run . $$s; done

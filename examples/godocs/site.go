@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"html/template"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coveycache/covey"
+)
+
+//go:embed *.html
+var files embed.FS
+
+var templates = template.Must(template.ParseFS(files, "*.html"))
+
+// A page is a rendered package; it is what the cache holds.
+type page struct {
+	HTML   []byte
+	Took   time.Duration // to render
+	Loaded time.Time
+}
+
+// A site serves an index, a page for each package and a page about the cache.
+type site struct {
+	http.Handler
+	lib   *library
+	pages *covey.Cache[page]
+}
+
+func newSite() (*site, error) {
+	lib, err := findLibrary()
+	if err != nil {
+		return nil, err
+	}
+	s := &site{lib: lib}
+	s.pages, err = covey.New("pages", covey.Options[page]{
+		MaxBytes: 32 << 20,
+		TTL:      10 * time.Minute,
+		Loader:   s.render,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.serveIndex)
+	mux.HandleFunc("GET /pkg/{path...}", s.servePackage)
+	mux.HandleFunc("GET /cache", s.serveCache)
+	mux.HandleFunc("POST /cache/clear", s.clear)
+	s.Handler = mux
+	return s, nil
+}
+
+func (s *site) Close() error { return s.pages.Close() }
+
+// render is the loader: it takes tens of milliseconds for a big package.
+func (s *site) render(_ context.Context, path string) (page, error) {
+	start := time.Now()
+	doc, err := s.lib.document(path)
+	if err != nil {
+		return page{}, err
+	}
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, "package.html", doc); err != nil {
+		return page{}, err
+	}
+	return page{HTML: b.Bytes(), Took: time.Since(start), Loaded: time.Now()}, nil
+}
+
+func (s *site) servePackage(w http.ResponseWriter, r *http.Request) {
+	path := r.PathValue("path")
+	p, err := s.pages.Get(r.Context(), path, nil)
+	switch {
+	case errors.Is(err, covey.ErrNotFound), errors.Is(err, covey.ErrInvalidKey):
+		http.Error(w, "There is no package "+path+" in the standard library.", http.StatusNotFound)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	default:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(p.HTML)
+	}
+}
+
+func (s *site) serveIndex(w http.ResponseWriter, r *http.Request) {
+	query := strings.TrimSpace(r.FormValue("q"))
+	var found []string
+	for _, p := range s.lib.packages {
+		if strings.Contains(p, query) {
+			found = append(found, p)
+		}
+	}
+	s.show(w, "index.html", map[string]any{"Query": query, "Packages": found, "Version": s.lib.version})
+}
+
+// row is a line of the page about the cache.
+type row struct {
+	Path  string
+	Bytes int
+	Took  time.Duration
+	Age   time.Duration
+}
+
+func (s *site) serveCache(w http.ResponseWriter, _ *http.Request) {
+	var rows []row
+	for path, p := range s.pages.All() {
+		rows = append(rows, row{path, len(p.HTML), p.Took.Round(time.Millisecond), time.Since(p.Loaded).Round(time.Second)})
+	}
+	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.Path, b.Path) })
+	st := s.pages.Stats()
+	var saved time.Duration
+	if st.Loads > 0 {
+		saved = time.Duration(int64(st.LoadTime) / st.Loads * st.Hits)
+	}
+	s.show(w, "cache.html", map[string]any{"Stats": st, "Rows": rows, "Saved": saved.Round(time.Millisecond), "Percent": 100 * st.HitRatio()})
+}
+
+func (s *site) clear(w http.ResponseWriter, r *http.Request) {
+	if err := s.pages.Clear(r.Context()); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	http.Redirect(w, r, "/cache", http.StatusSeeOther)
+}
+
+func (s *site) show(w http.ResponseWriter, name string, data any) {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(b.Bytes())
+}
