@@ -1,19 +1,404 @@
 package covey
 
-// sizeof.go says how many bytes values hold.
+// sizeof.go says how many bytes values hold, as the allocator sees it.
 
-// sizeClass returns what the allocator takes for an object of n bytes, nearly.
-func sizeClass(n int) int { return (n + 15) &^ 15 }
+import (
+	"math"
+	"math/bits"
+	"reflect"
+	"strings"
+	"sync"
+	"unsafe"
+)
 
-// sizeofFunc returns the default of Options.Size: what a value holds beyond itself.
-func sizeofFunc[V any]() func(key string, v V) int {
-	return func(_ string, v V) int {
-		switch v := any(v).(type) {
-		case []byte:
-			return sizeClass(cap(v))
-		case string:
-			return sizeClass(len(v))
+// sizeClass returns what the allocator takes for an object of n bytes without pointers.
+func sizeClass(n int) int {
+	switch {
+	case n <= 0:
+		return 0
+	case n <= fineSizes:
+		return int(sizeClasses().fine[(n+7)/8])
+	case n <= smallSizes:
+		return int(sizeClasses().coarse[(n-fineSizes+127)/128])
+	}
+	return (n + pageSize - 1) &^ (pageSize - 1)
+}
+
+// allocSize is sizeClass for any type of object: one with pointers gets a
+// header, unless it is so small that its bitmap lies elsewhere.
+func allocSize(n int, pointers bool) int {
+	const header = 8
+	if pointers && n > wordBytes*wordBytes*8 && n <= smallSizes-header {
+		n += header
+	}
+	return sizeClass(n)
+}
+
+// The allocator's classes are multiples of 8 up to fineSizes and of 128 up to
+// smallSizes; beyond, an object takes whole pages.
+const (
+	fineSizes  = 1 << 10
+	smallSizes = 32 << 10
+	pageSize   = 8 << 10
+	wordBytes  = int(unsafe.Sizeof(uintptr(0)))
+)
+
+type sizeClassTable struct {
+	fine   [fineSizes/8 + 1]uint16
+	coarse [(smallSizes-fineSizes)/128 + 1]uint16
+}
+
+// sizeClasses asks the allocator for its classes, once for each: append uses
+// all of the memory that it gets.
+var sizeClasses = sync.OnceValue(func() *sizeClassTable {
+	t := new(sizeClassTable)
+	for n := 1; n <= smallSizes; {
+		class := cap(append([]byte(nil), make([]byte, n)...))
+		for ; n <= min(class, fineSizes); n++ {
+			t.fine[(n+7)/8] = uint16(class)
 		}
+		for ; n <= min(class, smallSizes); n++ {
+			t.coarse[(n-fineSizes+127)/128] = uint16(class)
+		}
+	}
+	return t
+})
+
+// sizeofFunc returns the default of Options.Size: the bytes that a value holds
+// beyond the V itself. That is exact for strings and for slices of elements without
+// pointers (up to where the slice begins in its array), and 0 for a V without pointers.
+//
+// Other values are walked. What is reached twice counts once, but for strings
+// and boxed values; what several values share counts for each of them, constants
+// included. Channels, functions and unsafe.Pointers are not followed, see also
+// opaque and guarded. The walk looks at walkBound references at most: if
+// a slice, an array or a map has more than its share of them, the rest of its elements is
+// taken to be like those that were looked at; what is left of a longer chain or
+// a bigger tree of pointers is not counted.
+func sizeofFunc[V any]() func(key string, v V) int {
+	t := reflect.TypeFor[V]()
+	if t.Kind() == reflect.String {
+		return func(_ string, v V) int { return sizeClass(len(*(*string)(unsafe.Pointer(&v)))) }
+	}
+	if t.Kind() == reflect.Slice && !hasPointers(t.Elem()) {
+		elem := int(t.Elem().Size())
+		return func(_ string, v V) int { return sizeClass(cap(*(*[]byte)(unsafe.Pointer(&v))) * elem) }
+	}
+	s := new(sizers)
+	walkV := s.of(t)
+	if walkV == nil {
+		return func(string, V) int { return 0 }
+	}
+	return func(_ string, v V) int {
+		w := walk{left: walkBound}
+		return walkV(&w, reflect.ValueOf(&v).Elem())
+	}
+}
+
+const walkBound = 10_000
+
+// A walk is one pass over a value.
+type walk struct {
+	left int // references that may still be looked at
+	seen map[reference]struct{}
+}
+
+type reference struct {
+	to unsafe.Pointer
+	as reflect.Type
+}
+
+// visit reports whether v, a pointer, slice or map that is not nil, comes for the first time.
+func (w *walk) visit(v reflect.Value) bool {
+	r := reference{v.UnsafePointer(), v.Type()}
+	if _, ok := w.seen[r]; ok {
+		return false
+	}
+	if w.seen == nil {
+		w.seen = make(map[reference]struct{})
+	}
+	w.seen[r] = struct{}{}
+	return true
+}
+
+// elements adds up what next returns for n elements. It may use half of what
+// is left to look at, so that what comes after gets something too.
+func (w *walk) elements(n int, next func(i int) int) int {
+	share := w.left / 2
+	kept := w.left - share
+	w.left = share
+	sum, i := 0, 0
+	for ; i < n && w.left > 0; i++ {
+		sum += next(i)
+	}
+	w.left += kept
+	if i == 0 || i == n {
+		return sum
+	}
+	return int(min(float64(sum)*float64(n)/float64(i), math.MaxInt32)) // no larger value is stored
+}
+
+// A sizer returns the bytes that v refers to, directly or not. It is nil for types without references.
+type sizer func(w *walk, v reflect.Value) int
+
+// sizers makes each type's sizer once.
+type sizers struct {
+	byType sync.Map // reflect.Type -> sizer
+}
+
+func (s *sizers) of(t reflect.Type) sizer {
+	if f, ok := s.byType.Load(t); ok {
+		return f.(sizer)
+	}
+	f := s.make(t)
+	s.byType.Store(t, f)
+	return f
+}
+
+func (s *sizers) make(t reflect.Type) sizer {
+	if opaque(t) || guarded(t) {
+		return nil
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return sizeofString
+	case reflect.Pointer:
+		return s.pointer(t)
+	case reflect.Slice:
+		return s.slice(t)
+	case reflect.Map:
+		return s.mapping(t)
+	case reflect.Interface:
+		return s.boxed
+	case reflect.Array:
+		return s.array(t)
+	case reflect.Struct:
+		return s.fields(t)
+	}
+	return nil
+}
+
+// later is of for a type that may lead back to the one that asks.
+func (s *sizers) later(t reflect.Type) func() sizer {
+	return sync.OnceValue(func() sizer { return s.of(t) })
+}
+
+func sizeofString(w *walk, v reflect.Value) int {
+	w.left--
+	return sizeClass(v.Len())
+}
+
+func (s *sizers) pointer(t reflect.Type) sizer {
+	if opaque(t.Elem()) {
+		return nil
+	}
+	self := allocSize(int(t.Elem().Size()), hasPointers(t.Elem()))
+	elem := s.later(t.Elem())
+	return func(w *walk, v reflect.Value) int {
+		w.left--
+		if v.IsNil() || !w.visit(v) {
+			return 0
+		}
+		if f := elem(); f != nil && w.left > 0 {
+			return self + f(w, v.Elem())
+		}
+		return self
+	}
+}
+
+func (s *sizers) slice(t reflect.Type) sizer {
+	size, pointers := int(t.Elem().Size()), hasPointers(t.Elem())
+	elem := s.later(t.Elem())
+	return func(w *walk, v reflect.Value) int {
+		w.left--
+		if v.Cap() == 0 || !w.visit(v) {
+			return 0
+		}
+		sum := allocSize(v.Cap()*size, pointers)
+		if f := elem(); f != nil {
+			sum += w.elements(v.Len(), func(i int) int { return f(w, v.Index(i)) })
+		}
+		return sum
+	}
+}
+
+func (s *sizers) array(t reflect.Type) sizer {
+	f := s.of(t.Elem())
+	if f == nil || t.Len() == 0 {
+		return nil
+	}
+	return func(w *walk, v reflect.Value) int {
+		return w.elements(v.Len(), func(i int) int { return f(w, v.Index(i)) })
+	}
+}
+
+func (s *sizers) fields(t reflect.Type) sizer {
+	type field struct {
+		index int
+		sizer sizer
+	}
+	var fields []field
+	for i := range t.NumField() {
+		if f := s.of(t.Field(i).Type); f != nil {
+			fields = append(fields, field{i, f})
+		}
+	}
+	if fields == nil {
+		return nil
+	}
+	return func(w *walk, v reflect.Value) int {
+		sum := 0
+		for _, f := range fields {
+			sum += f.sizer(w, v.Field(f.index))
+		}
+		return sum
+	}
+}
+
+func (s *sizers) boxed(w *walk, v reflect.Value) int {
+	w.left--
+	if v.IsNil() {
 		return 0
 	}
+	v = v.Elem()
+	t, sum := v.Type(), 0
+	if !isPointer(t) {
+		sum = allocSize(int(t.Size()), hasPointers(t))
+	}
+	if f := s.of(t); f != nil && w.left > 0 {
+		sum += f(w, v)
+	}
+	return sum
+}
+
+// mapping follows the layout of internal/runtime/maps: up to 8 elements are
+// one group of 8 slots and 8 bytes that describe them; more are in tables of groups. A table
+// grows by doubling when it is 7/8 full and splits in two at 1024 slots.
+// A map that has been larger holds more than we can see from here.
+func (s *sizers) mapping(t reflect.Type) sizer {
+	const (
+		slots     = 8
+		load      = 7 // of 8
+		tableMax  = 1024
+		header    = 5*8 + 8
+		tableSize = 4 * 8
+		indirect  = 128 // larger keys and elements have objects of their own
+	)
+	apart := 0
+	inline := func(t reflect.Type) (size, align int, pointers bool) {
+		if t.Size() <= indirect {
+			return int(t.Size()), t.Align(), hasPointers(t)
+		}
+		apart += allocSize(int(t.Size()), hasPointers(t))
+		return wordBytes, wordBytes, true
+	}
+	keySize, keyAlign, keyPointers := inline(t.Key())
+	elemSize, elemAlign, elemPointers := inline(t.Elem())
+	align := max(keyAlign, elemAlign)
+	slot := (keySize+elemAlign-1)&^(elemAlign-1) + max(elemSize, 1) // an empty last field is padded
+	group := 8 + slots*((slot+align-1)&^(align-1))
+	pointers := keyPointers || elemPointers
+
+	key, elem := s.later(t.Key()), s.later(t.Elem())
+	return func(w *walk, v reflect.Value) int {
+		w.left--
+		if v.IsNil() || !w.visit(v) {
+			return 0
+		}
+		n := v.Len()
+		sum := header + n*apart
+		switch {
+		case n == 0:
+			return sum
+		case n <= slots:
+			sum += allocSize(group, pointers)
+		default:
+			tables := powerOf2(ceilDiv(n, tableMax/slots*load))
+			capacity := powerOf2(ceilDiv(ceilDiv(n, tables)*slots, load))
+			sum += allocSize(tables*wordBytes, true)
+			sum += tables * (allocSize(tableSize, true) + allocSize(capacity/slots*group, pointers))
+		}
+		keys, elems := key(), elem()
+		if keys == nil && elems == nil {
+			return sum
+		}
+		each := v.MapRange()
+		return sum + w.elements(n, func(int) int {
+			sum := 0
+			if !each.Next() {
+				return 0
+			}
+			if keys != nil {
+				sum += keys(w, each.Key())
+			}
+			if elems != nil {
+				sum += elems(w, each.Value())
+			}
+			return sum
+		})
+	}
+}
+
+func ceilDiv(n, by int) int { return (n + by - 1) / by }
+
+func powerOf2(n int) int { return 1 << bits.Len(uint(n-1)) }
+
+// opaque says that values of t are not counted, pointers to them neither: what locks and
+// atomics hold must not be read by the way, and the rest is shared by the whole process.
+func opaque(t reflect.Type) bool {
+	switch t.PkgPath() {
+	case "sync", "sync/atomic", "internal/sync", "reflect", "unique", "weak":
+		return true
+	case "time":
+		return t.Name() == "Location"
+	}
+	return strings.HasPrefix(t.PkgPath(), "google.golang.org/protobuf/internal/") // a message's link to its type
+}
+
+// guarded says that values of t have a lock. Who knows who holds it: reading
+// them could be a race, so that what they refer to is not counted.
+func guarded(t reflect.Type) bool {
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		ft := f.Type
+		if ft.Kind() == reflect.Pointer {
+			ft = ft.Elem()
+		}
+		if ft.PkgPath() == "sync" || f.Anonymous && guarded(f.Type) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasPointers(t reflect.Type) bool {
+	switch k := t.Kind(); k {
+	case reflect.Array:
+		return t.Len() > 0 && hasPointers(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if hasPointers(t.Field(i).Type) {
+				return true
+			}
+		}
+		return false
+	default:
+		return k < reflect.Bool || k > reflect.Complex128
+	}
+}
+
+// isPointer says that an interface holds values of t itself, not in a box.
+func isPointer(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Chan, reflect.Func, reflect.UnsafePointer:
+		return true
+	case reflect.Array:
+		return t.Len() == 1 && isPointer(t.Elem())
+	case reflect.Struct:
+		return t.NumField() == 1 && isPointer(t.Field(0).Type)
+	}
+	return false
 }
