@@ -18,7 +18,6 @@ type bulk[V any] struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	flights []*flight[V]
-	err     error // of the load; set before the flights land
 
 	mu   sync.Mutex
 	live int // flights that somebody waits for

@@ -1,0 +1,28 @@
+module github.com/coveycache/covey/benchmarks
+
+go 1.26.0
+
+require (
+	github.com/Yiling-J/theine-go v0.6.3
+	github.com/coveycache/covey v0.0.0
+	github.com/dgraph-io/ristretto/v2 v2.4.2
+	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8
+	github.com/hashicorp/golang-lru/arc/v2 v2.0.7
+	github.com/hashicorp/golang-lru/v2 v2.0.7
+	github.com/maypok86/otter/v2 v2.4.0
+	github.com/puzpuzpuz/xsync/v4 v4.5.0
+	github.com/viccon/sturdyc v1.1.5
+)
+
+require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/dustin/go-humanize v1.0.1 // indirect
+	github.com/klauspost/cpuid/v2 v2.0.9 // indirect
+	github.com/sony/gobreaker/v2 v2.4.0 // indirect
+	github.com/zeebo/xxh3 v1.0.2 // indirect
+	golang.org/x/sync v0.19.0 // indirect
+	golang.org/x/sys v0.36.0 // indirect
+	golang.org/x/time v0.14.0 // indirect
+)
+
+replace github.com/coveycache/covey => ../
