@@ -1,53 +1,298 @@
 package covey
 
-// lfu.go chooses the victim by popularity.
+// lfu.go is the default policy: it keeps what is popular, by W-TinyLFU or by
+// recency, whichever does better on the keys that come.
 
 import (
 	"math"
 	"time"
 )
 
-// An lfu is a queue that gives an entry as many more rounds as it was hit
-// since the last, three at most (CLOCK with a counter).
+// An lfu has two queues. New entries enter the window. In the frequency mode
+// the window is small, and who leaves it has to be asked for more often than
+// the entry that main would evict, or it leaves the cache (W-TinyLFU: Einziger,
+// Friedman and Manes, "TinyLFU: A Highly Efficient Cache Admission Policy", 2017).
+// In the recency mode the window is the whole cache. The duel decides between the two.
+//
+// Both queues are CLOCKs: a hit only counts up in the entry's mark. When the
+// entry comes to its queue's tail the count is harvested: the sketch of
+// frequencies learns of it, and if there was a hit the entry goes to the head.
 type lfu struct {
-	slots *slots
-	queue list
-	last  uint32 // the resident added last
+	slots      *slots
+	window     list
+	main, safe list // main's probation and protected segment
+	sketch     sketch
+	duel       duel
+	last       uint32 // the resident added last, 0 if it has left
+	maxEntries int
+	values     values
 }
+
+// Where a resident is, in its state byte.
+const (
+	inWindow = iota + 1
+	inMain
+	inSafe
+	inValues
+)
+
+// maxMark is where a mark stops to count: what is more popular is popular enough.
+const maxMark = 15
 
 func newLFU(s *slots) *lfu { return &lfu{slots: s} }
 
 // hit records a use of n. It needs no lock.
 func (p *lfu) hit(n *node) {
-	if m := n.mark.Load(); m < 3 {
+	if m := n.mark.Load(); m < maxMark {
 		n.mark.Store(m + 1)
+		if p.duel.samples(n.hash) {
+			p.duel.observe(n.hash)
+		}
 	}
+}
+
+func (p *lfu) len() int { return p.window.len + p.main.len + p.safe.len + p.values.len }
+
+// capacity is how many entries fit, as far as can be told.
+func (p *lfu) capacity() int {
+	if p.maxEntries > 0 {
+		return min(p.maxEntries, max(p.len(), 1))
+	}
+	return max(p.len(), 1)
 }
 
 func (p *lfu) add(id uint32) {
-	p.queue.pushHead(p.slots, id)
+	n := p.slots.node(id)
+	c := p.capacity()
+	p.sketch.resize(c)
+	p.duel.resize(c)
+	if p.duel.samples(n.hash) {
+		p.duel.observe(n.hash)
+	}
+	p.sketch.add(n.hash, 1)
 	p.last = id
+	n.mark.Store(0)
+	p.enter(id, n)
 }
 
-func (p *lfu) readd(id uint32)   { p.add(id) }
-func (p *lfu) remove(id uint32)  { p.queue.remove(p.slots, id) }
-func (p *lfu) resize(int64, int) {}
-func (p *lfu) bytes() int64      { return 0 }
+func (p *lfu) readd(id uint32) {
+	n := p.slots.node(id)
+	p.harvest(n)
+	p.enter(id, n)
+}
+
+func (p *lfu) enter(id uint32, n *node) {
+	if p.values.differ(n) {
+		p.weigh()
+	}
+	if p.values.on {
+		*p.slots.state(id) = inValues
+		p.values.file(p.slots, id, p.worth(n))
+		p.values.len++
+		return
+	}
+	p.push(&p.window, inWindow, id)
+}
+
+func (p *lfu) push(l *list, state uint8, id uint32) {
+	*p.slots.state(id) = state
+	l.pushHead(p.slots, id)
+}
+
+func (p *lfu) remove(id uint32) {
+	switch *p.slots.state(id) {
+	case inWindow:
+		p.window.remove(p.slots, id)
+	case inMain:
+		p.main.remove(p.slots, id)
+	case inSafe:
+		p.safe.remove(p.slots, id)
+	case inValues:
+		p.values.remove(p.slots, id)
+	}
+	if p.last == id {
+		p.last = 0
+	}
+}
+
+// harvest tells the sketch of the hits on n since the last time, and reports whether there were any.
+func (p *lfu) harvest(n *node) bool {
+	m := n.mark.Load()
+	if m == 0 {
+		return false
+	}
+	n.mark.Store(0)
+	p.sketch.add(n.hash, m)
+	return true
+}
 
 func (p *lfu) evict() uint32 {
-	for p.queue.tail != 0 {
-		id := p.queue.tail
-		n := p.slots.node(id)
-		p.queue.remove(p.slots, id)
-		m := n.mark.Load()
-		if m == 0 && (id != p.last || p.queue.len == 0) {
+	if p.len() == 0 {
+		return 0
+	}
+	var id uint32
+	switch {
+	case p.values.on:
+		id = p.leastValue()
+	case p.duel.recency():
+		id = p.leastRecent()
+	default:
+		id = p.leastFrequent()
+	}
+	p.remove(id)
+	return id
+}
+
+// leastRecent drains main first, whose entries are the older ones.
+func (p *lfu) leastRecent() uint32 {
+	for _, l := range []*list{&p.main, &p.safe} {
+		for l.tail != 0 {
+			id := l.tail
+			if hit := p.harvest(p.slots.node(id)); !hit && id != p.last {
+				return id
+			}
+			l.remove(p.slots, id)
+			p.push(&p.window, inWindow, id)
+		}
+	}
+	return p.clock(&p.window, inWindow)
+}
+
+// clock returns the first entry from the tail that had no hit since it was last here.
+func (p *lfu) clock(l *list, state uint8) uint32 {
+	for {
+		id := l.tail
+		hit := p.harvest(p.slots.node(id))
+		if !hit && (id != p.last || l.len == 1) {
 			return id
 		}
-		n.mark.Store(max(m, 1) - 1)
-		p.queue.pushHead(p.slots, id)
+		l.remove(p.slots, id)
+		p.push(l, state, id)
 	}
-	return 0
 }
+
+func (p *lfu) leastFrequent() uint32 {
+	target := max(1, p.len()/100)
+	// After a change of mode the window gives its oldest to main, a few at a time.
+	for range 8 {
+		if p.window.len <= target+1 {
+			break
+		}
+		id := p.window.tail
+		p.window.remove(p.slots, id)
+		p.push(&p.main, inMain, id)
+	}
+	victim := p.probation()
+	if victim == 0 {
+		return p.clock(&p.window, inWindow)
+	}
+	if p.window.len <= target {
+		return victim
+	}
+	candidate := p.clock(&p.window, inWindow)
+	if candidate != p.last && p.sketch.count(p.slots.node(candidate).hash) <= p.sketch.count(p.slots.node(victim).hash) {
+		return candidate
+	}
+	p.window.remove(p.slots, candidate)
+	p.push(&p.main, inMain, candidate)
+	return victim
+}
+
+// probation returns whom main would evict. Those on probation that had a hit
+// are protected, and make place by going back on probation.
+func (p *lfu) probation() uint32 {
+	for {
+		id := p.main.tail
+		if id == 0 {
+			if id = p.safe.tail; id == 0 {
+				return 0
+			}
+			p.safe.remove(p.slots, id)
+			p.push(&p.main, inMain, id)
+			continue
+		}
+		if hit := p.harvest(p.slots.node(id)); !hit && id != p.last {
+			return id
+		}
+		p.main.remove(p.slots, id)
+		p.push(&p.safe, inSafe, id)
+		for p.safe.len > (p.len()-p.window.len)*4/5 {
+			id := p.safe.tail
+			p.safe.remove(p.slots, id)
+			if p.harvest(p.slots.node(id)) {
+				p.push(&p.safe, inSafe, id)
+			} else {
+				p.push(&p.main, inMain, id)
+			}
+		}
+	}
+}
+
+func (p *lfu) resize(_ int64, maxEntries int) { p.maxEntries = maxEntries }
+
+func (p *lfu) bytes() int64 { return p.sketch.bytes() + p.duel.bytes() + p.values.bytes() }
+
+// A sketch estimates how often keys were asked for of late: a count-min sketch
+// of four-bit counters with conservative update, whose counts are halved from time to time.
+type sketch struct {
+	words []uint64 // sixteen counters each
+	added int
+	limit int // of added, until the counts are halved
+}
+
+// resize makes room for n entries, forgetting what it knew if it has to grow.
+func (s *sketch) resize(n int) {
+	words := 16
+	for 8*words < 4*n {
+		words *= 2
+	}
+	if words > len(s.words) {
+		old := s.words
+		s.words = make([]uint64, words)
+		if len(old) > 0 {
+			// The index keeps its low bits when the table doubles: each old word may be either of two or more.
+			for i := range s.words {
+				s.words[i] = old[i&(len(old)-1)]
+			}
+		}
+	}
+	s.limit = max(10*n, 100)
+}
+
+// cell returns where the i-th of a key's four counters is.
+func (s *sketch) cell(hash uint32, i uint32) (word int, shift uint32) {
+	x := uint64(hash)*0x9E3779B97F4A7C15 + uint64(i)*0xC2B2AE3D27D4EB4F
+	x = (x ^ x>>32) * 0xD6E8FEB86659FD93
+	x ^= x >> 32
+	return int(x) & (len(s.words) - 1), uint32(x>>56) & 15 * 4
+}
+
+func (s *sketch) count(hash uint32) uint64 {
+	least := uint64(15)
+	for i := range uint32(4) {
+		w, sh := s.cell(hash, i)
+		least = min(least, s.words[w]>>sh&15)
+	}
+	return least
+}
+
+func (s *sketch) add(hash uint32, n uint32) {
+	to := min(s.count(hash)+uint64(n), 15)
+	for i := range uint32(4) {
+		w, sh := s.cell(hash, i)
+		if c := s.words[w] >> sh & 15; c < to {
+			s.words[w] += (to - c) << sh
+		}
+	}
+	if s.added += int(n); s.added >= s.limit {
+		s.added /= 2
+		for i := range s.words {
+			s.words[i] = s.words[i] >> 1 & 0x7777777777777777
+		}
+	}
+}
+
+func (s *sketch) bytes() int64 { return int64(8 * len(s.words)) }
 
 // costClass quantises a load time in steps of a factor of √2 from 1 ms, which stands for all below, too.
 func costClass(d time.Duration) uint8 {

@@ -60,7 +60,9 @@ func runHits(r *run) error {
 			c := fmt.Sprintf("%s/%d%%", t.name, percent)
 			cases = append(cases, c)
 			for _, p := range policies {
-				jobs = append(jobs, func() { record(c, p.name, simulate(t, p.make(t, capacity))) })
+				if r.wants(p.name) {
+					jobs = append(jobs, func() { record(c, p.name, simulate(t, p.make(t, capacity))) })
+				}
 			}
 			for _, m := range makers {
 				if slices.Contains(realSystems, m.name) && r.wants(m.name) {
@@ -202,7 +204,9 @@ func newOtterSized(_ *trace, capacity int64) sizedCache {
 func (r *run) report(cases []string, ratios map[string]map[string]float64) {
 	var systems []string
 	for _, p := range policies {
-		systems = append(systems, p.name)
+		if r.wants(p.name) {
+			systems = append(systems, p.name)
+		}
 	}
 	for _, s := range realSystems {
 		if r.wants(s) {

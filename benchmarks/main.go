@@ -113,6 +113,10 @@ func realMain(args []string) error {
 	}
 	if *systems != "" {
 		r.systems = strings.Split(*systems, ",")
+	} else {
+		for _, p := range policies {
+			r.systems = append(r.systems, p.name)
+		}
 	}
 	if err := suites[i].run(r); err != nil {
 		return err
