@@ -190,7 +190,7 @@ func (p *lfu) leastFrequent() uint32 {
 		return victim
 	}
 	candidate := p.clock(&p.window, inWindow)
-	if candidate != p.last && p.sketch.count(p.slots.node(candidate).hash) <= p.sketch.count(p.slots.node(victim).hash) {
+	if candidate != p.last && p.sketch.count(p.slots.node(candidate).hash) <= p.sketch.count(p.slots.node(victim).hash)+1 {
 		return candidate
 	}
 	p.window.remove(p.slots, candidate)
@@ -243,18 +243,11 @@ type sketch struct {
 // resize makes room for n entries, forgetting what it knew if it has to grow.
 func (s *sketch) resize(n int) {
 	words := 16
-	for 8*words < 4*n {
+	for 2*words < n {
 		words *= 2
 	}
 	if words > len(s.words) {
-		old := s.words
-		s.words = make([]uint64, words)
-		if len(old) > 0 {
-			// The index keeps its low bits when the table doubles: each old word may be either of two or more.
-			for i := range s.words {
-				s.words[i] = old[i&(len(old)-1)]
-			}
-		}
+		s.words, s.added = make([]uint64, words), 0
 	}
 	s.limit = max(10*n, 100)
 }
