@@ -309,13 +309,18 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 		err = overdue(b.ctx, err)
 		end := c.store.clock.now()
 		c.loaded(LoadResult{Keys: len(b.flights), Err: err, Took: time.Duration(end - begin), Refresh: refresh})
-		brought := 0
+		extra := len(values)
+		for _, f := range b.flights {
+			if _, ok := values[f.key]; ok {
+				extra--
+			}
+		}
+		c.n.extra.Add(int64(extra))
 		for _, f := range b.flights {
 			o := outcome[V]{begin: begin, end: end, meta: b.load.keys[f.key].read()}
 			v, ok := values[f.key]
 			switch {
 			case ok:
-				brought++
 				o.value = v
 			case err == nil:
 				o.err = ErrNotFound
@@ -324,7 +329,6 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 			}
 			c.finish(f, o)
 		}
-		c.n.extra.Add(int64(len(values) - brought))
 	})
 }
 
