@@ -72,6 +72,7 @@ func (t *wheelTest) advance(now int64, limit int) (left []uint32) {
 		t.shown += shown
 		t.check()
 	}
+	require.Equal(t, now>>tickBits, t.w.now)
 	for id, d := range t.deadlines {
 		require.Greater(t, d, now-tick, "slot %d is late", id)
 	}

@@ -11,11 +11,12 @@ func TestFIFOAgainstModel(t *testing.T) {
 	for range 20 {
 		s := newTestSlots()
 		p := newFIFO(s)
-		m := policyTest{T: t, r: r, slots: s, policy: p}
+		m := &policyTest{T: t, r: r, slots: s, policy: p}
+		m.check = func() { t.Helper(); checkList(t, s, &p.queue, m.model.order) }
 		bound := 1 + r.IntN(50)
 		for range 1000 {
 			m.step(bound)
-			checkList(t, s, &p.queue, m.model.order)
+			m.check()
 		}
 		m.drain()
 	}

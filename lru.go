@@ -19,6 +19,8 @@ import (
 // entry's stamp is higher, and the top is the victim, exactly; if it was used
 // since, it is filed again under its new stamp and the next top is looked at.
 // A hit causes at most one such step, and many hits on an entry cause one together.
+// They are paid for by the next eviction, however: after a long time of nothing but hits it
+// files anew all entries that were used, at about 0.2 µs each.
 //
 // A heap that knew where each resident is would write to a random place in
 // memory for every step of a sift. Instead slots.queue(id).prev holds the stamp
@@ -144,14 +146,18 @@ func (p *lru) stamp(n *node) uint32 {
 // have, once renumberAt stamps were given out. It takes O(n log n) time once in
 // so many uses, while hits go on.
 func (p *lru) renumber() {
-	start := p.seq.Load()
-	if start < renumberAt {
-		return
+	if start := p.seq.Load(); start >= renumberAt {
+		p.rank(start)
+		p.rebase(start)
 	}
+}
+
+// rank is the part of renumber that sees to the stamps up to start. A hit that
+// comes meanwhile gives a higher one, which must not be mixed with the ranks: its
+// entry ranks by its lower bound.
+func (p *lru) rank(start uint64) {
 	p.heap = slices.DeleteFunc(p.heap, p.dead)
 	for i, f := range p.heap {
-		// A hit from now on has a stamp above start. That must not be mixed
-		// with the ranks: its entry ranks by its lower bound until below.
 		if mark := p.slots.node(f.slot()).mark.Load(); uint64(mark) <= start {
 			p.heap[i] = newFiling(max(mark, f.stamp()), f.slot())
 		}
@@ -166,7 +172,10 @@ func (p *lru) renumber() {
 		p.heap[i] = newFiling(rank, f.slot())
 		p.slots.queue(f.slot()).prev = rank
 	}
-	// The hits of the meantime keep their distances above the ranks.
+}
+
+// rebase has the hits that came during rank, and those to come, count on from the ranks.
+func (p *lru) rebase(start uint64) {
 	shift := start - uint64(len(p.heap))
 	p.seq.Add(-shift)
 	for _, f := range p.heap {

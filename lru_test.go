@@ -70,6 +70,7 @@ type policyTest struct {
 	policy
 	hit   func(*node) // nil: hits do not count
 	model queueModel
+	check func() // compares the policy with the model
 }
 
 func (t *policyTest) newNode(id uint32) *node {
@@ -86,17 +87,13 @@ func (t *policyTest) any() uint32 { return t.model.order[t.r.IntN(len(t.model.or
 func (t *policyTest) step(bound int) {
 	n := len(t.model.order)
 	if n == 0 || n < bound && t.r.IntN(3) == 0 {
-		id := t.slots.admit(t.newNode(0))
-		t.add(id)
-		t.model.add(id)
+		t.addNew()
 		return
 	}
 	switch op := t.r.IntN(20); {
 	case op < 10:
-		id := t.any()
 		if t.hit != nil {
-			t.hit(t.slots.node(id))
-			t.model.use(id)
+			t.useAny()
 		}
 	case op < 12: // replaced by one of the same size
 		id := t.any()
@@ -109,15 +106,16 @@ func (t *policyTest) step(bound int) {
 	case op < 14: // replaced by one of another size
 		id := t.any()
 		t.remove(id)
-		t.slots.exchange(id, t.newNode(id))
+		t.exchange(id)
 		t.readd(id)
 		t.model.remove(id)
 		t.model.add(id)
 	case op < 16:
 		id := t.any()
 		t.remove(id)
-		t.slots.dismiss(id)
 		t.model.remove(id)
+		t.check()
+		t.slots.dismiss(id)
 	case op < 17:
 		t.resize(t.r.Int64N(1000), t.r.IntN(1000))
 	default:
@@ -125,10 +123,14 @@ func (t *policyTest) step(bound int) {
 	}
 }
 
+// exchange replaces a resident's node by one of any size.
+func (t *policyTest) exchange(id uint32) { t.slots.exchange(id, t.newNode(id)) }
+
 func (t *policyTest) evictOne() {
 	want := t.model.evict()
 	got := t.evict()
 	require.Equal(t, want, got)
+	t.check()
 	if got != 0 {
 		t.slots.dismiss(got)
 	}
@@ -169,19 +171,39 @@ func checkLRU(t *testing.T, p *lru, residents []uint32) {
 	require.Equal(t, int64(8*cap(p.heap)), p.bytes())
 }
 
+func newLRUTest(t *testing.T, r *rand.Rand) *policyTest {
+	s := newTestSlots()
+	p := newLRU(s)
+	m := &policyTest{T: t, r: r, slots: s, policy: p, hit: p.hit}
+	m.check = func() { t.Helper(); checkLRU(t, p, m.model.order) }
+	return m
+}
+
+func (t *policyTest) addNew() uint32 {
+	id := t.slots.admit(t.newNode(0))
+	t.add(id)
+	t.model.add(id)
+	return id
+}
+
+func (t *policyTest) useAny() {
+	id := t.any()
+	t.hit(t.slots.node(id))
+	t.model.use(id)
+}
+
 func TestLRUAgainstModel(t *testing.T) {
 	r := newRand(t)
 	for range 20 {
-		s := newTestSlots()
-		p := newLRU(s)
-		m := policyTest{T: t, r: r, slots: s, policy: p, hit: p.hit}
+		m := newLRUTest(t, r)
+		p := m.policy.(*lru)
 		bound := 1 + r.IntN(50)
 		for range 1000 {
 			if r.IntN(300) == 0 { // as if many hits had come: the next call renumbers
 				p.seq.Store(renumberAt + r.Uint64N(renumberAt/2))
 			}
 			m.step(bound)
-			checkLRU(t, p, m.model.order)
+			m.check()
 		}
 		m.drain()
 	}
@@ -228,13 +250,86 @@ func TestLRUSaturates(t *testing.T) {
 	checkLRU(t, p, append(ids[:50:50], ids[99]))
 }
 
+// What leaves otherwise than by eviction leaves its filing behind, but not for long.
+func TestLRUDropsTheDead(t *testing.T) {
+	m := newLRUTest(t, newRand(t))
+	p := m.policy.(*lru)
+	for range 10 {
+		for range 400 {
+			m.addNew()
+			m.useAny()
+		}
+		for range 100 { // brings the heap out of its order of filing
+			m.evictOne()
+		}
+		for len(m.model.order) > 20 {
+			id := m.any()
+			m.remove(id)
+			m.model.remove(id)
+			m.check()
+			m.slots.dismiss(id)
+			require.LessOrEqual(t, len(p.heap), 2*p.live+64)
+		}
+	}
+	m.drain()
+}
+
+// Hits that come while the residents are renumbered keep their places in the order.
+func TestLRUHitsWhileRenumbering(t *testing.T) {
+	r := newRand(t)
+	for range 100 {
+		m := newLRUTest(t, r)
+		p := m.policy.(*lru)
+		for range 50 {
+			m.addNew()
+		}
+		uses := func() {
+			for range r.IntN(50) {
+				m.useAny()
+			}
+		}
+		p.seq.Store(renumberAt + r.Uint64N(renumberAt/2))
+		uses()
+		start := p.seq.Load()
+		uses()
+		p.rank(start)
+		uses()
+		p.rebase(start)
+		require.Less(t, p.seq.Load(), uint64(renumberAt))
+		m.check()
+		uses()
+		m.drain()
+	}
+}
+
+// A hit that writes its stamp only after the renumbering counts as one of the time when it is found.
+func TestLRUOvertakenHit(t *testing.T) {
+	m := newLRUTest(t, newRand(t))
+	p := m.policy.(*lru)
+	for range 10 {
+		m.addNew()
+	}
+	late := m.model.order[0]
+	p.seq.Store(renumberAt + 5)
+	p.renumber()
+	m.slots.node(late).mark.Store(renumberAt + 3)
+	m.model.use(late)
+	m.evictOne() // comes upon it
+	for _, id := range m.model.order {
+		if id != late {
+			m.hit(m.slots.node(id))
+		}
+	}
+	m.model.order = append([]uint32{late}, slices.DeleteFunc(m.model.order, func(id uint32) bool { return id == late })...)
+	m.drain()
+}
+
 // Hits race with everything the policy does under the lock. Those in use
 // must outlive those that are not, and once the hits are over the order is exact.
 func TestLRUConcurrentHits(t *testing.T) {
 	r := newRand(t)
-	s := newTestSlots()
-	p := newLRU(s)
-	m := policyTest{T: t, r: r, slots: s, policy: p, hit: p.hit}
+	m := newLRUTest(t, r)
+	s, p := m.slots, m.policy.(*lru)
 	add := func() uint32 {
 		id := s.admit(m.newNode(0))
 		p.add(id)
@@ -262,11 +357,10 @@ func TestLRUConcurrentHits(t *testing.T) {
 		for _, id := range hot {
 			switch r.IntN(8) {
 			case 0:
-				n := m.newNode(id)
-				s.exchange(id, n)
+				m.exchange(id)
 			case 1:
 				p.remove(id)
-				s.exchange(id, m.newNode(id))
+				m.exchange(id)
 				p.readd(id)
 			default:
 				p.hit(s.node(id))
@@ -296,9 +390,7 @@ func TestLRUConcurrentHits(t *testing.T) {
 	m.model.order = slices.Clone(hot)
 	m.model.last = p.last
 	for range 500 {
-		id := m.any()
-		p.hit(s.node(id))
-		m.model.use(id)
+		m.useAny()
 	}
 	for _, id := range hot {
 		p.hit(s.node(id))

@@ -251,6 +251,10 @@ func TestSizeofLeavesAlone(t *testing.T) {
 	var v atomic.Value
 	v.Store("text")
 	require.Zero(t, sizeof(&v))
+	type holder struct{ v atomic.Value }
+	h := &holder{}
+	h.v.Store("text")
+	require.Equal(t, sizeClass(2*wordBytes), sizeof(h))
 
 	type guardedMap struct {
 		mu sync.RWMutex
