@@ -254,15 +254,15 @@ func TestLRUSaturates(t *testing.T) {
 func TestLRUDropsTheDead(t *testing.T) {
 	m := newLRUTest(t, newRand(t))
 	p := m.policy.(*lru)
-	for range 10 {
-		for range 400 {
+	for range 5 {
+		for range 200 {
 			m.addNew()
 			m.useAny()
 		}
-		for range 100 { // brings the heap out of its order of filing
+		for range 50 { // brings the heap out of its order of filing
 			m.evictOne()
 		}
-		for len(m.model.order) > 20 {
+		for len(m.model.order) > 5 {
 			id := m.any()
 			m.remove(id)
 			m.model.remove(id)

@@ -65,16 +65,18 @@ var sizeClasses = sync.OnceValue(func() *sizeClassTable {
 })
 
 // sizeofFunc returns the default of Options.Size: the bytes that a value holds
-// beyond the V itself. That is exact for strings and for slices of elements without
-// pointers (up to where the slice begins in its array), and 0 for a V without pointers.
+// beyond the V itself. That is exact for strings and for slices of elements
+// without pointers, taken to begin where their arrays begin, and 0 for a V
+// without pointers.
 //
 // Other values are walked. What is reached twice counts once, but for strings
-// and boxed values; what several values share counts for each of them, constants
-// included. Channels, functions and unsafe.Pointers are not followed, see also
-// opaque and guarded. The walk looks at walkBound references at most: if
-// a slice, an array or a map has more than its share of them, the rest of its elements is
-// taken to be like those that were looked at; what is left of a longer chain or
-// a bigger tree of pointers is not counted.
+// and boxed values; what several values share counts for each of them,
+// constants included. Channels, functions and unsafe.Pointers are not followed;
+// see also opaque and guarded.
+//
+// The walk looks at walkBound references at most. If a slice, an array or a map
+// has more than its share of them, the rest of its elements is taken to be like
+// those that were looked at; the end of a longer chain of pointers is not counted.
 func sizeofFunc[V any]() func(key string, v V) int {
 	t := reflect.TypeFor[V]()
 	if t.Kind() == reflect.String {
@@ -271,10 +273,10 @@ func (s *sizers) boxed(w *walk, v reflect.Value) int {
 	return sum
 }
 
-// mapping follows the layout of internal/runtime/maps: up to 8 elements are
-// one group of 8 slots and 8 bytes that describe them; more are in tables of groups. A table
-// grows by doubling when it is 7/8 full and splits in two at 1024 slots.
-// A map that has been larger holds more than we can see from here.
+// mapping follows the layout of internal/runtime/maps: up to 8 elements are one
+// group of 8 slots and 8 bytes that describe them; more are in tables of groups.
+// A table grows by doubling when it is 7/8 full and splits in two at 1024 slots.
+// A map that has been larger holds more than can be seen from here.
 func (s *sizers) mapping(t reflect.Type) sizer {
 	const (
 		slots     = 8
@@ -343,8 +345,9 @@ func ceilDiv(n, by int) int { return (n + by - 1) / by }
 
 func powerOf2(n int) int { return 1 << bits.Len(uint(n-1)) }
 
-// opaque says that values of t are not counted, pointers to them neither: what locks and
-// atomics hold must not be read by the way, and the rest is shared by the whole process.
+// opaque says that values of t are not followed, and that what pointers to them
+// point to is not counted: what locks and atomics hold is not to be read in
+// passing, and the rest is shared by the whole process.
 func opaque(t reflect.Type) bool {
 	switch t.PkgPath() {
 	case "sync", "sync/atomic", "internal/sync", "reflect", "unique", "weak":
