@@ -60,7 +60,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		origin:       newOrigin(o.MaxLoads, o.LoadRate, o.LoadBurst, o.Breaker),
 		refreshes:    semaphore.NewWeighted(int64(o.MaxRefreshes)),
 		slack:        int64(slackTicks * tickFor(o.TTL)),
-		baseSize:     sizeClass(int(unsafe.Sizeof(entry[V]{}))) + perEntry,
+		baseSize:     allocSize(int(unsafe.Sizeof(entry[V]{})), true) + perEntry,
 		stop:         make(chan struct{}),
 		wake:         make(chan struct{}, 1),
 		userMaxValue: o.MaxValueBytes,

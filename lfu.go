@@ -240,14 +240,11 @@ type sketch struct {
 	limit int // of added, until the counts are halved
 }
 
-// resize makes room for n entries, forgetting what it knew if it has to grow.
+// resize makes room for n entries, forgetting what it knew if it has to grow:
+// half a word for each, and a quarter more for what is to come.
 func (s *sketch) resize(n int) {
-	words := 16
-	for 2*words < n {
-		words *= 2
-	}
-	if words > len(s.words) {
-		s.words, s.added = make([]uint64, words), 0
+	if 2*len(s.words) < n {
+		s.words, s.added = make([]uint64, n/2+n/8+16), 0
 	}
 	s.limit = max(10*n, 100)
 }
@@ -257,7 +254,7 @@ func (s *sketch) cell(hash uint32, i uint32) (word int, shift uint32) {
 	x := uint64(hash)*0x9E3779B97F4A7C15 + uint64(i)*0xC2B2AE3D27D4EB4F
 	x = (x ^ x>>32) * 0xD6E8FEB86659FD93
 	x ^= x >> 32
-	return int(x) & (len(s.words) - 1), uint32(x>>56) & 15 * 4
+	return int(x & math.MaxUint32 * uint64(len(s.words)) >> 32), uint32(x>>60) * 4
 }
 
 func (s *sketch) count(hash uint32) uint64 {

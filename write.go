@@ -234,7 +234,7 @@ func (c *Cache[V]) newNegative(key string, hash uint32, begin, end int64) *entry
 
 func (c *Cache[V]) stamp(n *node, key string, hash uint32, size int, begin, end int64) {
 	n.key, n.hash, n.born = key, hash, begin
-	n.size = uint32(min(size, math.MaxUint32))
+	n.size = uint32(min(uint64(size), math.MaxUint32))
 	n.used.Store(idleUnits(end))
 }
 

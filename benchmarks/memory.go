@@ -8,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"time"
@@ -18,10 +18,10 @@ const memoryChild = "memory-child"
 
 // memoryFigures is what a child process finds.
 type memoryFigures struct {
-	Live      float64 // bytes of live heap
-	GCMillis  float64 // one collection
-	GCPercent float64 // CPU share of the collector under churn
-	PeakRSS   float64
+	Live     float64 // bytes of live heap
+	GCMillis float64 // one collection
+	GCMicros float64 // CPU time of the collector for each value that is replaced
+	PeakRSS  float64
 }
 
 func runMemory(r *run) error {
@@ -61,7 +61,7 @@ func runMemory(r *run) error {
 			f := memoryFigures{
 				pick(func(f memoryFigures) float64 { return f.Live }),
 				pick(func(f memoryFigures) float64 { return f.GCMillis }),
-				pick(func(f memoryFigures) float64 { return f.GCPercent }),
+				pick(func(f memoryFigures) float64 { return f.GCMicros }),
 				pick(func(f memoryFigures) float64 { return f.PeakRSS }),
 			}
 			results[s] = f
@@ -70,13 +70,14 @@ func runMemory(r *run) error {
 				r.add(c, s, "overhead_per_entry", (f.Live-results["payload"].Live)/float64(n), "B beyond key and value")
 			}
 			r.add(c, s, "gc_ms", f.GCMillis, "ms, one collection")
-			r.add(c, s, "gc_cpu_percent", f.GCPercent, "%, with replacement going on")
+			r.add(c, s, "gc_cpu_us_per_put", f.GCMicros, "us of CPU, replacing values")
 			r.add(c, s, "peak_rss_mb", f.PeakRSS/1e6, "MB, GOGC=100")
 		}
 		covey, otter := results["covey"], results["otter"]
 		if otter.Live > 0 {
 			r.verdict(covey.Live <= otter.Live, "%s: %.0f B an entry against otter's %.0f", c, covey.Live/float64(n), otter.Live/float64(n))
 			r.verdict(covey.GCMillis <= otter.GCMillis*1.05, "%s: a collection takes %.1f ms against otter's %.1f", c, covey.GCMillis, otter.GCMillis)
+			r.verdict(covey.GCMicros <= otter.GCMicros*1.05, "%s: the collector takes %.2f us for each value replaced against otter's %.2f", c, covey.GCMicros, otter.GCMicros)
 			r.verdict(covey.PeakRSS <= otter.PeakRSS*1.02, "%s: peak RSS %.0f MB against otter's %.0f", c, covey.PeakRSS/1e6, otter.PeakRSS/1e6)
 		}
 	}
@@ -141,11 +142,10 @@ func measureMemory(args []string) error {
 
 	if args[0] != "payload" {
 		before := gcCPU()
-		start := time.Now()
 		for i := range n {
 			c.put(fmt.Sprintf("user:%011d", i), make([]byte, 100))
 		}
-		f.GCPercent = 100 * (gcCPU() - before) / (time.Since(start).Seconds() * float64(runtime.GOMAXPROCS(0)))
+		f.GCMicros = 1e6 * (gcCPU() - before) / float64(n)
 	}
 	f.PeakRSS = peakRSS()
 	runtime.KeepAlive(c)
@@ -154,14 +154,11 @@ func measureMemory(args []string) error {
 
 // gcCPU returns the CPU seconds that the collector has used.
 func gcCPU() float64 {
-	var s debug.GCStats
-	debug.ReadGCStats(&s)
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.GCCPUFraction * time.Since(processStart).Seconds() * float64(runtime.GOMAXPROCS(0))
+	s := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/gc/mark/idle:cpu-seconds"}}
+	runtime.GC() // the figures are as of the end of a collection
+	metrics.Read(s)
+	return s[0].Value.Float64() - s[1].Value.Float64()
 }
-
-var processStart = time.Now()
 
 // peakRSS returns the most memory that the process had, where the system tells.
 func peakRSS() float64 {
