@@ -47,7 +47,6 @@ type store struct {
 	guards [guardClasses]int64 // see guardClass
 	lfu    *lfu                // the policy, if it is this one
 	lru    *lru                // the policy, if it is this one
-	idle   bool
 
 	mu                   sync.Mutex
 	slots                slots
@@ -126,7 +125,7 @@ func (s *store) touch(n *node) {
 	} else if s.lru != nil {
 		s.lru.hit(n)
 	}
-	if s.idle {
+	if s.idleFor > 0 {
 		if now := idleUnits(s.clock.coarse.Load()); n.used.Load() != now {
 			n.used.Store(now)
 		}

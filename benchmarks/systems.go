@@ -48,9 +48,6 @@ var makers = []struct {
 	{"map", func(int) cache { return bareMap{} }},
 }
 
-// floors are no caches: they show what the rest costs.
-var floors = map[string]bool{"xsync": true, "map": true}
-
 var quickSystems = []string{"covey", "otter", "xsync"}
 
 func allSystems() (names []string) {
