@@ -113,7 +113,7 @@ func realMain(args []string) error {
 	}
 	if *systems != "" {
 		r.systems = strings.Split(*systems, ",")
-	} else {
+	} else if !*quick {
 		for _, p := range policies {
 			r.systems = append(r.systems, p.name)
 		}

@@ -32,8 +32,8 @@ func runMemory(r *run) error {
 	for _, n := range counts {
 		results := map[string]memoryFigures{}
 		c := fmt.Sprintf("%dk", n/1000)
-		for _, s := range append([]string{"payload"}, r.systems...) {
-			if s == "sturdyc" || s == "map" {
+		for _, s := range append([]string{"payload"}, allSystems()...) {
+			if s == "sturdyc" || s == "map" || s != "payload" && !r.wants(s) {
 				continue
 			}
 			var runs []memoryFigures
