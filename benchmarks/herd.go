@@ -1,73 +1,126 @@
 package main
 
-// herd.go measures what happens when everybody wants the same key at once.
+// herd.go measures what happens when very many callers want one key.
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/coveycache/covey"
-	"github.com/maypok86/otter/v2"
 )
 
 const (
-	herdLoad = 100 * time.Millisecond
-	herdTTL  = 2 * time.Second
+	herdCallers = 10_000
+	herdLoad    = 100 * time.Millisecond // what the origin takes
+	herdTTL     = 2 * time.Second
+	herdRate    = 10_000 // gets per second
+	hotKey      = "k"
 )
 
-// stamped is a value that knows when it was loaded.
-type stamped struct{ at time.Time }
+// An origin takes its time, counts its loads, and returns values that know when their load began.
+type origin struct {
+	started time.Time
+	loads   atomic.Int64
+}
+
+func (o *origin) load(string) []byte {
+	o.loads.Add(1)
+	began := time.Since(o.started)
+	time.Sleep(herdLoad)
+	return binary.LittleEndian.AppendUint64(nil, uint64(began))
+}
+
+// age returns how long ago the load of a value began.
+func (o *origin) age(value []byte) time.Duration {
+	return time.Since(o.started) - time.Duration(binary.LittleEndian.Uint64(value))
+}
+
+// herdFigures is what one measurement of a system finds, in microseconds and by metric.
+type herdFigures map[string]float64
 
 func runHerd(r *run) error {
-	callers := 10_000
-	var cold, coldLoads, p99, oldest []float64
-	for i := range r.repeats {
-		progress("herd: repeat %d of %d", i+1, r.repeats)
-		took, loads, err := coldKey(callers)
-		if err != nil {
-			return err
-		}
-		cold, coldLoads = append(cold, float64(took.Microseconds())), append(coldLoads, float64(loads))
-		q, age, err := hotExpiry(r.quick)
-		if err != nil {
-			return err
-		}
-		p99, oldest = append(p99, float64(q.Microseconds())), append(oldest, float64(age.Microseconds()))
+	length := 3 * herdTTL
+	if r.quick {
+		length = herdTTL + herdTTL/2
 	}
-	c := fmt.Sprintf("cold/%d", callers)
-	r.add(c, "covey", "loads", slices.Max(coldLoads), "")
-	r.add(c, "covey", "all_served_us", median(cold), "us")
-	r.verdict(slices.Max(coldLoads) == 1, "cold key: %.0f load (1)", slices.Max(coldLoads))
-	r.verdict(median(cold) <= 120_000, "cold key: all served within %.1f ms (120)", median(cold)/1000)
-	r.add("expiry/10000qps", "covey", "p99_us", median(p99), "us")
-	r.add("expiry/10000qps", "covey", "oldest_us", slices.Max(oldest), "us")
-	r.verdict(median(p99) <= 1000, "expiry of a hot key: p99 %.0f us (1000)", median(p99))
-	limit := float64((herdTTL + herdLoad + 10*time.Millisecond).Microseconds())
-	r.verdict(slices.Max(oldest) <= limit, "expiry of a hot key: oldest value %.0f ms after its load began (TTL and the load itself: %.0f)", slices.Max(oldest)/1000, limit/1000)
-	if r.wants("otter") {
-		took, loads := coldOtter(callers)
-		r.add(c, "otter", "loads", float64(loads), "")
-		r.add(c, "otter", "all_served_us", float64(took.Microseconds()), "us")
+	cases := []struct {
+		name    string
+		measure func(system) (herdFigures, error)
+		report  func(map[string][]float64)
+	}{
+		{fmt.Sprintf("cold/%d", herdCallers), coldKey, r.judgeCold},
+		{fmt.Sprintf("expiry/%dqps", herdRate), func(s system) (herdFigures, error) { return hotKeyExpiry(s, length) }, r.judgeExpiry},
+	}
+	systems := r.chosen(func(s system) bool { return s.openLoading != nil })
+	for _, c := range cases {
+		found := map[string]map[string][]float64{} // by system and metric
+		for repeat := range r.repeats {
+			for _, s := range systems {
+				progress("herd: %s, %s, repeat %d of %d", c.name, s.name, repeat+1, r.repeats)
+				figures, err := c.measure(s)
+				if err != nil {
+					return fmt.Errorf("%s: %s: %w", c.name, s.name, err)
+				}
+				if found[s.name] == nil {
+					found[s.name] = map[string][]float64{}
+				}
+				for metric, v := range figures {
+					found[s.name][metric] = append(found[s.name][metric], v)
+				}
+			}
+		}
+		for _, m := range []struct{ name, unit string }{
+			{"loads", "most"}, {"served_us", "us until the last was served"}, {"p50_us", "us"}, {"p99_us", "us"}, {"max_us", "us"}, {"oldest_ms", "ms since its load began"},
+		} {
+			for _, s := range systems {
+				if vs := found[s.name][m.name]; len(vs) > 0 {
+					v := median(vs)
+					if m.name == "loads" || m.name == "oldest_ms" {
+						v = slices.Max(vs)
+					}
+					r.add(c.name, s.name, m.name, v, m.unit)
+				}
+			}
+		}
+		if covey := found["covey"]; covey != nil {
+			c.report(covey)
+		}
 	}
 	return nil
 }
 
-// herd runs get in so many goroutines at once and returns when the last was served.
-func herd(callers int, get func() error) (time.Duration, error) {
+func (r *run) judgeCold(covey map[string][]float64) {
+	loads, served := slices.Max(covey["loads"]), median(covey["served_us"])/1e3
+	r.verdict(loads == 1, "cold key: %.0f load (1)", loads)
+	r.verdict(served <= 120, "cold key: the last of %d was served after %.1f ms (at most 120)", herdCallers, served)
+}
+
+func (r *run) judgeExpiry(covey map[string][]float64) {
+	p99, oldest := median(covey["p99_us"]), slices.Max(covey["oldest_ms"])
+	r.verdict(p99 <= 1000, "expiry of a hot key: p99 of Get is %.0f us (at most 1000)", p99)
+	// Covey counts a TTL from the end of the load; by default nothing stale is served. 10 ms are for the load's own lateness.
+	limit := float64((herdTTL + herdLoad + 10*time.Millisecond).Milliseconds())
+	r.verdict(oldest <= limit, "expiry of a hot key: the oldest value was %.0f ms old (TTL and load: at most %.0f)", oldest, limit)
+}
+
+// coldKey lets all callers ask at once for a key that is not there.
+func coldKey(s system) (herdFigures, error) {
+	o := &origin{started: time.Now()}
+	c := s.openLoading(time.Hour, o.load)
+	defer c.close()
 	var ready, done sync.WaitGroup
 	begin := make(chan struct{})
-	var failed atomic.Pointer[error]
-	ready.Add(callers)
-	for range callers {
+	errs := make(chan error, herdCallers)
+	ready.Add(herdCallers)
+	for range herdCallers {
 		done.Go(func() {
 			ready.Done()
 			<-begin
-			if err := get(); err != nil {
-				failed.Store(&err)
+			if _, err := c.load(context.Background(), hotKey); err != nil {
+				errs <- err
 			}
 		})
 	}
@@ -75,102 +128,55 @@ func herd(callers int, get func() error) (time.Duration, error) {
 	start := time.Now()
 	close(begin)
 	done.Wait()
-	if err := failed.Load(); err != nil {
-		return 0, *err
+	took := time.Since(start)
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("%d of %d callers failed, one with: %w", len(errs), herdCallers, <-errs)
 	}
-	return time.Since(start), nil
+	return herdFigures{"loads": float64(o.loads.Load()), "served_us": float64(took.Microseconds())}, nil
 }
 
-func coldKey(callers int) (time.Duration, int64, error) {
-	var loads atomic.Int64
-	c, err := covey.New("herd", covey.Options[stamped]{Loader: func(context.Context, string) (stamped, error) {
-		loads.Add(1)
-		time.Sleep(herdLoad)
-		return stamped{}, nil
-	}})
-	if err != nil {
-		return 0, 0, err
-	}
-	defer c.Close()
-	took, err := herd(callers, func() error {
-		_, err := c.Get(context.Background(), "k", nil)
-		return err
-	})
-	return took, loads.Load(), err
-}
-
-func coldOtter(callers int) (time.Duration, int64) {
-	var loads atomic.Int64
-	c := otter.Must(&otter.Options[string, stamped]{MaximumSize: 1000})
-	load := otter.LoaderFunc[string, stamped](func(context.Context, string) (stamped, error) {
-		loads.Add(1)
-		time.Sleep(herdLoad)
-		return stamped{}, nil
-	})
-	took, _ := herd(callers, func() error {
-		_, err := c.Get(context.Background(), "k", load)
-		return err
-	})
-	return took, loads.Load()
-}
-
-// hotExpiry gets one key 10,000 times a second over several expiries and
-// returns the 99th percentile of a Get and the age of the oldest value served.
-func hotExpiry(quick bool) (p99, oldest time.Duration, err error) {
-	c, err := covey.New("hot", covey.Options[stamped]{TTL: herdTTL, Loader: func(context.Context, string) (stamped, error) {
-		v := stamped{time.Now()}
-		time.Sleep(herdLoad)
-		return v, nil
-	}})
-	if err != nil {
-		return 0, 0, err
-	}
-	defer c.Close()
+// hotKeyExpiry gets a resident key at a fixed rate over several expiries. Each
+// get has a goroutine of its own, as in a server: those who wait for a load
+// hold nobody up, and all of them count.
+func hotKeyExpiry(s system, length time.Duration) (herdFigures, error) {
 	ctx := context.Background()
-	if _, err := c.Get(ctx, "k", nil); err != nil {
-		return 0, 0, err
+	o := &origin{started: time.Now()}
+	c := s.openLoading(herdTTL, o.load)
+	defer c.close()
+	if _, err := c.load(ctx, hotKey); err != nil {
+		return nil, err
 	}
-	length := 3 * herdTTL
-	if quick {
-		length = herdTTL + herdTTL/2
+	total := int(length.Seconds() * herdRate)
+	took, ages := make([]time.Duration, total), make([]time.Duration, total)
+	errs := make(chan error, total)
+	var done sync.WaitGroup
+	start := time.Now()
+	get := func(i int) {
+		begin := time.Now()
+		value, err := c.load(ctx, hotKey)
+		took[i] = time.Since(begin)
+		if err != nil {
+			errs <- err
+			return
+		}
+		ages[i] = o.age(value)
 	}
-	const workers, rate = 10, 10_000
-	var mu sync.Mutex
-	var took []time.Duration
-	var wg sync.WaitGroup
-	end := time.Now().Add(length)
-	for range workers {
-		wg.Go(func() {
-			var mine []time.Duration
-			var age time.Duration
-			tick := time.NewTicker(time.Millisecond) // and ten gets at each, as no ticker is finer
-			defer tick.Stop()
-			for time.Now().Before(end) {
-				<-tick.C
-				for range rate / workers / 1000 {
-					start := time.Now()
-					v, e := c.Get(ctx, "k", nil)
-					if e != nil {
-						mu.Lock()
-						err = e
-						mu.Unlock()
-						return
-					}
-					now := time.Now()
-					mine = append(mine, now.Sub(start))
-					age = max(age, now.Sub(v.at))
-				}
-			}
-			mu.Lock()
-			took = append(took, mine...)
-			oldest = max(oldest, age)
-			mu.Unlock()
-		})
+	for sent := 0; sent < total; time.Sleep(time.Millisecond) {
+		due := min(int(time.Since(start).Seconds()*herdRate)+1, total)
+		for i := sent; i < due; i++ {
+			done.Go(func() { get(i) })
+		}
+		sent = due
 	}
-	wg.Wait()
-	if err != nil {
-		return 0, 0, err
+	done.Wait()
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("%d of %d gets failed, one with: %w", len(errs), total, <-errs)
 	}
 	slices.Sort(took)
-	return took[len(took)*99/100], oldest, nil
+	us := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+	return herdFigures{
+		"loads":  float64(o.loads.Load()),
+		"p50_us": us(took[total/2]), "p99_us": us(took[total*99/100]), "max_us": us(took[total-1]),
+		"oldest_ms": us(slices.Max(ages)) / 1e3,
+	}, nil
 }

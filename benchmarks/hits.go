@@ -1,244 +1,232 @@
 package main
 
-// hits.go measures hit ratios: of the caches as they are, and of textbook policies.
+// hits.go measures hit ratios: of the systems as they are, and of simulated policies.
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"math"
 	"runtime"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
-	"github.com/coveycache/covey"
-	"github.com/maypok86/otter/v2"
+	"github.com/coveycache/covey/benchmarks/internal/sim"
+	"github.com/coveycache/covey/benchmarks/internal/trace"
 )
 
-// real are the systems whose hit ratio is measured. sturdyc evicts at random
-// per shard and groupcache is LRU: they would only repeat others.
-var realSystems = []string{"covey", "otter", "theine", "ristretto", "golang-lru-2q", "golang-lru-arc"}
+// capacities are in percent of a trace's keys, or of its bytes.
+var (
+	capacities      = [...]int{1, 5, 10, 25}
+	sizedCapacities = [...]int{1, 5}
+)
+
+const leastEntries = 10 // smaller caches than this say little
+
+// A contest is one trace at one capacity, for all systems.
+type contest struct {
+	name    string
+	systems []string // in the order of the columns
+	ratios  []float64
+}
+
+// best returns the highest hit ratio of those that don't know the future.
+func (c *contest) best() (best float64) {
+	for i, s := range c.systems {
+		if s != sim.Optimum {
+			best = max(best, c.ratios[i])
+		}
+	}
+	return best
+}
+
+// of returns a system's hit ratio, NaN if it took no part.
+func (c *contest) of(system string) float64 {
+	if i := slices.Index(c.systems, system); i >= 0 {
+		return c.ratios[i]
+	}
+	return math.NaN()
+}
+
+// A job is one system's part in a contest. Nothing in this suite is timed, so jobs run at the same time.
+type job struct {
+	requests int
+	run      func()
+}
 
 func runHits(r *run) error {
-	length := 1_000_000
-	if r.quick {
-		length = 100_000
+	traces := append(trace.Generate(r.requests), trace.GenerateSized(r.requests)...)
+	loaded, err := trace.Load(r.traces)
+	if err != nil {
+		return err
 	}
-	traces := generated(length)
-	sized := []*trace{generatedSized(length)}
-	if r.traces != "" {
-		more, err := loadTraces(r.traces)
-		if err != nil {
-			return err
-		}
-		for _, t := range more {
-			if t.sizes != nil {
-				sized = append(sized, t)
-			} else {
-				traces = append(traces, t)
-			}
+	var plain, sized []*contest
+	var jobs []job
+	for _, t := range append(traces, loaded...) {
+		c, j := r.contests(t)
+		jobs = append(jobs, j...)
+		if t.Sizes == nil {
+			plain = append(plain, c...)
+		} else {
+			sized = append(sized, c...)
 		}
 	}
-	var jobs []func() // independent of one another; nothing here is timed
-	var mu sync.Mutex
-	ratios := map[string]map[string]float64{} // by case and system
-	record := func(c, system string, ratio float64) {
-		mu.Lock()
-		defer mu.Unlock()
-		if ratios[c] == nil {
-			ratios[c] = map[string]float64{}
-		}
-		ratios[c][system] = ratio
-	}
-	var cases, sizedCases []string
-	for _, t := range traces {
-		for _, percent := range []int{1, 5, 10, 25} {
-			capacity := t.n * percent / 100
-			if capacity < 10 {
-				continue
-			}
-			c := fmt.Sprintf("%s/%d%%", t.name, percent)
-			cases = append(cases, c)
-			for _, p := range policies {
-				if r.wants(p.name) {
-					jobs = append(jobs, func() { record(c, p.name, simulate(t, p.make(t, capacity))) })
-				}
-			}
-			for _, m := range makers {
-				if slices.Contains(realSystems, m.name) && r.wants(m.name) {
-					jobs = append(jobs, func() { record(c, m.name, drive(t, m.make(capacity))) })
-				}
-			}
-		}
-	}
-	for _, t := range sized {
-		total := int64(0)
-		for _, s := range t.sizes {
-			total += int64(s)
-		}
-		for _, percent := range []int64{1, 5} {
-			capacity := total * percent / 100
-			c := fmt.Sprintf("%s/%d%%bytes", t.name, percent)
-			sizedCases = append(sizedCases, c)
-			jobs = append(jobs, func() { record(c, "GDSF", simulate(t, newGDSF(t, capacity))) })
-			jobs = append(jobs, func() { record(c, "covey", driveSized(t, newCoveySized(t, capacity))) })
-			jobs = append(jobs, func() { record(c, "otter", driveSized(t, newOtterSized(t, capacity))) })
-		}
-	}
-	work := make(chan func())
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for job := range work {
-				job()
-			}
-		})
-	}
-	for i, job := range jobs {
-		if i%50 == 0 {
-			progress("hits: %d of %d simulations", i, len(jobs))
-		}
-		work <- job
-	}
-	close(work)
-	wg.Wait()
-	r.report(cases, ratios)
-	for _, c := range sizedCases {
-		for _, system := range []string{"GDSF", "covey", "otter"} {
-			r.add(c, system, "object_hit_ratio", 100*ratios[c][system], "%")
-		}
-		d := 100 * (ratios[c]["GDSF"] - ratios[c]["covey"])
-		r.verdict(d <= 1, "%s: covey is %.2f points below GDSF (at most 1)", c, d)
-	}
+	runJobs(jobs)
+	r.reportHits(plain)
+	r.reportSized(sized)
 	return nil
 }
 
-func simulate(t *trace, p policy) float64 {
-	hits := 0
-	for _, k := range t.keys {
-		if p.access(k) {
-			hits++
+// contests returns the contests over a trace, and the jobs that fill in their ratios.
+func (r *run) contests(t *trace.Trace) (contests []*contest, jobs []job) {
+	percents, total, makers, unit := capacities[:], t.Unique, sim.Makers(), "%"
+	if t.Sizes != nil {
+		percents, total, makers, unit = sizedCapacities[:], int(t.TotalBytes()), sim.SizedMakers(), "%bytes"
+	}
+	names := keyNames(t.Unique)
+	for _, percent := range percents {
+		capacity := total * percent / 100
+		if capacity < leastEntries {
+			continue
 		}
-	}
-	return float64(hits) / float64(len(t.keys))
-}
-
-func names(t *trace) []string {
-	ns := make([]string, t.n)
-	for i := range ns {
-		ns[i] = strconv.Itoa(i)
-	}
-	return ns
-}
-
-func drive(t *trace, c cache) float64 {
-	defer c.close()
-	ns := names(t)
-	hits := 0
-	for _, k := range t.keys {
-		if _, ok := c.get(ns[k]); ok {
-			hits++
-		} else {
-			c.put(ns[k], nil)
-			c.settle()
+		c := &contest{name: fmt.Sprintf("%s/%d%s", t.Name, percent, unit)}
+		enter := func(name string, measure func() float64) {
+			at := len(c.systems)
+			c.systems = append(c.systems, name)
+			jobs = append(jobs, job{len(t.Keys), func() { c.ratios[at] = measure() }})
 		}
-	}
-	return float64(hits) / float64(len(t.keys))
-}
-
-type sizedCache struct {
-	get   func(key string) bool
-	put   func(key string, size uint32)
-	close func()
-}
-
-func driveSized(t *trace, c sizedCache) float64 {
-	defer c.close()
-	ns := names(t)
-	hits := 0
-	for _, k := range t.keys {
-		if c.get(ns[k]) {
-			hits++
-		} else {
-			c.put(ns[k], t.sizes[k])
-		}
-	}
-	return float64(hits) / float64(len(t.keys))
-}
-
-// newCoveySized makes Covey count an object's own size only, as the others do.
-func newCoveySized(_ *trace, capacity int64) sizedCache {
-	ctx := context.Background()
-	probe, _ := covey.New("probe", covey.Options[uint32]{Size: func(string, uint32) int { return 0 }})
-	_ = probe.Put(ctx, "key", 0)
-	overhead := int(probe.Stats().Bytes)
-	_ = probe.Close()
-	c, err := covey.New("sized", covey.Options[uint32]{
-		MaxBytes: capacity, MaxValueBytes: math.MaxInt32,
-		Size: func(_ string, size uint32) int { return max(int(size)-overhead, 0) },
-	})
-	if err != nil {
-		panic(err)
-	}
-	return sizedCache{
-		get:   func(key string) bool { _, ok, _ := c.Lookup(ctx, key); return ok },
-		put:   func(key string, size uint32) { _ = c.Put(ctx, key, size) },
-		close: func() { _ = c.Close() },
-	}
-}
-
-func newOtterSized(_ *trace, capacity int64) sizedCache {
-	c := otter.Must(&otter.Options[string, uint32]{
-		MaximumWeight: uint64(capacity),
-		Weigher:       func(_ string, size uint32) uint32 { return size },
-	})
-	return sizedCache{
-		get:   func(key string) bool { _, ok := c.GetIfPresent(key); return ok },
-		put:   func(key string, size uint32) { c.Set(key, size); c.CleanUp() },
-		close: func() { c.StopAllGoroutines() },
-	}
-}
-
-// report gives the ratios, and for each system its mean and its regret: the
-// distance to the best system of each case that does not know the future.
-func (r *run) report(cases []string, ratios map[string]map[string]float64) {
-	var systems []string
-	for _, p := range policies {
-		if r.wants(p.name) {
-			systems = append(systems, p.name)
-		}
-	}
-	for _, s := range realSystems {
-		if r.wants(s) {
-			systems = append(systems, s)
-		}
-	}
-	best := map[string]float64{}
-	for _, c := range cases {
-		for _, s := range systems {
-			if s != "optimum" {
-				best[c] = max(best[c], ratios[c][s])
+		for _, m := range makers {
+			if r.wantsPolicy(m.Name) {
+				enter(m.Name, func() float64 { return sim.HitRatio(t, m.New(t, capacity)) })
 			}
-			r.add(c, s, "hit_ratio", 100*ratios[c][s], "%")
+		}
+		for _, s := range r.chosen(func(s system) bool { return s.floor == "" && !s.variant }) {
+			switch {
+			case t.Sizes == nil:
+				enter(s.name, func() float64 { return hitRatio(t, names, s.open(config{capacity, true})) })
+			case s.openSized != nil:
+				enter(s.name, func() float64 { return hitRatio(t, names, openSized(s, t, int64(capacity))) })
+			}
+		}
+		c.ratios = make([]float64, len(c.systems))
+		contests = append(contests, c)
+	}
+	return contests, jobs
+}
+
+// wantsPolicy reports whether a simulated policy takes part: all do unless -systems names some of them.
+func (r *run) wantsPolicy(name string) bool {
+	named := slices.ContainsFunc(r.systems, func(s string) bool { return slices.Contains(policyNames(), s) })
+	return !named || slices.Contains(r.systems, name)
+}
+
+// policyNames returns the names of the simulated policies.
+func policyNames() (names []string) {
+	for _, m := range append(sim.Makers(), sim.SizedMakers()...) {
+		if !slices.Contains(names, m.Name) {
+			names = append(names, m.Name)
 		}
 	}
-	type summary struct{ mean, regret, worst float64 }
-	sums := map[string]summary{}
-	for _, s := range systems {
-		var sum summary
-		for _, c := range cases {
-			regret := 100 * (best[c] - ratios[c][s])
-			sum.mean += 100 * ratios[c][s] / float64(len(cases))
-			sum.regret += regret / float64(len(cases))
-			sum.worst = max(sum.worst, regret)
-		}
-		sums[s] = sum
-		r.add("all", s, "mean_hit_ratio", sum.mean, "%")
-		r.add("all", s, "mean_regret", sum.regret, "points")
-		r.add("all", s, "worst_regret", sum.worst, "points")
+	return names
+}
+
+func keyNames(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = strconv.Itoa(i)
 	}
-	covey, otter := sums["covey"], sums["otter"]
-	r.verdict(covey.regret <= 0.9, "mean regret %.2f (at most 0.9, goal 0.5)", covey.regret)
-	r.verdict(covey.worst <= 5, "worst regret %.2f (at most 5, goal 3)", covey.worst)
-	r.verdict(covey.mean > otter.mean, "mean hit ratio %.2f %% against otter's %.2f %%", covey.mean, otter.mean)
+	return names
+}
+
+func openSized(s system, t *trace.Trace, bytes int64) cache {
+	return s.openSized(bytes, func(key string) int { return int(t.Sizes[must(strconv.Atoi(key))]) })
+}
+
+// hitRatio runs a trace against a cache, which it then closes: each request is a get and, on a miss, a put.
+func hitRatio(t *trace.Trace, names []string, c cache) float64 {
+	defer c.close()
+	hits := 0
+	for _, k := range t.Keys {
+		if _, ok := c.get(names[k]); ok {
+			hits++
+			continue
+		}
+		c.put(names[k], nil)
+		c.settle()
+	}
+	return float64(hits) / float64(max(len(t.Keys), 1))
+}
+
+// runJobs runs them all, the long ones first so that no core idles at the end.
+func runJobs(jobs []job) {
+	slices.SortStableFunc(jobs, func(a, b job) int { return cmp.Compare(b.requests, a.requests) })
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(jobs) {
+					return
+				}
+				if i%50 == 0 {
+					progress("hits: %d of %d simulations", i, len(jobs))
+				}
+				jobs[i].run()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A summary is a system's record over all contests, in points.
+type summary struct{ mean, regret, worst float64 }
+
+// summarise gives a system's mean hit ratio and its regret: the distance to
+// the best of each contest that doesn't know the future.
+func summarise(contests []*contest, system string) (s summary) {
+	for _, c := range contests {
+		ratio := c.of(system)
+		regret := 100 * (c.best() - ratio)
+		s.mean += 100 * ratio / float64(len(contests))
+		s.regret += regret / float64(len(contests))
+		s.worst = max(s.worst, regret)
+	}
+	return s
+}
+
+func (r *run) reportHits(contests []*contest) {
+	for _, c := range contests {
+		for i, s := range c.systems {
+			r.add(c.name, s, "hit_ratio", 100*c.ratios[i], "%")
+		}
+	}
+	all := fmt.Sprintf("all %d", len(contests))
+	for _, s := range contests[0].systems {
+		sum := summarise(contests, s)
+		r.add(all, s, "mean_hit_ratio", sum.mean, "%")
+		r.add(all, s, "mean_regret", sum.regret, "points")
+		r.add(all, s, "worst_regret", sum.worst, "points")
+	}
+	covey, otter := summarise(contests, "covey"), summarise(contests, "otter")
+	if math.IsNaN(covey.mean) {
+		return
+	}
+	r.verdict(covey.regret <= 0.9, "mean regret is %.2f points (at most 0.9, goal 0.5)", covey.regret)
+	r.verdict(covey.worst <= 5, "worst regret is %.2f points (at most 5, goal 3)", covey.worst)
+	if !math.IsNaN(otter.mean) {
+		r.verdict(covey.mean > otter.mean, "mean hit ratio is %.2f %%, otter's is %.2f %%", covey.mean, otter.mean)
+	}
+}
+
+func (r *run) reportSized(contests []*contest) {
+	for _, c := range contests {
+		for i, s := range c.systems {
+			r.add(c.name, s, "object_hit_ratio", 100*c.ratios[i], "%")
+		}
+		if below := 100 * (c.of("GDSF") - c.of("covey")); !math.IsNaN(below) {
+			r.verdict(below <= 1, "%s: %.2f points below GDSF (at most 1)", c.name, below)
+		}
+	}
 }

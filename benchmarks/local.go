@@ -3,165 +3,231 @@ package main
 // local.go measures operations per second when every key is resident.
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/coveycache/covey"
+	"github.com/coveycache/covey/benchmarks/internal/trace"
 )
 
-const localKeys = 1_000_000
+const (
+	zipfSkew    = 1.01
+	cacheLine   = 64
+	opsPerCheck = 1000 // operations between two looks at whether time is up
+)
 
-func runLocal(r *run) error {
-	n := localKeys
-	if r.quick {
-		n = 200_000
-	}
-	keys := make([]string, n)
-	asked := make([]string, n) // equal keys, but other strings, as in a real server
+// localShape is how many goroutines run on how many processors.
+type localShape struct{ procs, goroutines int }
+
+// A localCase is one row of the table.
+type localCase struct {
+	size, reads int // bytes of a value; percent of the operations
+	localShape
+}
+
+func (c localCase) String() string {
+	return fmt.Sprintf("zipf/%dB/r%d/p%d/g%d", c.size, c.reads, c.procs, c.goroutines)
+}
+
+// A workload is what all systems get to do.
+type workload struct {
+	keys   []string // as they are inserted
+	asked  []string // equal to keys, but other strings: in a server no request comes with the pointer that was stored
+	values [][]byte // of each key; a write stores it again, so that it allocates what the system itself needs
+	plans  [][]operation
+}
+
+// An operation is a key's number and, in the upper 8 bits, a die of 100 sides: below the share of reads it is a read.
+type operation uint32
+
+func (o operation) key() int  { return int(o & (1<<24 - 1)) }
+func (o operation) dice() int { return int(o >> 24) }
+
+// newWorkload makes the keys and, for each goroutine, its operations, so that none of it is measured.
+func newWorkload(keys, goroutines, operations int) *workload {
+	w := &workload{values: make([][]byte, keys)}
 	for i := range keys {
-		keys[i] = fmt.Sprintf("user:%d", i)
-		asked[i] = strings.Clone(keys[i])
+		k := fmt.Sprintf("user:%06d", i)
+		w.keys = append(w.keys, k)
+		w.asked = append(w.asked, strings.Clone(k))
 	}
-	mixed := make([]uint32, n) // which keys are popular has nothing to do with where they lie
-	for i, j := range rand.New(rand.NewPCG(1, 7)).Perm(n) {
-		mixed[i] = uint32(j)
-	}
-	sequences := make([][]uint32, 16)
-	for g := range sequences {
-		rnd := rand.New(rand.NewPCG(uint64(g), 7))
-		z := newZipf(rnd, 1.01, n)
-		s := make([]uint32, 1<<18)
-		for i := range s {
-			s[i] = mixed[z.next()]
-		}
-		sequences[g] = s
-	}
-	sizes, mixes, procs, perCore := []int{100, 1024}, []int{100, 75, 50}, []int{1, 2}, []int{1, 8}
-	if r.quick {
-		sizes, procs, perCore = sizes[:1], procs[1:], perCore[:1]
-	}
-	type system struct {
-		name string
-		make func(int) cache
-	}
-	var systems []system
-	for _, m := range makers {
-		if !r.wants(m.name) {
-			continue
-		}
-		s := system{m.name, m.make}
-		if m.name == "covey" {
-			s.make = func(n int) cache { return coveyGetter{newCoveyBytes(n)} }
-			systems = append(systems, system{"covey-closure", func(n int) cache { return coveyClosure{newCoveyBytes(n)} }})
-		}
-		systems = append(systems, s)
-	}
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	for _, size := range sizes {
-		caches := map[string]cache{}
-		for _, s := range systems {
-			c := s.make(2 * n)
-			for _, k := range keys {
-				c.put(k, make([]byte, size))
-			}
-			c.settle()
-			caches[s.name] = c
-			allocs := testing.AllocsPerRun(1000, func() { c.get(asked[0]) })
-			r.add(fmt.Sprintf("hit/%dB", size), s.name, "allocs_per_op", allocs, "allocations")
-		}
-		for _, mix := range mixes {
-			for _, p := range procs {
-				for _, g := range perCore {
-					c := fmt.Sprintf("zipf/%dB/r%d/p%d/g%d", size, mix, p, g)
-					rates := map[string][]float64{}
-					for repeat := range r.repeats {
-						progress("local: %s, repeat %d of %d", c, repeat+1, r.repeats)
-						for _, s := range systems {
-							if s.name == "map" && mix < 100 {
-								continue
-							}
-							runtime.GC()
-							runtime.GOMAXPROCS(p)
-							rates[s.name] = append(rates[s.name], timeLocal(caches[s.name], asked, sequences, size, mix, p*g, r.duration))
-						}
-					}
-					for _, s := range systems {
-						if len(rates[s.name]) > 0 {
-							r.add(c, s.name, "ops_per_s", median(rates[s.name]), "1/s")
-						}
-					}
-					if covey, otter := median(rates["covey"]), median(rates["otter"]); otter > 0 {
-						aim, goal := 1.1, 1.3
-						if mix == 100 {
-							aim, goal = 1.3, 1.5
-						}
-						r.verdict(covey >= aim*otter, "%s: %.2fx otter (at least %.1f, goal %.1f)", c, covey/otter, aim, goal)
-					}
-				}
-			}
-		}
-		for _, c := range caches {
-			c.close()
-		}
-	}
-	return nil
-}
-
-func newCoveyBytes(n int) coveyCache {
-	c, err := covey.New("bench", covey.Options[[]byte]{MaxBytes: 8 << 30, MaxEntries: n, TTL: ttl, Loader: noValue})
-	if err != nil {
-		panic(err)
-	}
-	return coveyCache{c}
-}
-
-var touched sync.Map // keeps the compiler from dropping the reads
-
-// timeLocal returns operations per second of so many goroutines, of which
-// mix percent are reads that touch every cache line of the value.
-func timeLocal(c cache, keys []string, sequences [][]uint32, size, mix, goroutines int, d time.Duration) float64 {
-	ctx, stop := context.WithTimeout(context.Background(), d)
-	defer stop()
-	counts := make([]int, goroutines)
-	start := time.Now()
+	// Which keys are popular has nothing to do with where they lie in memory.
+	popularity := rand.New(rand.NewPCG(1, 0)).Perm(keys)
+	zipf := trace.NewZipf(nil, zipfSkew, keys)
+	w.plans = make([][]operation, goroutines)
 	var wg sync.WaitGroup
-	for g := range goroutines {
+	for g := range w.plans {
 		wg.Go(func() {
-			seq := sequences[g%len(sequences)]
-			sum, n, dice := 0, 0, uint32(g+1)
-			for i := 0; ctx.Err() == nil; {
-				for range 1000 {
-					key := keys[seq[i&(len(seq)-1)]]
-					i++
-					dice ^= dice << 13
-					dice ^= dice >> 17
-					dice ^= dice << 5
-					if int(dice%100) < mix {
-						v, _ := c.get(key)
-						for at := 0; at < len(v); at += 64 {
-							sum += int(v[at])
-						}
-					} else {
-						c.put(key, make([]byte, size))
-					}
-				}
-				n += 1000
+			r := rand.New(rand.NewPCG(1, uint64(g+1)))
+			z := zipf.With(r)
+			w.plans[g] = make([]operation, operations)
+			for i := range w.plans[g] {
+				w.plans[g][i] = operation(popularity[z.Next()] | r.IntN(100)<<24)
 			}
-			counts[g] = n
-			touched.Store(g, sum)
 		})
 	}
 	wg.Wait()
-	took := time.Since(start)
-	total := 0
-	for _, n := range counts {
-		total += n
+	return w
+}
+
+// setSize gives every key a value of so many bytes.
+func (w *workload) setSize(size int) {
+	for i := range w.values {
+		w.values[i] = make([]byte, size)
+		w.values[i][0] = byte(i)
 	}
-	return float64(total) / took.Seconds()
+}
+
+// fill makes a cache that holds all keys, with room to spare.
+func (w *workload) fill(s system) (cache, error) {
+	c := s.open(config{entries: 2 * len(w.keys)})
+	for i, k := range w.keys {
+		c.put(k, w.values[i])
+		if i%10_000 == 0 {
+			c.settle() // ristretto drops what it has no time for
+		}
+	}
+	c.settle()
+	missing := 0
+	for _, k := range w.asked {
+		if _, ok := c.get(k); !ok {
+			missing++
+		}
+	}
+	if missing > len(w.keys)/1000 {
+		c.close()
+		return nil, fmt.Errorf("%s lost %d of %d keys although there is room for twice as many", s.name, missing, len(w.keys))
+	}
+	return c, nil
+}
+
+func runLocal(r *run) error {
+	keys, operations := 1_000_000, 1<<20
+	sizes, mixes := []int{100, 1024}, []int{100, 75, 50}
+	shapes := []localShape{{1, 1}, {1, 8}, {2, 2}, {2, 16}}
+	if r.quick {
+		keys, operations = 100_000, 1<<18
+		sizes, shapes = sizes[:1], shapes[2:3]
+	}
+	progress("local: drawing %d operations for each of %d goroutines", operations, shapes[len(shapes)-1].goroutines)
+	w := newWorkload(keys, shapes[len(shapes)-1].goroutines, operations)
+	systems := r.chosen(func(system) bool { return true })
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, size := range sizes {
+		w.setSize(size)
+		for _, shape := range shapes {
+			rates := map[localCase]map[string][]float64{}
+			for repeat := range r.repeats {
+				progress("local: %d B, %d goroutines on %d processors, repeat %d of %d", size, shape.goroutines, shape.procs, repeat+1, r.repeats)
+				// Each system has the heap to itself: nobody's collections look at another's entries.
+				for _, s := range systems {
+					runtime.GC()
+					runtime.GOMAXPROCS(max(shape.procs, 2)) // for what fills and settles behind the scenes
+					c, err := w.fill(s)
+					if err != nil {
+						return err
+					}
+					if repeat == 0 && shape == shapes[0] {
+						r.add(fmt.Sprintf("hit/%dB", size), s.name, "allocs_per_op", w.allocations(c), "allocations")
+					}
+					runtime.GOMAXPROCS(shape.procs)
+					for _, reads := range mixes {
+						if reads < 100 && (s.readOnly || s.variant) {
+							continue
+						}
+						lc := localCase{size, reads, shape}
+						if rates[lc] == nil {
+							rates[lc] = map[string][]float64{}
+						}
+						rates[lc][s.name] = append(rates[lc][s.name], w.run(c, lc, r.duration))
+					}
+					c.close()
+				}
+			}
+			for _, reads := range mixes {
+				r.reportLocal(localCase{size, reads, shape}, systems, rates[localCase{size, reads, shape}])
+			}
+		}
+	}
+	r.reportAllocations()
+	return nil
+}
+
+// allocations returns what a hit allocates.
+func (w *workload) allocations(c cache) float64 {
+	i := 0
+	return testing.AllocsPerRun(1000, func() {
+		c.get(w.asked[i])
+		i++
+	})
+}
+
+// run returns the operations per second of a case.
+func (w *workload) run(c cache, lc localCase, d time.Duration) float64 {
+	var over atomic.Bool
+	var total, touched atomic.Int64
+	var wg sync.WaitGroup
+	start := time.Now()
+	timer := time.AfterFunc(d, func() { over.Store(true) })
+	defer timer.Stop()
+	for g := range lc.goroutines {
+		wg.Go(func() {
+			n, sum := w.work(c, w.plans[g], lc.reads, &over)
+			total.Add(n)
+			touched.Add(sum) // so that no compiler can leave the reading out
+		})
+	}
+	wg.Wait()
+	return float64(total.Load()) / time.Since(start).Seconds()
+}
+
+// work carries out the plan, again and again, until time is over. It returns
+// the number of operations and the sum of a byte of each cache line of each value that it read.
+func (w *workload) work(c cache, plan []operation, reads int, over *atomic.Bool) (n, sum int64) {
+	for at := 0; !over.Load(); n += opsPerCheck {
+		for range opsPerCheck {
+			op := plan[at]
+			if at++; at == len(plan) {
+				at = 0
+			}
+			key := w.asked[op.key()]
+			if op.dice() >= reads {
+				c.put(key, w.values[op.key()])
+				continue
+			}
+			value, _ := c.get(key)
+			for i := 0; i < len(value); i += cacheLine {
+				sum += int64(value[i])
+			}
+		}
+	}
+	return n, sum
+}
+
+func (r *run) reportLocal(lc localCase, systems []system, rates map[string][]float64) {
+	for _, s := range systems {
+		if len(rates[s.name]) > 0 {
+			r.add(lc.String(), s.name, "ops_per_s", median(rates[s.name]), "1/s")
+		}
+	}
+	least, goal := 1.1, 1.3
+	if lc.reads == 100 {
+		least, goal = 1.3, 1.5
+	}
+	if ratio := medianRatio(rates["covey"], rates["otter"]); ratio > 0 {
+		r.verdict(ratio >= least, "%s: %.2fx otter (at least %.1f, goal %.1f)", lc, ratio, least, goal)
+	}
+}
+
+func (r *run) reportAllocations() {
+	for _, f := range r.figures {
+		if f.Metric == "allocs_per_op" && f.System == "covey" {
+			r.verdict(f.Value == 0, "%s: %.0f allocations (0)", f.Case, f.Value)
+		}
+	}
 }

@@ -1,203 +1,178 @@
-// Benchmarks compares Covey with the caches that one would use instead, all in one run.
+// Benchmarks compares Covey with what one would use instead, all in one run.
+// README.md says how each suite measures and what the figures mean.
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
 )
 
-// A suite measures one side of the caches.
+// A suite measures one side of the systems.
 type suite struct {
 	name, what string
 	run        func(*run) error
 }
 
-var suites = []suite{
-	{"local", "operations per second on resident keys", runLocal},
-	{"hits", "hit ratio by trace and capacity", runHits},
-	{"memory", "bytes per entry and cost of garbage collection", runMemory},
-	{"herd", "one key, very many callers", runHerd},
+func suites() []suite {
+	return []suite{
+		{"local", "operations per second when every key is resident", runLocal},
+		{"hits", "hit ratio by trace and capacity", runHits},
+		{"memory", "bytes per entry and cost of garbage collection", runMemory},
+		{"herd", "very many callers for one key", runHerd},
+	}
 }
 
-// A run is one run of a suite: its settings and what it found.
-type run struct {
-	suite    string
+// settings come from the command line.
+type settings struct {
 	quick    bool
 	repeats  int
 	duration time.Duration
-	systems  []string
-	traces   string
-	figures  []figure
-	verdicts []string
+	systems  []string // empty = all
+	traces   []string
+	requests int // in a generated trace
 }
 
-// A figure is one number of the outcome.
-type figure struct {
-	Suite  string  `json:"suite"`
-	Case   string  `json:"case"`
-	System string  `json:"system"`
-	Metric string  `json:"metric"`
-	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"`
-}
-
-func (r *run) add(c, system, metric string, value float64, unit string) {
-	r.figures = append(r.figures, figure{r.suite, c, system, metric, value, unit})
-}
-
-// wants reports whether the system was asked for.
-func (r *run) wants(system string) bool { return slices.Contains(r.systems, system) }
-
-// verdict records a comparison with what was aimed at.
-func (r *run) verdict(ok bool, format string, args ...any) {
-	mark := "FAIL"
-	if ok {
-		mark = "PASS"
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == memoryChild {
+		if err := childMain(os.Args[2:], os.Stdout); err != nil {
+			fatal(err)
+		}
+		return
 	}
-	r.verdicts = append(r.verdicts, mark+" "+fmt.Sprintf(format, args...))
+	if err := benchmark(os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fatal(err)
+	}
+}
+
+func fatal(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
-func main() {
-	if len(os.Args) > 1 && os.Args[1] == memoryChild {
-		if err := measureMemory(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	if err := realMain(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-func realMain(args []string) error {
+// benchmark does what the command line says and prints the tables to out.
+func benchmark(args []string, out io.Writer) error {
 	name := ""
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, args = args[0], args[1:]
 	}
-	flags := flag.NewFlagSet("benchmarks", flag.ExitOnError)
+	var set settings
+	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "usage: go run . SUITE [flags]")
+		for _, s := range suites() {
+			fmt.Fprintf(flags.Output(), "  %-8s %s\n", s.name, s.what)
+		}
+		flags.PrintDefaults()
+	}
 	list := flags.Bool("list", false, "list the suites and exit")
-	quick := flags.Bool("quick", false, "take less than a minute: covey, otter and the floor, 3 repeats")
-	repeats := flags.Int("repeats", 5, "runs of each case, of which the median counts")
-	duration := flags.Duration("duration", time.Second, "length of one timed run")
-	systems := flags.String("systems", "", "comma-separated systems; empty means all")
-	traces := flags.String("traces", "", "a trace or a folder of traces for the suite hits; see README.md for the format")
-	out := flags.String("json", "", "write one JSON object for each figure to this file")
+	flags.BoolVar(&set.quick, "quick", false, "take less than a minute: fewer systems and cases, 3 repeats, small sizes")
+	flags.IntVar(&set.repeats, "repeats", 5, "measurements of each case, of which the median counts")
+	flags.DurationVar(&set.duration, "duration", time.Second, "length of one timed measurement")
+	systemList := flags.String("systems", "", "comma-separated `names` of systems and simulated policies (default all)")
+	traceList := flags.String("traces", "", "comma-separated trace `files` or folders of them for the suite hits")
+	flags.IntVar(&set.requests, "requests", 1_000_000, "length of the traces that the suite hits generates")
+	jsonFile := flags.String("json", "", "write one JSON object for each figure to this `file`")
+	profile := flags.String("cpuprofile", "", "write a CPU profile of the suite to this `file`")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *list {
-		for _, s := range suites {
-			fmt.Println(s.name)
+		for _, s := range suites() {
+			fmt.Fprintln(out, s.name)
 		}
 		return nil
 	}
-	i := slices.IndexFunc(suites, func(s suite) bool { return s.name == name })
-	if i < 0 {
-		for _, s := range suites {
-			fmt.Fprintf(os.Stderr, "  %-8s %s\n", s.name, s.what)
+	i := slices.IndexFunc(suites(), func(s suite) bool { return s.name == name })
+	if i < 0 || flags.NArg() > 0 {
+		flags.Usage()
+		return fmt.Errorf("there is no suite %q", strings.TrimSpace(name+" "+strings.Join(flags.Args(), " ")))
+	}
+	set.systems, set.traces = split(*systemList), split(*traceList)
+	if set.quick {
+		given := map[string]bool{}
+		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		if !given["repeats"] {
+			set.repeats = 3
 		}
-		return fmt.Errorf("usage: go run . SUITE [flags], with one of the suites above; got %q", name)
-	}
-	r := &run{suite: name, quick: *quick, repeats: *repeats, duration: *duration, traces: *traces, systems: allSystems()}
-	if *quick {
-		r.repeats, r.duration, r.systems = 3, min(*duration, 200*time.Millisecond), quickSystems
-	}
-	if *systems != "" {
-		r.systems = strings.Split(*systems, ",")
-	} else if !*quick {
-		for _, p := range policies {
-			r.systems = append(r.systems, p.name)
+		if !given["duration"] {
+			set.duration = 150 * time.Millisecond
+		}
+		if !given["requests"] {
+			set.requests = 100_000
+		}
+		if !given["systems"] {
+			set.systems = quickSystems
 		}
 	}
-	if err := suites[i].run(r); err != nil {
+	if set.repeats < 1 || set.duration <= 0 {
+		return fmt.Errorf("-repeats and -duration must be positive, they are %d and %v", set.repeats, set.duration)
+	}
+	if set.requests < 1000 {
+		return fmt.Errorf("-requests must be at least 1000, it is %d", set.requests)
+	}
+	if err := checkNames(set.systems); err != nil {
 		return err
 	}
-	r.print()
-	if *out == "" {
-		return nil
-	}
-	f, err := os.Create(*out)
-	if err != nil {
-		return err
-	}
-	enc := json.NewEncoder(f)
-	for _, fig := range r.figures {
-		if err := enc.Encode(fig); err != nil {
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
 			return err
 		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
-	return f.Close()
+	r := &run{settings: set, suite: name}
+	if err := suites()[i].run(r); err != nil {
+		return fmt.Errorf("suite %s: %w", name, err)
+	}
+	r.print(out)
+	if *jsonFile == "" {
+		return nil
+	}
+	return r.writeJSON(*jsonFile)
 }
 
-// print shows a table for each metric: a row for each case, a column for each system.
-func (r *run) print() {
-	var metrics []string
-	for _, f := range r.figures {
-		if !slices.Contains(metrics, f.Metric) {
-			metrics = append(metrics, f.Metric)
-		}
-	}
-	for _, m := range metrics {
-		var cases, systems []string
-		values := map[[2]string]float64{}
-		unit := ""
-		for _, f := range r.figures {
-			if f.Metric != m {
-				continue
-			}
-			if !slices.Contains(cases, f.Case) {
-				cases = append(cases, f.Case)
-			}
-			if !slices.Contains(systems, f.System) {
-				systems = append(systems, f.System)
-			}
-			values[[2]string{f.Case, f.System}] = f.Value
-			unit = f.Unit
-		}
-		fmt.Printf("\n| %s (%s) | %s |\n|---|%s\n", m, unit, strings.Join(systems, " | "), strings.Repeat("---:|", len(systems)))
-		for _, c := range cases {
-			fmt.Printf("| %s |", c)
-			for _, s := range systems {
-				if v, ok := values[[2]string{c, s}]; ok {
-					fmt.Printf(" %s |", number(v))
-				} else {
-					fmt.Print(" |")
-				}
-			}
-			fmt.Println()
-		}
-	}
-	if len(r.verdicts) > 0 {
-		fmt.Println()
-	}
-	for _, v := range r.verdicts {
-		fmt.Println("-", v)
-	}
+func split(list string) []string {
+	return slices.DeleteFunc(strings.Split(list, ","), func(s string) bool { return s == "" })
 }
 
-func number(v float64) string {
-	switch {
-	case v >= 100 || v == float64(int64(v)):
-		return fmt.Sprintf("%.0f", v)
-	case v >= 1:
-		return fmt.Sprintf("%.2f", v)
+// checkNames refuses names that would silently select nothing.
+func checkNames(names []string) error {
+	known := policyNames()
+	for _, s := range systems() {
+		known = append(known, s.name)
 	}
-	return fmt.Sprintf("%.4f", v)
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return fmt.Errorf("there is no system %q; there are %s", n, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
-func median(vs []float64) float64 {
-	vs = slices.Sorted(slices.Values(vs))
-	if len(vs) == 0 {
-		return 0
+// wants reports whether the system was asked for.
+func (s *settings) wants(name string) bool {
+	return len(s.systems) == 0 || slices.Contains(s.systems, name)
+}
+
+// chosen returns the systems that were asked for and that can do what the suite needs.
+func (s *settings) chosen(can func(system) bool) (chosen []system) {
+	for _, sys := range systems() {
+		if s.wants(sys.name) && can(sys) {
+			chosen = append(chosen, sys)
+		}
 	}
-	return (vs[(len(vs)-1)/2] + vs[len(vs)/2]) / 2
+	return chosen
 }
