@@ -1,0 +1,152 @@
+// Mutants breaks each invariant on purpose, in a copy of the module, and sees
+// whether the test that guards it fails. A mutant that survives is an error.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A mutant is one change that breaks an invariant.
+type mutant struct {
+	invariant, test string
+	file, old, new  string
+}
+
+var mutants = []mutant{
+	{
+		"I1: a load that a write has voided stores nothing", "TestWritesVoidTheLoadUnderWay",
+		"write.go", "case !f.linked || f.gen != s.gen.Load():", "case f.gen != s.gen.Load():",
+	},
+	{
+		"I1: a negative result is guarded like a value", "TestNegativeDoesNotOutliveAPut",
+		"write.go", "case !f.linked || f.gen != s.gen.Load():", "case !f.linked && w.e.flags&flagNegative == 0:",
+	},
+	{
+		"I2: a write unlinks the key's flight", "TestWritesVoidTheLoadUnderWay",
+		"write.go", "\t\tc.unlink(w.key, w.hash)\n", "",
+	},
+	{
+		"I4: a load does not run on the first caller's context", "TestLeaderLeavesWaiterStays",
+		"load.go", "lctx := context.WithoutCancel(ctx)", "lctx := ctx",
+	},
+	{
+		"I4: the last waiter takes the flight along", "TestLastWaiterCancelsAndNewcomerLoads",
+		"singleflight.go", "if abandoned && f.linked {", "if false {",
+	},
+	{
+		"I4: Goexit in a loader frees the waiters", "TestPanicAndGoexit",
+		"singleflight.go", "\tdefer func() {\n\t\tif !returned {", "\tfunc() {\n\t\tif returned {",
+	},
+	{
+		"I8: values are accounted", "TestAccountedBytesAgainstHeap",
+		"write.go", "total := c.baseSize + sizeClass(len(key)) + size", "total := c.baseSize + sizeClass(len(key)) + size/4",
+	},
+	{
+		"I9: a callback runs without locks", "TestCallbacksMayCallTheCache",
+		"write.go", "\t\tgone, more := s.trim(nil)\n\t\ts.mu.Unlock()\n\t\tc.departed(gone)", "\t\tgone, more := s.trim(nil)\n\t\tc.departed(gone)\n\t\ts.mu.Unlock()",
+	},
+	{
+		"a nested load does not wait for the cap", "TestNestedLoadsPassTheCap",
+		"origin.go", "if o.slots != nil && !nested {", "if o.slots != nil {",
+	},
+	{
+		"bounds: what is over them leaves before a write returns", "TestBounds",
+		"store.go", "s.maxEntries > 0 && s.entries.Load() > s.maxEntries", "s.maxEntries > 0 && s.entries.Load() > s.maxEntries+1",
+	},
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := copyModule(dir); err != nil {
+		return err
+	}
+	survivors := 0
+	for _, m := range mutants {
+		killed, err := m.try(dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.invariant, err)
+		}
+		verdict := "killed by"
+		if !killed {
+			verdict = "SURVIVED"
+			survivors++
+		}
+		fmt.Printf("%-60s %s %s\n", m.invariant, verdict, m.test)
+	}
+	if survivors > 0 {
+		return fmt.Errorf("%d of %d mutants survived", survivors, len(mutants))
+	}
+	return nil
+}
+
+// copyModule copies the root package: its Go files and go.mod.
+func copyModule(dir string) error {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		return err
+	}
+	for _, f := range append(files, "go.mod", "go.sum") {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, f), b, fs.FileMode(0o644)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// try applies the mutant, runs its test and takes the mutant back.
+func (m mutant) try(dir string) (killed bool, err error) {
+	file := filepath.Join(dir, m.file)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return false, err
+	}
+	if n := strings.Count(string(b), m.old); n != 1 {
+		return false, fmt.Errorf("%s has %q %d times; want once", m.file, m.old, n)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(b), m.old, m.new, 1)), 0o644); err != nil {
+		return false, err
+	}
+	defer func() {
+		if e := os.WriteFile(file, b, 0o644); err == nil {
+			err = e
+		}
+	}()
+	if out, err := command(dir, "go", "vet", ".").CombinedOutput(); err != nil && bytes.Contains(out, []byte("vet: ")) {
+		return false, fmt.Errorf("the mutant does not compile: %s", out)
+	}
+	out, err := command(dir, "go", "test", "-timeout", "60s", "-run", "^"+m.test+"$", ".").CombinedOutput()
+	if err == nil {
+		if bytes.Contains(out, []byte("no tests to run")) {
+			return false, fmt.Errorf("there is no test %s", m.test)
+		}
+		return false, nil
+	}
+	return true, nil
+}
+
+func command(dir string, name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	return cmd
+}

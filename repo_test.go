@@ -1,0 +1,130 @@
+package covey
+
+import (
+	"bufio"
+	"go/ast"
+	"go/doc"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Every exported symbol is documented, fields and methods included.
+func TestEverythingExportedIsDocumented(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	fset := token.NewFileSet()
+	var parsed []*ast.File
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
+		require.NoError(t, err)
+		parsed = append(parsed, f)
+	}
+	pkg, err := doc.NewFromFiles(fset, parsed, "github.com/coveycache/covey")
+	require.NoError(t, err)
+	require.NotEmpty(t, pkg.Doc)
+	undocumented := func(name, text string) {
+		if ast.IsExported(name) && strings.TrimSpace(text) == "" {
+			t.Errorf("%s has no documentation", name)
+		}
+	}
+	values := func(vs []*doc.Value) {
+		for _, v := range vs {
+			for _, spec := range v.Decl.Specs {
+				s := spec.(*ast.ValueSpec)
+				for _, n := range s.Names {
+					undocumented(n.Name, v.Doc+s.Doc.Text()+s.Comment.Text())
+				}
+			}
+		}
+	}
+	values(pkg.Consts)
+	values(pkg.Vars)
+	for _, f := range pkg.Funcs {
+		undocumented(f.Name, f.Doc)
+	}
+	for _, typ := range pkg.Types {
+		undocumented(typ.Name, typ.Doc)
+		values(typ.Consts)
+		values(typ.Vars)
+		for _, f := range append(typ.Funcs, typ.Methods...) {
+			undocumented(f.Name, f.Doc)
+		}
+		for _, spec := range typ.Decl.Specs {
+			s, ok := spec.(*ast.TypeSpec).Type.(*ast.StructType)
+			if !ok || !ast.IsExported(typ.Name) {
+				continue
+			}
+			group := "" // a comment speaks for the lines right below it, too
+			line := 0
+			for _, f := range s.Fields.List {
+				text := f.Doc.Text() + f.Comment.Text()
+				if at := fset.Position(f.Pos()).Line; text == "" && at == line+1 {
+					text = group
+				} else {
+					group = text
+				}
+				line = fset.Position(f.End()).Line
+				for _, n := range f.Names {
+					if ast.IsExported(n.Name) && typ.Name != "Stats" {
+						undocumented(n.Name, text)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A dependency of the root module is every user's dependency.
+func TestDependencies(t *testing.T) {
+	want := map[string]bool{
+		"github.com/dgryski/go-farm":   true,
+		"github.com/sony/gobreaker/v2": true,
+		"github.com/stretchr/testify":  true, // tests only, see below
+		"golang.org/x/sync":            true,
+		"golang.org/x/time":            true,
+		"go.yaml.in/yaml/v3":           true, // testify's
+	}
+	f, err := os.Open("go.mod")
+	require.NoError(t, err)
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(s.Text()), "require "))
+		if len(fields) >= 2 && strings.Contains(fields[0], ".") && strings.HasPrefix(fields[1], "v") && !want[fields[0]] {
+			t.Errorf("%s is not on the list of dependencies", fields[0])
+		}
+	}
+	err = filepath.WalkDir(".", func(name string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil && name != "." {
+				return filepath.SkipDir // a module of its own
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, i := range parsed.Imports {
+			if p := strings.Trim(i.Path.Value, `"`); p == "testing" || strings.HasPrefix(p, "github.com/stretchr/") {
+				t.Errorf("%s imports %s outside a test", name, p)
+			}
+		}
+		return nil
+	})
+	require.NoError(t, err)
+}
