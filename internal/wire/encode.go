@@ -4,7 +4,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"math"
 	"time"
 )
 
@@ -128,11 +127,18 @@ func appendBytes[T string | []byte | Chain](dst []byte, tag byte, v T) []byte {
 	return append(dst, v...)
 }
 
-// Check reports whether f is within the limits, but for the length of its
-// value, which goes out in chunks when it is long.
-func (f *Frame) Check() error {
+// AppendChunk appends the header of a Chunk of n bytes of the stream's value,
+// which the caller sends next. The body of a Chunk has no fields.
+func AppendChunk(dst []byte, stream uint32, n int) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
+	dst = append(dst, byte(Chunk), 0, 0, 0)
+	return binary.LittleEndian.AppendUint32(dst, stream)
+}
+
+// Check reports whether f is within the limits, its value within maxValue.
+func (f *Frame) Check(maxValue int) error {
 	if len(f.Key) > MaxKey || len(f.Text) > MaxText || len(f.Trace) > MaxTrace || len(f.Chain) > 8*MaxChain ||
-		len(f.Items) > MaxBody/2 || len(f.Value) > math.MaxInt32 {
+		len(f.Items) > MaxBody/2 || len(f.Value) > maxValue {
 		return ErrTooLarge
 	}
 	return nil

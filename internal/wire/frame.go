@@ -3,7 +3,9 @@ package wire
 // frame.go names the parts of a frame: its type, its flags and its fields.
 
 import (
+	"bytes"
 	"encoding/binary"
+	"strings"
 	"time"
 )
 
@@ -60,7 +62,7 @@ const (
 	Welcome                        // the server's last word of the handshake
 	KeepAlive                      // asks for another lease; Items: hits on borrowed copies
 	KeepAliveOK                    // grants it
-	Chunk                          // a piece of the value of stream op
+	Chunk                          // the body is a piece of the value of stream op, without fields
 	Credit                         // Size more bytes of chunks have been taken in
 	Cancel                         // nobody waits for op any more
 	GoAway                         // send no more requests
@@ -135,6 +137,18 @@ type Frame struct {
 
 	Size   uint64 // of a value that follows in chunks; what a Credit grants
 	Stream uint32 // in whose chunks it follows
+}
+
+// Clone returns f in memory of its own. A value that came in pieces, which f
+// tells by its Size, is in memory of its own already.
+func (f *Frame) Clone() Frame {
+	c := *f
+	c.Key, c.Text = strings.Clone(f.Key), strings.Clone(f.Text)
+	if f.Size == 0 {
+		c.Value = bytes.Clone(f.Value)
+	}
+	c.Items, c.Chain, c.Trace = bytes.Clone(f.Items), bytes.Clone(f.Chain), bytes.Clone(f.Trace)
+	return c
 }
 
 // A Chain holds the hashes of the keys that are being loaded by those whose

@@ -59,7 +59,7 @@ func TestRoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {
 		want := randomFrame(r)
-		require.NoError(t, want.Check())
+		require.NoError(t, want.Check(1<<20))
 		prefix := randomBytes(r, r.IntN(20))
 		b := Append(prefix, want)[len(prefix):]
 		n, err := BodyLen(b)
@@ -186,9 +186,9 @@ func TestMalformed(t *testing.T) {
 	}
 	for _, f := range []Frame{
 		{Key: strings.Repeat("k", MaxKey+1)}, {Text: strings.Repeat("k", MaxText+1)}, {Trace: make([]byte, MaxTrace+1)},
-		{Chain: make(Chain, 8*MaxChain+8)}, {Items: make([]byte, MaxBody)},
+		{Chain: make(Chain, 8*MaxChain+8)}, {Items: make([]byte, MaxBody)}, {Value: make([]byte, 11)},
 	} {
-		require.ErrorIs(t, f.Check(), ErrTooLarge)
+		require.ErrorIs(t, f.Check(10), ErrTooLarge)
 	}
 }
 

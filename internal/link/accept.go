@@ -1,0 +1,90 @@
+package link
+
+// accept.go is the server's way to a connection: a handler that takes it from
+// whatever server it is mounted in.
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// ServeHTTP takes a link in. It looks at no path: whoever mounts it does. It
+// returns as soon as the connection is the node's own.
+func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.ProtoMajor != 1:
+		http.Error(w, "links need HTTP/1.1", http.StatusHTTPVersionNotSupported)
+		return
+	case r.Method != http.MethodGet || !strings.EqualFold(r.Header.Get("Upgrade"), protocol):
+		w.Header().Set("Upgrade", protocol)
+		w.Header().Set("Connection", "Upgrade")
+		http.Error(w, "this is where covey peers link up", http.StatusUpgradeRequired)
+		return
+	}
+	if n.pending.Add(1) > int64(n.cfg.MaxPending) {
+		n.pending.Add(-1)
+		http.Error(w, "too many handshakes", http.StatusServiceUnavailable)
+		return
+	}
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		n.pending.Add(-1)
+		http.Error(w, "shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	n.wg.Add(1)
+	n.mu.Unlock()
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		n.pending.Add(-1)
+		n.wg.Done()
+		n.cfg.Logger.Error("covey: cannot take links in: a middleware wraps the ResponseWriter without an Unwrap method", "err", err)
+		http.Error(w, "the server does not let connections be upgraded", http.StatusNotImplemented)
+		return
+	}
+	go func() {
+		defer n.wg.Done()
+		defer n.pending.Add(-1)
+		if err := n.accept(conn, rw.Reader); err != nil {
+			_ = conn.Close()
+			if n.ctx.Err() == nil {
+				n.cfg.Logger.Warn("covey: refused a link", "from", conn.RemoteAddr().String(), "err", err)
+			}
+		}
+	}()
+}
+
+// accept does the handshake on a connection that came with a request, of which
+// r has read ahead.
+func (n *Node) accept(conn net.Conn, r *bufio.Reader) error {
+	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.HandshakeTimeout)
+	defer cancel()
+	// The server's deadlines are still on it.
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(aLongTimeAgo) })
+	_, err := conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"))
+	if err != nil {
+		return err
+	}
+	peer, err := n.receive(ctx, r, conn)
+	if err != nil {
+		return err
+	}
+	if !stop() {
+		return errors.Join(context.Cause(ctx), conn.Close())
+	}
+	early, err := r.Peek(r.Buffered())
+	if err != nil {
+		return err
+	}
+	return n.begin(newLink(n, conn, nil, peer), bytes.Clone(early))
+}

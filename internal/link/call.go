@@ -1,0 +1,355 @@
+package link
+
+// call.go sends requests and takes their answers in.
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// A Sink takes the answers to one request. Exactly one of these ends it: a
+// last Answer, a Fail, or a Cancel that returned true.
+type Sink interface {
+	// Answer is called on the goroutine that reads the link and must not
+	// block. More answers follow unless last. Of f nothing is to be kept that
+	// is not cloned, but for a Value with a Size, which came in pieces and is
+	// in memory of its own.
+	Answer(f *wire.Frame, last bool)
+	// Fail is called when there will be no answer. It must not block.
+	Fail(err error)
+}
+
+// A call is a request that waits for an answer, in the slot of its op.
+type call struct {
+	sink     Sink // nil: nobody waits any more, but the other end does not know
+	deadline int64
+	hard     int64 // the caller's own deadline, which is left when the request is held; 0: none
+	taken    bool
+	next     uint32 // of the free list
+}
+
+// calls has a slot for each request in flight. An op is its slot's index and
+// one. A slot is free again only when the last answer has come: an op that
+// was cancelled is still in flight until the other end has said so.
+type calls struct {
+	max     int
+	slots   []call
+	free    uint32 // op of the first free slot; 0: none
+	busy    int
+	timer   *time.Timer
+	expires int64 // when timer runs
+	waiting []chan struct{}
+}
+
+// put takes a slot for sink.
+func (c *calls) put(s call) (op uint32) {
+	op = c.free
+	if op == 0 {
+		c.slots = append(c.slots, call{})
+		op = uint32(len(c.slots))
+	} else {
+		c.free = c.slots[op-1].next
+	}
+	s.taken = true
+	c.slots[op-1] = s
+	c.busy++
+	return op
+}
+
+// at returns the slot of op, nil if no such request is in flight.
+func (c *calls) at(op uint32) *call {
+	if i := op - 1; i < uint32(len(c.slots)) && c.slots[i].taken {
+		return &c.slots[i]
+	}
+	return nil
+}
+
+func (c *calls) release(op uint32) {
+	c.slots[op-1] = call{next: c.free}
+	c.free = op
+	c.busy--
+}
+
+// drain forgets all calls and returns the sinks that wait.
+func (c *calls) drain() []Sink {
+	var sinks []Sink
+	for i := range c.slots {
+		if c.slots[i].sink != nil {
+			sinks = append(sinks, c.slots[i].sink)
+		}
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	*c = calls{}
+	return sinks
+}
+
+// shrink gives back the slots if none is in use.
+func (c *calls) shrink() {
+	if c.busy == 0 && len(c.slots) > 16 {
+		c.slots, c.free = nil, 0
+	}
+}
+
+// Send sends a request, whose answers s takes, and returns its op for Cancel.
+// It waits while too much is in flight, and then only as long as ctx lasts.
+// After an error s will not be called.
+//
+// The request is given up with ErrTimeout when the first of these has passed:
+// ctx's deadline, f.Deadline if that is not 0, and Config.OpTimeout unless the
+// other end has said that the request is held. What f.Value holds must not
+// change until the request is answered.
+func (l *Link) Send(ctx context.Context, f *wire.Frame, s Sink) (op uint32, err error) {
+	if err := f.Check(l.out.maxValue); err != nil {
+		return 0, err
+	}
+	now := l.node.now()
+	hard := int64(0)
+	if f.Deadline > 0 {
+		hard = now + int64(f.Deadline)
+	}
+	if at, ok := ctx.Deadline(); ok {
+		left := int64(time.Until(at))
+		if left <= 0 {
+			return 0, context.DeadlineExceeded
+		}
+		if hard == 0 || now+left < hard {
+			hard = now + left
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.enter(ctx, len(f.Value)); err != nil {
+		return 0, err
+	}
+	return l.send(f, s, now, hard), nil
+}
+
+// Push is Send for use under a lock: it never waits. If too much is in flight
+// the other end does not keep up, and the link ends.
+func (l *Link) Push(f *wire.Frame, s Sink) (op uint32, err error) {
+	if err := f.Check(l.out.maxValue); err != nil {
+		return 0, err
+	}
+	now := l.node.now()
+	hard := int64(0)
+	if f.Deadline > 0 {
+		hard = now + int64(f.Deadline)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.unusable(); err != nil {
+		return 0, err
+	}
+	if !l.room() || l.out.overlong(len(f.Value)) {
+		l.failLocked(ErrSlowPeer)
+		return 0, ErrSlowPeer
+	}
+	return l.send(f, s, now, hard), nil
+}
+
+// send queues a request. The link is locked.
+func (l *Link) send(f *wire.Frame, s Sink, now, hard int64) (op uint32) {
+	deadline := now + int64(l.node.cfg.OpTimeout)
+	if hard != 0 {
+		deadline = min(deadline, hard)
+	}
+	op = l.calls.put(call{sink: s, deadline: deadline, hard: hard})
+	l.expireBy(deadline)
+	f.Op, f.Deadline = op, 0
+	if hard != 0 {
+		f.Deadline = time.Duration(hard - now)
+	}
+	l.out.add(f)
+	l.rouse()
+	return op
+}
+
+// Cancel gives up a request and reports whether it was still unanswered; its
+// sink is then not called any more, but for an answer that is not the last and
+// being delivered right now.
+func (l *Link) Cancel(op uint32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cancel(op) != nil
+}
+
+// cancel gives up a request and returns the sink that waited for it, or nil.
+// The link is locked.
+func (l *Link) cancel(op uint32) Sink {
+	c := l.calls.at(op)
+	if c == nil || c.sink == nil || l.err != nil {
+		return nil
+	}
+	s := c.sink
+	c.sink = nil
+	l.out.add(&wire.Frame{Type: wire.Cancel, Op: op})
+	l.rouse()
+	return s
+}
+
+// expireBy makes expire run by deadline. The link is locked.
+func (l *Link) expireBy(deadline int64) {
+	c := &l.calls
+	if c.expires != 0 && c.expires <= deadline {
+		return
+	}
+	c.expires = deadline
+	wait := time.Duration(deadline - l.node.now())
+	if c.timer == nil {
+		c.timer = time.AfterFunc(wait, l.expire)
+	} else {
+		c.timer.Reset(wait)
+	}
+}
+
+// expire gives up the requests whose time has run out.
+func (l *Link) expire() {
+	var late []Sink
+	l.mu.Lock()
+	now := l.node.now()
+	next := int64(0)
+	for i := range l.calls.slots {
+		switch c := &l.calls.slots[i]; {
+		case c.sink == nil || c.deadline == 0:
+		case c.deadline <= now:
+			if s := l.cancel(uint32(i + 1)); s != nil {
+				late = append(late, s)
+			}
+		case next == 0 || c.deadline < next:
+			next = c.deadline
+		}
+	}
+	l.calls.expires = 0
+	if next != 0 && l.err == nil {
+		l.expireBy(next)
+	}
+	l.mu.Unlock()
+	for _, s := range late {
+		s.Fail(ErrTimeout)
+	}
+}
+
+// answered gives an answer to who waits for it.
+func (l *Link) answered(f *wire.Frame) error {
+	last := f.Flags&wire.More == 0
+	l.mu.Lock()
+	c := l.calls.at(f.Op)
+	if c == nil {
+		l.mu.Unlock()
+		return ErrProtocol
+	}
+	s := c.sink
+	if last {
+		l.calls.release(f.Op)
+		l.admit()
+		l.maybeLeave()
+	} else if f.Type == wire.Held {
+		c.deadline = c.hard
+	}
+	l.mu.Unlock()
+	if s != nil {
+		s.Answer(f, last)
+	}
+	return nil
+}
+
+// enter waits until a request with a value of the given size may be queued. The link is locked before and
+// after, not in between.
+func (l *Link) enter(ctx context.Context, size int) error {
+	c := &l.calls
+	for turn := false; ; {
+		if err := l.unusable(); err != nil {
+			l.admit()
+			return err
+		}
+		if (turn || len(c.waiting) == 0) && l.room() && !l.out.overlong(size) {
+			l.admit()
+			return nil
+		}
+		w := make(chan struct{}, 1)
+		if turn {
+			c.waiting = slices.Insert(c.waiting, 0, w)
+		} else {
+			c.waiting = append(c.waiting, w)
+		}
+		l.mu.Unlock()
+		var err error
+		select {
+		case <-w:
+		case <-l.down:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		l.mu.Lock()
+		if i := slices.Index(c.waiting, w); i >= 0 {
+			c.waiting = slices.Delete(c.waiting, i, i+1)
+		}
+		if err != nil {
+			l.admit() // it may have been this one's turn
+			return err
+		}
+		turn = true
+	}
+}
+
+func (l *Link) room() bool { return l.calls.busy < l.calls.max && !l.overflow() }
+
+// admit lets the first one in who waits, if there is room. The link is locked.
+func (l *Link) admit() {
+	if c := &l.calls; len(c.waiting) > 0 && (l.room() || l.unusable() != nil) {
+		c.waiting[0] <- struct{}{}
+		c.waiting = slices.Delete(c.waiting, 0, 1)
+	}
+}
+
+// Call sends a request and returns its last answer, in memory of its own. It
+// ends by ctx, or as Send says.
+func (l *Link) Call(ctx context.Context, f *wire.Frame) (wire.Frame, error) {
+	w := l.node.waiters.Get().(*waiter)
+	op, err := l.Send(ctx, f, w)
+	if err == nil {
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			if l.Cancel(op) {
+				w.err = context.Cause(ctx)
+				break
+			}
+			<-w.done
+		}
+		err = w.err
+	}
+	answer := w.answer
+	w.answer, w.err = wire.Frame{}, nil
+	l.node.waiters.Put(w)
+	return answer, err
+}
+
+// A waiter is the Sink of a Call.
+type waiter struct {
+	done   chan struct{}
+	answer wire.Frame
+	err    error
+}
+
+func newWaiter() any { return &waiter{done: make(chan struct{}, 1)} }
+
+func newWaiters() *sync.Pool { return &sync.Pool{New: newWaiter} }
+
+func (w *waiter) Answer(f *wire.Frame, last bool) {
+	if last {
+		w.answer = f.Clone()
+		w.done <- struct{}{}
+	}
+}
+
+func (w *waiter) Fail(err error) {
+	w.err = err
+	w.done <- struct{}{}
+}

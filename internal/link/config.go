@@ -1,0 +1,179 @@
+package link
+
+// config.go has what the owner of a Node decides, and the errors.
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// A Config says how a Node behaves. The zero value of an optional field is
+// its default. The functions are called on the goroutine that reads a link
+// and must not block; they must not call Peer.Link, Link.Call or Link.Send.
+type Config struct {
+	Name     string // of this process on the ring, at most wire.MaxName bytes; required
+	Instance uint64 // drawn at random for each start of the process; required
+
+	// Secrets authenticate both ends of a link: the first signs, all verify.
+	// Without, nobody is authenticated here.
+	Secrets [][]byte
+	// TLS is for links to https URLs. nil: the system's roots.
+	TLS *tls.Config
+	// Dial connects to a host:port. nil: a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Serve gets the requests that arrive. r is not to be kept.
+	// nil: every request is unsupported.
+	Serve func(r *Request)
+	// Up is called before the first request of a link is served, and for a
+	// link that was dialled before Peer.Link returns it.
+	Up func(l *Link)
+	// Down is called when a link has ended. Answers that had not come by then
+	// fail after it, what was kept is cancelled after it.
+	Down func(l *Link, err error)
+	// Report is called when a keep-alive is about to be sent: add takes the
+	// hits on keys borrowed over l since the last time, and returns false when
+	// the keep-alive is full. It runs on a goroutine of its own.
+	Report func(l *Link, add func(cache uint16, key string, hits uint64) bool)
+	// Reported gets what the other end's Report added. key is not to be kept.
+	Reported func(l *Link, cache, key string, hits uint64)
+
+	Logger *slog.Logger // nil: slog.Default()
+
+	// Start is the zero of all times that this package tells, as nanoseconds
+	// on the monotonic clock. Default: when the Node was made.
+	Start time.Time
+
+	Lease            time.Duration // default 2 s
+	KeepAlive        time.Duration // between two; default a quarter of Lease
+	OpTimeout        time.Duration // of a request, until it is answered or held; default 5 s
+	HandshakeTimeout time.Duration // from dialling to the first keep-alive; default Lease
+	MinBackoff       time.Duration // before the second try to dial; default 50 ms
+	MaxBackoff       time.Duration // default 5 s
+
+	MaxOps      int // requests in flight from one peer; default 4096
+	MaxValue    int // bytes of a value from a peer; default 64 MiB
+	MaxQueue    int // bytes queued for one peer before it is made to wait; default 4 MiB
+	MaxPending  int // handshakes under way; default 256
+	bulkWindow  int // bytes of chunks on the way
+	copyBelow   int // values shorter than this are copied into the queue
+	chunkSize   int // and those longer than this sent in chunks
+	maxStreams  int // values of which chunks are on the way
+	readBuffer  int // largest, but for a longer frame
+	reportBytes int // of a keep-alive's report
+}
+
+func (c Config) withDefaults() Config {
+	set(&c.Logger, slog.Default())
+	set(&c.Start, time.Now())
+	set(&c.Lease, 2*time.Second)
+	set(&c.KeepAlive, c.Lease/4)
+	set(&c.OpTimeout, 5*time.Second)
+	set(&c.HandshakeTimeout, c.Lease)
+	set(&c.MinBackoff, 50*time.Millisecond)
+	set(&c.MaxBackoff, 5*time.Second)
+	set(&c.MaxOps, 4096)
+	set(&c.MaxValue, 64<<20)
+	set(&c.MaxQueue, 4<<20)
+	set(&c.MaxPending, 256)
+	set(&c.bulkWindow, 256<<10)
+	set(&c.copyBelow, 4<<10)
+	set(&c.chunkSize, 64<<10)
+	set(&c.maxStreams, 4)
+	set(&c.readBuffer, 64<<10)
+	set(&c.reportBytes, 32<<10)
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.Serve == nil {
+		c.Serve = func(*Request) {}
+	}
+	if c.Up == nil {
+		c.Up = func(*Link) {}
+	}
+	if c.Down == nil {
+		c.Down = func(*Link, error) {}
+	}
+	if c.Report == nil {
+		c.Report = func(*Link, func(uint16, string, uint64) bool) {}
+	}
+	if c.Reported == nil {
+		c.Reported = func(*Link, string, string, uint64) {}
+	}
+	return c
+}
+
+func set[T comparable](field *T, value T) {
+	if *field == *new(T) {
+		*field = value
+	}
+}
+
+type strError string
+
+func (e strError) Error() string { return string(e) }
+
+// Why a link has ended, or a request was not answered.
+const (
+	// ErrClosed says that this end has closed the link, or the whole node.
+	ErrClosed strError = "link: closed"
+	// ErrGoingAway says that one of the ends is shutting down and takes no more requests.
+	ErrGoingAway strError = "link: peer is shutting down"
+	// ErrLeaseLost says that the other end was silent for a whole lease.
+	ErrLeaseLost strError = "link: peer is silent"
+	// ErrReplaced says that the same process has opened a newer link.
+	ErrReplaced strError = "link: replaced by a newer link"
+	// ErrSlowPeer says that the other end does not read what it is sent.
+	ErrSlowPeer strError = "link: peer does not keep up"
+	// ErrProtocol says that the other end sent what it must not.
+	ErrProtocol strError = "link: peer broke the protocol"
+	// ErrTimeout says that a request was not answered in time.
+	ErrTimeout strError = "link: no answer in time"
+	// ErrSelf says that the peer that was called is this process itself.
+	ErrSelf strError = "link: peer is this process itself"
+	// ErrRefused says that one end does not know the other's secret.
+	ErrRefused strError = "link: authentication failed"
+)
+
+// A DialError says why there is no link to a peer.
+type DialError struct {
+	Peer string
+	URL  string
+	Err  error
+}
+
+func (e *DialError) Error() string { return fmt.Sprintf("link to %s (%s): %v", e.Peer, e.URL, e.Err) }
+
+// Unwrap returns the cause.
+func (e *DialError) Unwrap() error { return e.Err }
+
+// An UpgradeError says that a server answered the request for a link with
+// something else: it is not a covey peer, or something in between does not let
+// upgrades through.
+type UpgradeError struct {
+	Status int    // of HTTP
+	Text   string // the beginning of what it said
+}
+
+func (e *UpgradeError) Error() string {
+	return fmt.Sprintf("link: upgrade refused with status %d: %s", e.Status, e.Text)
+}
+
+// A HandshakeError is the other end's reason to refuse the link.
+type HandshakeError struct {
+	Code wire.Code
+	Text string
+}
+
+func (e *HandshakeError) Error() string { return "link: handshake refused: " + e.Text }
+
+// Is makes errors.Is tell the reasons apart.
+func (e *HandshakeError) Is(target error) bool {
+	return target == ErrRefused && e.Code == wire.CodeRefused
+}

@@ -1,0 +1,106 @@
+package link
+
+// dial.go is the client's way to a connection: plain HTTP/1.1, so that it
+// works with every server, and asks that for an upgrade.
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// protocol is the token of the HTTP upgrade.
+const protocol = "covey/1"
+
+var aLongTimeAgo = time.Unix(1, 0)
+
+// dial brings up a link to p, which takes it over when it is ready.
+func (n *Node) dial(ctx context.Context, p *Peer) error {
+	conn, err := n.connect(ctx, p.url)
+	if err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(aLongTimeAgo) })
+	l, early, err := n.open(conn, p)
+	if err == nil && stop() {
+		err = n.begin(l, early)
+	}
+	if err != nil || ctx.Err() != nil {
+		_ = conn.Close()
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	select {
+	case <-l.ready:
+		return nil
+	case <-l.down:
+	case <-ctx.Done():
+		l.fail(context.Cause(ctx))
+	}
+	select {
+	case <-l.ready: // just now, and p has been told both
+		return nil
+	case <-l.gone:
+		return l.Err()
+	}
+}
+
+// connect returns a connection to the host of u, of TLS for https.
+func (n *Node) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	conn, err := n.cfg.Dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil || u.Scheme == "http" {
+		return conn, err
+	}
+	cfg := &tls.Config{}
+	if n.cfg.TLS != nil {
+		cfg = n.cfg.TLS.Clone()
+	}
+	cfg.NextProtos = []string{"http/1.1"} // no upgrades over HTTP/2
+	cfg.ServerName = cmp.Or(cfg.ServerName, u.Hostname())
+	secure := tls.Client(conn, cfg)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// open upgrades a connection and does the handshake. early is what has been
+// read from the connection behind it.
+func (n *Node) open(conn net.Conn, p *Peer) (l *Link, early []byte, err error) {
+	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: %s\r\nCovey-Peer: %s\r\n\r\n",
+		p.url.RequestURI(), p.url.Host, protocol, url.QueryEscape(n.cfg.Name))
+	if err != nil {
+		return nil, nil, err
+	}
+	limited := &io.LimitedReader{R: conn, N: 64 << 10}
+	r := bufio.NewReader(limited)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("link: not an HTTP server: %w", err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols || !strings.EqualFold(resp.Header.Get("Upgrade"), protocol) {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+		return nil, nil, &UpgradeError{Status: resp.StatusCode, Text: strings.TrimSpace(string(text))}
+	}
+	limited.N = math.MaxInt64
+	peer, err := n.greet(r, conn, p.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	early, err = r.Peek(r.Buffered())
+	return newLink(n, conn, p, peer), bytes.Clone(early), err
+}

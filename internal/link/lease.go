@@ -1,0 +1,154 @@
+package link
+
+// lease.go keeps a link's lease, which is what bounds loans and writes in
+// time (volume leases: Gray & Cheriton 1989, Yin et al. 1999), and finds dead
+// peers by it. Each end asks the other for its lease in keep-alives. The asker
+// counts from when it asked, the giver from when it answered and one percent
+// more, so that the giver's end of the lease is never before the asker's.
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// asksKept is how many keep-alives may be on their way unanswered.
+const asksKept = 8
+
+type lease struct {
+	held    atomic.Int64 // until when this end has a lease from the other
+	given   atomic.Int64 // until when the other may have one from this
+	rtt     atomic.Int64
+	started int64
+
+	// Guarded by the link's mutex.
+	timer *time.Timer
+	seq   uint32
+	asked [asksKept]int64 // when, by seq
+}
+
+func (s *lease) stop() {
+	s.held.Store(0)
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
+// Alive reports whether this end holds its lease from the other right now, by
+// the real clock. What was borrowed over the link is valid only while it does.
+func (l *Link) Alive() bool { return l.node.now() < l.lease.held.Load() }
+
+// HeldUntil returns when the lease that this end holds runs out if it is not
+// renewed, in nanoseconds since Config.Start; 0 when there is none. For use
+// where the time is at hand already.
+func (l *Link) HeldUntil() int64 { return l.lease.held.Load() }
+
+// GivenUntil returns when the last lease that this end gave the other has
+// certainly run out at the other, in nanoseconds since Config.Start. It stays
+// true when the link is down.
+func (l *Link) GivenUntil() int64 { return l.lease.given.Load() }
+
+// RTT returns how long the last keep-alive took to be answered.
+func (l *Link) RTT() time.Duration { return time.Duration(l.lease.rtt.Load()) }
+
+func (l *Link) startLease() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lease.started = l.node.now()
+	l.ask(nil)
+	if l.err == nil {
+		l.lease.timer = time.AfterFunc(l.node.cfg.KeepAlive, l.tick)
+	}
+}
+
+// tick renews the lease, or ends the link when it has run out.
+func (l *Link) tick() {
+	if l.silent(l.node.now()) {
+		l.fail(ErrLeaseLost)
+		return
+	}
+	var report []byte
+	l.node.cfg.Report(l, func(cache uint16, key string, hits uint64) bool {
+		if len(report) > l.node.cfg.reportBytes {
+			return false
+		}
+		report = wire.Append(report, &wire.Frame{Type: wire.Get, Cache: cache, Key: key, Count: hits})
+		return true
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	l.ask(report)
+	l.in.quiet.Store(true)
+	l.shrink()
+	wait := l.node.cfg.KeepAlive
+	if held := l.lease.held.Load(); held > 0 { // be there when it runs out
+		wait = min(wait, max(time.Duration(held-l.node.now()), time.Millisecond))
+	}
+	l.lease.timer.Reset(wait)
+}
+
+// silent reports whether the other end has let this end's lease run out.
+func (l *Link) silent(now int64) bool {
+	return now >= max(l.lease.held.Load(), l.lease.started+int64(l.node.cfg.Lease))
+}
+
+// ask sends a keep-alive. The link is locked.
+func (l *Link) ask(report []byte) {
+	l.lease.seq++
+	l.lease.asked[l.lease.seq%asksKept] = l.node.now()
+	l.out.control(&wire.Frame{Type: wire.KeepAlive, Op: l.lease.seq, Ring: l.node.ring.Load(), Items: report})
+	l.rouse()
+}
+
+// asked grants the lease that the other end asks for.
+func (l *Link) asked(f *wire.Frame) error {
+	l.ring.Store(f.Ring)
+	term := l.node.cfg.Lease
+	l.lease.given.Store(l.node.now() + int64(term+term/100))
+	l.mu.Lock()
+	l.out.control(&wire.Frame{Type: wire.KeepAliveOK, Op: f.Op, TTL: term})
+	l.rouse()
+	l.mu.Unlock()
+
+	if !l.in.ready {
+		l.in.ready = true
+		l.node.cfg.Up(l)
+		if l.dialer != nil {
+			l.dialer.got(l)
+		}
+		close(l.ready)
+	}
+	names := l.caches.Load().names
+	var hit wire.Frame
+	for items := f.Items; len(items) > 0; {
+		var err error
+		if items, err = wire.Next(items, &hit); err != nil {
+			return err
+		}
+		if int(hit.Cache) < len(names) && names[hit.Cache] != "" {
+			l.node.cfg.Reported(l, names[hit.Cache], hit.Key, hit.Count)
+		}
+	}
+	return nil
+}
+
+// granted takes the lease that the other end gives.
+func (l *Link) granted(f *wire.Frame) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return nil
+	}
+	if back := l.lease.seq - f.Op; back >= asksKept { // never asked, or too long ago
+		return nil
+	}
+	asked := l.lease.asked[f.Op%asksKept]
+	until := asked + int64(min(f.TTL, l.node.cfg.Lease))
+	l.lease.held.Store(max(until, l.lease.held.Load()))
+	l.lease.rtt.Store(l.node.now() - asked)
+	return nil
+}

@@ -1,0 +1,204 @@
+package link
+
+// link.go is the link itself: what it is made of, how it starts and how it ends.
+
+import (
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// A Link is one end of a connection to a peer. Its methods are safe for
+// concurrent use.
+//
+// Lock order: none of the methods calls anything outside this package while
+// it holds mu, so that Push, Request.Answer and Op.Answer may be called under
+// any lock of the caller's.
+type Link struct {
+	node   *Node
+	conn   net.Conn
+	dialer *Peer // that has dialled it; nil: the other end has
+	peer   wire.Hello
+
+	ring   atomic.Uint64 // the other end's
+	caches atomic.Pointer[cacheNames]
+	lease  lease
+	wake   chan struct{} // for the writer
+	ready  chan struct{} // closed when the other end's first keep-alive has come
+	down   chan struct{} // closed by fail
+	gone   chan struct{} // closed when it is down and all its ops have ended
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	err      error         // why it is down; nil: it is up
+	asleep   bool          // the writer
+	corked   bool          // the reader will wake the writer
+	resume   chan struct{} // closed when the reader may go on; nil: it does
+	out      queue
+	calls    calls
+	ops      map[uint32]*Op // requests kept and not answered
+	running  int            // ops that have not ended, answered or not
+	finished bool
+	leaving  leaving
+	in       incoming // of the reader alone
+}
+
+// A cacheNames is what the other end has said about its caches.
+type cacheNames struct {
+	names  []string // by number
+	codecs map[string]string
+}
+
+func newLink(n *Node, conn net.Conn, dialer *Peer, peer *wire.Hello) *Link {
+	l := &Link{
+		node: n, conn: conn, dialer: dialer, peer: *peer,
+		wake:  make(chan struct{}, 1),
+		ready: make(chan struct{}),
+		down:  make(chan struct{}),
+		gone:  make(chan struct{}),
+	}
+	l.ring.Store(peer.Ring)
+	l.caches.Store(&cacheNames{})
+	l.out.init(&n.cfg, int(peer.MaxValue))
+	l.calls.max = int(peer.MaxOps)
+	return l
+}
+
+// start begins to use a connection on which the handshake is done. The bytes
+// in early have been read from it already. It returns at once.
+func (l *Link) start(early []byte) {
+	l.startLease()
+	l.wg.Go(l.write)
+	go func() {
+		l.fail(l.read(early))
+		l.wg.Wait()
+		l.finish()
+	}()
+}
+
+// fail ends the link, the first time it is called. It may be called under any
+// lock: the rest of the work is the reader's, in finish.
+func (l *Link) fail(err error) {
+	l.mu.Lock()
+	l.failLocked(err)
+	l.mu.Unlock()
+}
+
+func (l *Link) failLocked(err error) {
+	if l.err != nil {
+		return
+	}
+	l.err = err
+	l.lease.stop()
+	close(l.down)
+	// Without TLS's farewell, which could block.
+	if secure, ok := l.conn.(interface{ NetConn() net.Conn }); ok {
+		_ = secure.NetConn().Close()
+	}
+	_ = l.conn.Close()
+}
+
+// finish tells everybody that the link is down. Nothing is read any more.
+func (l *Link) finish() {
+	l.mu.Lock()
+	err := l.err
+	sinks := l.calls.drain()
+	ops := slices.Collect(maps.Values(l.ops))
+	for _, op := range ops {
+		op.over.Store(true)
+	}
+	l.ops = nil
+	l.out.drop()
+	l.mu.Unlock()
+	l.in.streams = nil
+
+	if l.in.ready {
+		l.node.cfg.Down(l, err)
+		if l.dialer != nil {
+			l.dialer.lost(l, err)
+		}
+	}
+	for _, s := range sinks {
+		s.Fail(err)
+	}
+	for _, op := range ops {
+		op.cancelled(op)
+	}
+	l.node.remove(l)
+	l.mu.Lock()
+	l.finished = true
+	gone := l.maybeGone()
+	l.mu.Unlock()
+	if gone {
+		l.node.forget(l)
+	}
+}
+
+// maybeGone notes that the link is down and all its ops have ended, if so.
+// The link is locked.
+func (l *Link) maybeGone() bool {
+	if !l.finished || l.running > 0 {
+		return false
+	}
+	close(l.gone)
+	return true
+}
+
+// Close ends the link at once: requests in flight fail at both ends.
+func (l *Link) Close() { l.fail(ErrClosed) }
+
+// Name returns the other end's name on the ring.
+func (l *Link) Name() string { return l.peer.Name }
+
+// Instance returns the number that the other process drew when it started.
+func (l *Link) Instance() uint64 { return l.peer.Instance }
+
+// Ring returns the fingerprint of the other end's ring as last heard, at most
+// a keep-alive ago.
+func (l *Link) Ring() uint64 { return l.ring.Load() }
+
+// Dialed reports whether this end has dialled the link.
+func (l *Link) Dialed() bool { return l.dialer != nil }
+
+// Codec returns the name of the other end's codec for a cache, and whether it
+// has such a cache.
+func (l *Link) Codec(cache string) (codec string, ok bool) {
+	codec, ok = l.caches.Load().codecs[cache]
+	return codec, ok
+}
+
+// RemoteAddr returns the other end's address.
+func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
+
+// Err returns why the link is down, nil while it is up.
+func (l *Link) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// usable reports whether requests may be sent.
+func (l *Link) usable() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unusable()
+}
+
+// unusable returns why no request may be sent, or nil. The link is locked.
+func (l *Link) unusable() error {
+	switch {
+	case l.err != nil:
+		return l.err
+	case l.leaving.said || l.leaving.heard:
+		return ErrGoingAway
+	}
+	return nil
+}
+
+// now is the time as this package tells it.
+func (n *Node) now() int64 { return int64(time.Since(n.cfg.Start)) }

@@ -1,0 +1,223 @@
+package link
+
+// peer.go keeps one link to one peer: dialled on first use, and again with
+// growing pauses when it has gone down.
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Peer is another process that links can be dialled to. Its methods are
+// safe for concurrent use.
+type Peer struct {
+	node *Node
+	name string
+	url  *url.URL
+
+	link atomic.Pointer[Link] // the last one, until its end has been dealt with
+
+	mu      sync.Mutex
+	closed  bool
+	dialing bool
+	err     error // why there is no link and nobody should wait for one
+	pause   time.Duration
+	timer   *time.Timer
+	changed chan struct{} // closed when any of this changes, if somebody waits
+	since   int64         // when the link came up
+}
+
+// Peer returns a peer by its name on the ring and its URL, under which its
+// Node serves v1/link. It dials nothing.
+func (n *Node) Peer(name, base string) (*Peer, error) {
+	u, err := url.Parse(base)
+	switch {
+	case err != nil:
+		return nil, err
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return nil, &DialError{Peer: name, URL: base, Err: errors.New("the URL is not http://host or https://host")}
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	p := &Peer{node: n, name: name, url: u.JoinPath("v1/link")}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p.closed = n.closed
+	if !p.closed {
+		n.peers[p] = struct{}{}
+	}
+	return p, nil
+}
+
+// Name returns the peer's name on the ring.
+func (p *Peer) Name() string { return p.name }
+
+// Up returns the link if it is up, else nil. It dials nothing.
+func (p *Peer) Up() *Link {
+	if l := p.link.Load(); l != nil {
+		select {
+		case <-l.down:
+		default:
+			return l
+		}
+	}
+	return nil
+}
+
+// Link returns the link to the peer. If there is none it dials and waits for
+// that as long as ctx lasts; while dialling keeps failing it returns the last
+// failure at once, a *DialError.
+func (p *Peer) Link(ctx context.Context) (*Link, error) {
+	for {
+		if l := p.Up(); l != nil {
+			return l, nil
+		}
+		wait, err := p.prepare()
+		if err != nil {
+			return nil, err
+		}
+		if wait == nil {
+			continue
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, p.error(context.Cause(ctx))
+		}
+	}
+}
+
+// prepare dials, unless that is under way, and returns what to wait for.
+func (p *Peer) prepare() (wait <-chan struct{}, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.Up() != nil:
+		return nil, nil
+	case p.closed:
+		return nil, p.error(ErrClosed)
+	case p.err != nil:
+		return nil, p.err
+	case p.link.Load() == nil && !p.dialing:
+		p.dial()
+	}
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return p.changed, nil
+}
+
+func (p *Peer) change() {
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
+	}
+}
+
+func (p *Peer) error(err error) error {
+	var e *DialError
+	if errors.As(err, &e) {
+		return err
+	}
+	return &DialError{Peer: p.name, URL: p.url.String(), Err: err}
+}
+
+// dial starts dialling. The peer is locked.
+func (p *Peer) dial() {
+	p.dialing = true
+	p.node.wg.Go(func() {
+		ctx, cancel := context.WithTimeoutCause(p.node.ctx, p.node.cfg.HandshakeTimeout, ErrTimeout)
+		defer cancel()
+		err := p.node.dial(ctx, p)
+		if err == nil {
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.dialing = false
+		p.again(p.error(err))
+	})
+}
+
+// got takes a link that is ready. It runs on the link's reader.
+func (p *Peer) got(l *Link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil || p.pause > 0 {
+		p.node.cfg.Logger.Info("covey: link is up again", "peer", p.name, "url", p.url.String())
+	}
+	p.dialing, p.err = false, nil
+	p.since = p.node.now()
+	p.link.Store(l)
+	p.change()
+	if p.closed {
+		l.fail(ErrClosed)
+	}
+}
+
+// lost lets go of a link that is down. It runs on the link's reader.
+func (p *Peer) lost(l *Link, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.link.Store(nil)
+	if p.node.now()-p.since > int64(p.node.cfg.Lease) {
+		p.pause = 0
+	}
+	if !p.closed {
+		p.node.cfg.Logger.Warn("covey: link is down", "peer", p.name, "url", p.url.String(), "err", err)
+	}
+	if p.pause > 0 || errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrGoingAway) {
+		p.again(p.error(err))
+		return
+	}
+	p.pause = 1 // if the next does not last nobody waits for the one after
+	p.change()
+	if !p.closed {
+		p.dial()
+	}
+}
+
+// again dials after a pause that grows; until then err is the answer. The peer
+// is locked.
+func (p *Peer) again(err error) {
+	p.change()
+	if p.closed {
+		return
+	}
+	if p.err == nil {
+		p.node.cfg.Logger.Warn("covey: no link", "err", err)
+	}
+	p.err = err
+	p.pause = min(max(2*p.pause, p.node.cfg.MinBackoff), p.node.cfg.MaxBackoff)
+	wait := p.pause/2 + rand.N(p.pause/2+1)
+	p.timer = time.AfterFunc(wait, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.closed {
+			p.dial()
+		}
+	})
+}
+
+// Close ends the link and dials no more.
+func (p *Peer) Close() {
+	p.node.mu.Lock()
+	delete(p.node.peers, p)
+	p.node.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	if l := p.link.Load(); l != nil {
+		l.fail(ErrClosed)
+	}
+	p.change()
+}

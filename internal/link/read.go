@@ -1,0 +1,290 @@
+package link
+
+// read.go is the goroutine that reads a link and gives each frame to whom it
+// concerns.
+
+import (
+	"encoding/binary"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// incoming is what the reader needs for itself.
+type incoming struct {
+	frame   wire.Frame
+	request Request
+	streams map[uint32]*arrival
+	arrival *arrival // whose piece is being read
+	left    int      // bytes of that piece
+	ready   bool // the first keep-alive has come
+	corked  bool
+	quiet   atomic.Bool // nothing but keep-alives since the last tick
+}
+
+// An arrival is a frame whose value comes in pieces. They are gathered in a
+// strings.Builder because its memory is not cleared first: to clear 16 MiB
+// would hold up everything else on the link for milliseconds.
+type arrival struct {
+	frame wire.Frame
+	value strings.Builder
+}
+
+// read takes frames in until the link is down and returns why.
+func (l *Link) read(early []byte) error {
+	buf := make([]byte, max(idleBuffer, len(early)))
+	w := copy(buf, early)
+	early = nil
+	for {
+		used, need, err := l.take(buf[:w])
+		if err != nil {
+			return err
+		}
+		l.uncork()
+		if err := l.pause(); err != nil {
+			return err
+		}
+		buf, w = l.makeRoom(buf, used, w, need)
+		n, err := l.conn.Read(buf[w:])
+		w += n
+		if err != nil {
+			if n > 0 {
+				continue
+			}
+			return err
+		}
+		if l.silent(l.node.now()) {
+			return ErrLeaseLost // what was read may be older than the lease
+		}
+	}
+}
+
+// makeRoom returns a buffer with buf[used:w] at its start and room for a frame
+// of need bytes or, if that is not known, for as much as pays.
+func (l *Link) makeRoom(buf []byte, used, w, need int) ([]byte, int) {
+	size := len(buf)
+	switch left := w - used; {
+	case need > size:
+		size = max(need, min(2*size, l.node.cfg.readBuffer))
+	case w == size && size < l.node.cfg.readBuffer:
+		size = min(4*size, l.node.cfg.readBuffer)
+	case l.in.quiet.Load() && size > idleBuffer && left <= idleBuffer && need <= idleBuffer:
+		size = idleBuffer
+	}
+	if size == len(buf) {
+		return buf, copy(buf, buf[used:w])
+	}
+	bigger := make([]byte, size)
+	return bigger, copy(bigger, buf[used:w])
+}
+
+// take handles the whole frames in b and returns how many bytes that were, and
+// the size of the frame that comes next as far as it is known.
+func (l *Link) take(b []byte) (used, need int, err error) {
+	for {
+		rest := b[used:]
+		if l.in.left > 0 {
+			n := min(l.in.left, len(rest))
+			if n == 0 {
+				return used, wire.HeaderSize, nil
+			}
+			if err := l.gather(rest[:n]); err != nil {
+				return used, 0, err
+			}
+			used += n
+			continue
+		}
+		if len(rest) < wire.HeaderSize {
+			return used, wire.HeaderSize, nil
+		}
+		n, err := wire.BodyLen(rest)
+		if err != nil {
+			return used, 0, err
+		}
+		l.cork()
+		if wire.Type(rest[4]) == wire.Chunk {
+			if err := l.piece(binary.LittleEndian.Uint32(rest[8:]), n); err != nil {
+				return used, 0, err
+			}
+			used += wire.HeaderSize
+			continue
+		}
+		n += wire.HeaderSize
+		if len(rest) < n {
+			return used, n, nil
+		}
+		if err := l.frame(rest[:n:n]); err != nil {
+			return used, 0, err
+		}
+		used += n
+	}
+}
+
+// cork keeps the writer asleep while the reader works through what it has
+// read: the answers leave together.
+func (l *Link) cork() {
+	if l.in.corked {
+		return
+	}
+	l.in.corked = true
+	l.mu.Lock()
+	l.corked = true
+	l.mu.Unlock()
+}
+
+func (l *Link) uncork() {
+	if !l.in.corked {
+		return
+	}
+	l.in.corked = false
+	l.mu.Lock()
+	l.corked = false
+	if !l.out.empty() {
+		l.rouse()
+	}
+	l.mu.Unlock()
+}
+
+// frame handles one frame.
+func (l *Link) frame(b []byte) error {
+	f := &l.in.frame
+	if err := wire.Parse(b, f); err != nil {
+		return err
+	}
+	if f.Stream != 0 {
+		return l.arrive(f)
+	}
+	return l.dispatch(f)
+}
+
+func (l *Link) dispatch(f *wire.Frame) error {
+	switch {
+	case !l.in.ready && (f.Type.IsRequest() || f.Type.IsAnswer()):
+		return ErrProtocol
+	case f.Type.IsRequest():
+		l.in.quiet.Store(false)
+		return l.serve(f)
+	case f.Type.IsAnswer():
+		l.in.quiet.Store(false)
+		return l.answered(f)
+	}
+	switch f.Type {
+	case wire.KeepAlive:
+		return l.asked(f)
+	case wire.KeepAliveOK:
+		return l.granted(f)
+	case wire.Cancel:
+		l.cancelled(f)
+	case wire.Credit:
+		return l.credited(f)
+	case wire.GoAway:
+		l.hearGoAway(f)
+	case wire.Caches:
+		return l.hearCaches(f)
+	}
+	return nil // an unknown one, from a newer version
+}
+
+// arrive begins to take in a value that comes in pieces.
+func (l *Link) arrive(f *wire.Frame) error {
+	cfg := &l.node.cfg
+	if f.Size == 0 || f.Size > uint64(cfg.MaxValue) || len(l.in.streams) >= cfg.maxStreams || l.in.streams[f.Stream] != nil ||
+		!f.Type.IsRequest() && !f.Type.IsAnswer() {
+		return ErrProtocol
+	}
+	if l.in.streams == nil {
+		l.in.streams = make(map[uint32]*arrival)
+	}
+	a := &arrival{frame: f.Clone()}
+	a.value.Grow(int(f.Size))
+	l.in.streams[f.Stream] = a
+	return nil
+}
+
+// piece begins to take in a piece of n bytes.
+func (l *Link) piece(stream uint32, n int) error {
+	a := l.in.streams[stream]
+	if a == nil || n == 0 || n > int(a.frame.Size)-a.value.Len() {
+		return ErrProtocol
+	}
+	l.in.arrival, l.in.left = a, n
+	return nil
+}
+
+// gather takes in the next bytes of a piece.
+func (l *Link) gather(b []byte) error {
+	a := l.in.arrival
+	a.value.Write(b)
+	l.in.left -= len(b)
+	l.mu.Lock()
+	l.out.control(&wire.Frame{Type: wire.Credit, Size: uint64(len(b))})
+	l.rouse()
+	l.mu.Unlock()
+	if a.value.Len() < int(a.frame.Size) {
+		return nil
+	}
+	delete(l.in.streams, a.frame.Stream)
+	value := a.value.String() // nobody else has it
+	a.frame.Value = unsafe.Slice(unsafe.StringData(value), len(value))
+	return l.dispatch(&a.frame)
+}
+
+// credited lets more pieces be sent.
+func (l *Link) credited(f *wire.Frame) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f.Size > uint64(l.node.cfg.bulkWindow) {
+		return ErrProtocol
+	}
+	l.out.credit = min(l.out.credit+int(f.Size), l.node.cfg.bulkWindow)
+	if !l.out.empty() {
+		l.rouse()
+	}
+	return nil
+}
+
+// pause waits while the other end does not take its answers.
+func (l *Link) pause() error {
+	l.mu.Lock()
+	if l.out.bytes <= 2*l.node.cfg.MaxQueue || l.err != nil {
+		l.mu.Unlock()
+		return nil
+	}
+	if l.dialer != nil {
+		l.mu.Unlock()
+		return ErrSlowPeer // see overflow
+	}
+	l.resume = make(chan struct{})
+	resume := l.resume
+	l.mu.Unlock()
+	select {
+	case <-resume:
+	case <-l.down:
+	}
+	return nil
+}
+
+// hearCaches notes the names of the other end's caches.
+func (l *Link) hearCaches(f *wire.Frame) error {
+	c := &cacheNames{codecs: make(map[string]string)}
+	var one wire.Frame
+	for items := f.Items; len(items) > 0; {
+		var err error
+		if items, err = wire.Next(items, &one); err != nil {
+			return err
+		}
+		if len(one.Key) > wire.MaxName || len(one.Text) > wire.MaxName || one.Cache >= maxCaches {
+			return ErrProtocol
+		}
+		for int(one.Cache) >= len(c.names) {
+			c.names = append(c.names, "")
+		}
+		one = one.Clone()
+		c.names[one.Cache] = one.Key
+		c.codecs[one.Key] = one.Text
+	}
+	l.caches.Store(c)
+	return nil
+}

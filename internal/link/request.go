@@ -1,0 +1,182 @@
+package link
+
+// request.go is the answering side: what a handler sees of a request.
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// A Request is what the other end asks. It is valid until Config.Serve
+// returns; so are its Key, Value and other byte fields, but for a Value with a
+// Size, which came in pieces and is in memory of its own.
+type Request struct {
+	wire.Frame
+	link  *Link
+	cache string
+	done  bool // answered or kept
+}
+
+// Link returns the link on which the request came.
+func (r *Request) Link() *Link { return r.link }
+
+// CacheName returns the name of the cache that the request is about, "" if
+// the other end has not named it.
+func (r *Request) CacheName() string { return r.cache }
+
+// Answer queues the answer to r, of which f.Op is set. It does not block and
+// may be called under a lock. f.Value must not change any more; the rest of f
+// is free again.
+func (r *Request) Answer(f *wire.Frame) {
+	if r.done {
+		return
+	}
+	r.done = f.Flags&wire.More == 0
+	f.Op = r.Op
+	l := r.link
+	l.mu.Lock()
+	l.reply(f)
+	l.mu.Unlock()
+}
+
+// Keep makes r one that is answered later, through the Op that it returns.
+// cancelled, if not nil, is called at most once, when the other end does not
+// wait any more or the link is down; it must not block. The op has to be
+// answered all the same.
+func (r *Request) Keep(cancelled func(*Op)) *Op {
+	if cancelled == nil {
+		cancelled = func(*Op) {}
+	}
+	op := &Op{link: r.link, id: r.Op, cancelled: cancelled}
+	if r.Deadline > 0 {
+		op.deadline = r.link.node.now() + int64(r.Deadline)
+	}
+	r.done = true
+	l := r.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ops == nil {
+		l.ops = make(map[uint32]*Op)
+	}
+	l.ops[r.Op] = op
+	l.running++
+	return op
+}
+
+// An Op is a request that has been kept. Its methods are safe for concurrent use.
+type Op struct {
+	link      *Link
+	id        uint32
+	deadline  int64
+	cancelled func(*Op)
+	over      atomic.Bool // nobody waits any more; set with the link locked
+	ended     bool        // guarded by the link's mutex
+}
+
+// Link returns the link on which the request came.
+func (o *Op) Link() *Link { return o.link }
+
+// Deadline returns when the other end gives up waiting, on this process's
+// clock, and whether it does.
+func (o *Op) Deadline() (at time.Time, ok bool) {
+	return o.link.node.cfg.Start.Add(time.Duration(o.deadline)), o.deadline != 0
+}
+
+// Live reports whether the request may still take effect: the other end waits
+// for it and this end holds its lease.
+func (o *Op) Live() bool { return !o.over.Load() && o.link.Alive() }
+
+// Answer queues an answer, the last one unless f has the flag More. It does
+// not block and may be called under a lock. When nobody waits any more it only
+// notes that the op has ended.
+func (o *Op) Answer(f *wire.Frame) {
+	if o.answer(f) {
+		o.link.node.forget(o.link)
+	}
+}
+
+// answer is Answer, and reports whether this was the last op of a dead link.
+func (o *Op) answer(f *wire.Frame) (gone bool) {
+	l := o.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o.ended {
+		return false
+	}
+	last := f.Flags&wire.More == 0
+	if !o.over.Load() {
+		f.Op = o.id
+		l.reply(f)
+	}
+	if !last {
+		return false
+	}
+	o.ended = true
+	if l.ops[o.id] == o {
+		delete(l.ops, o.id)
+	}
+	l.running--
+	return l.maybeGone()
+}
+
+// Held tells the other end that the answer takes a while, for f says why.
+func (o *Op) Held() { o.Answer(&wire.Frame{Type: wire.Held, Flags: wire.More}) }
+
+// reply queues an answer. The link is locked.
+func (l *Link) reply(f *wire.Frame) {
+	if l.err != nil {
+		return
+	}
+	switch {
+	case f.Check(l.out.maxValue) != nil:
+		*f = wire.Frame{Type: wire.Failed, Flags: f.Flags & wire.More, Op: f.Op, Code: wire.CodeTooLarge, Text: "the answer is over the peer's limits"}
+	case l.out.overlong(len(f.Value)):
+		*f = wire.Frame{Type: wire.Failed, Flags: f.Flags & wire.More, Op: f.Op, Code: wire.CodeBusy, Text: "too many long values are on the way"}
+	}
+	l.out.add(f)
+	l.rouse()
+}
+
+// serve gives a request to the handler.
+func (l *Link) serve(f *wire.Frame) error {
+	l.mu.Lock()
+	_, twice := l.ops[f.Op]
+	busy := l.running >= 2*l.node.cfg.MaxOps
+	full := len(l.ops) >= l.node.cfg.MaxOps
+	l.mu.Unlock()
+	if twice || full {
+		return ErrProtocol
+	}
+	r := &l.in.request
+	*r = Request{Frame: *f, link: l}
+	if names := l.caches.Load().names; int(f.Cache) < len(names) {
+		r.cache = names[f.Cache]
+	}
+	if busy { // with ops that were cancelled and do not end
+		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeBusy, Text: "too many requests"})
+	} else {
+		l.node.cfg.Serve(r)
+	}
+	if !r.done {
+		r.Answer(&wire.Frame{Type: wire.Unsupported})
+	}
+	return nil
+}
+
+// cancelled ends a request that the other end has given up. It is answered,
+// so that the other end knows that its op is free.
+func (l *Link) cancelled(f *wire.Frame) {
+	l.mu.Lock()
+	op := l.ops[f.Op]
+	if op != nil {
+		delete(l.ops, f.Op)
+		op.over.Store(true)
+		l.reply(&wire.Frame{Type: wire.Failed, Op: f.Op, Code: wire.CodeCancelled})
+	}
+	l.mu.Unlock()
+	if op != nil {
+		op.cancelled(op)
+	}
+}
