@@ -293,15 +293,14 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 			c.finish(f, outcome[V]{err: &bulkError{err}})
 		}
 	}
-	answered := context.AfterFunc(b.ctx, func() { fail(context.Cause(b.ctx)) })
 	defer b.cancel(context.Canceled)
 	done, err := c.origin.admit(b.ctx, nested, refresh)
 	if err != nil {
-		answered()
 		c.n.refused.Add(1)
 		fail(err)
 		return
 	}
+	answered := context.AfterFunc(b.ctx, func() { fail(context.Cause(b.ctx)) })
 	begin := c.store.clock.now()
 	call(func() (map[string]V, error) { return load(b.ctx, keys) }, func(values map[string]V, err error) {
 		answered()

@@ -51,16 +51,15 @@ func (c *Cache[V]) start(ctx context.Context, key string, hash uint32, old *node
 // run is the goroutine of a load. When its context ends, those who wait are
 // answered at once, whether the loader has noticed or not.
 func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
-	answered := context.AfterFunc(f.ctx, func() {
-		c.finish(f, outcome[V]{err: context.Cause(f.ctx)})
-	})
 	done, err := c.origin.admit(f.ctx, nested, f.refresh)
 	if err != nil {
-		answered()
 		c.n.refused.Add(1)
 		c.finish(f, outcome[V]{err: err})
 		return
 	}
+	answered := context.AfterFunc(f.ctx, func() {
+		c.finish(f, outcome[V]{err: context.Cause(f.ctx)})
+	})
 	begin := c.store.clock.now()
 	call(func() (V, error) { return load(f.ctx, f.key) }, func(v V, err error) {
 		answered()
