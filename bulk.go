@@ -296,7 +296,9 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 	defer b.cancel(context.Canceled)
 	done, err := c.origin.admit(b.ctx, nested, refresh)
 	if err != nil {
-		c.n.refused.Add(1)
+		if errors.Is(err, ErrOverloaded) {
+			c.n.refused.Add(1)
+		}
 		fail(err)
 		return
 	}

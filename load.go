@@ -53,7 +53,9 @@ func (c *Cache[V]) start(ctx context.Context, key string, hash uint32, old *node
 func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
 	done, err := c.origin.admit(f.ctx, nested, f.refresh)
 	if err != nil {
-		c.n.refused.Add(1)
+		if errors.Is(err, ErrOverloaded) {
+			c.n.refused.Add(1)
+		}
 		c.finish(f, outcome[V]{err: err})
 		return
 	}

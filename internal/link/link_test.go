@@ -236,4 +236,3 @@ func TestValuesOfAllSizes(t *testing.T) {
 		require.Len(t, answer.Key, wire.MaxKey)
 	})
 }
-

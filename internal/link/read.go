@@ -19,7 +19,7 @@ type incoming struct {
 	streams map[uint32]*arrival
 	arrival *arrival // whose piece is being read
 	left    int      // bytes of that piece
-	ready   bool // the first keep-alive has come
+	ready   bool     // the first keep-alive has come
 	corked  bool
 	quiet   atomic.Bool // nothing but keep-alives since the last tick
 }
