@@ -182,13 +182,6 @@ func (l *Link) Err() error {
 	return l.err
 }
 
-// usable reports whether requests may be sent.
-func (l *Link) usable() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.unusable()
-}
-
 // unusable returns why no request may be sent, or nil. The link is locked.
 func (l *Link) unusable() error {
 	switch {
