@@ -124,7 +124,7 @@ func (l *Link) Send(ctx context.Context, f *wire.Frame, s Sink) (op uint32, err 
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.enter(ctx, len(f.Value)); err != nil {
+	if now, err = l.enter(ctx, len(f.Value), now, hard); err != nil {
 		return 0, err
 	}
 	return l.send(f, s, now, hard), nil
@@ -155,10 +155,7 @@ func (l *Link) Push(f *wire.Frame, s Sink) (op uint32, err error) {
 
 // send queues a request. The link is locked.
 func (l *Link) send(f *wire.Frame, s Sink, now, hard int64) (op uint32) {
-	deadline := now + int64(l.node.cfg.OpTimeout)
-	if hard != 0 {
-		deadline = min(deadline, hard)
-	}
+	deadline := l.deadline(now, hard)
 	op = l.calls.put(call{sink: s, deadline: deadline, hard: hard})
 	l.expireBy(deadline)
 	f.Op, f.Deadline = op, 0
@@ -259,43 +256,57 @@ func (l *Link) answered(f *wire.Frame) error {
 	return nil
 }
 
-// enter waits until a request with a value of the given size may be queued. The link is locked before and
-// after, not in between.
-func (l *Link) enter(ctx context.Context, size int) error {
+// enter waits until a request with a value of the given size may be queued,
+// and returns the time. The link is locked before and after, not in between.
+func (l *Link) enter(ctx context.Context, size int, now, hard int64) (int64, error) {
 	c := &l.calls
-	for turn := false; ; {
+	var late *time.Timer
+	for waited := false; ; waited = true {
 		if err := l.unusable(); err != nil {
 			l.admit()
-			return err
+			return now, err
 		}
-		if (turn || len(c.waiting) == 0) && l.room() && !l.out.overlong(size) {
+		if (waited || len(c.waiting) == 0) && l.room() && !l.out.overlong(size) {
 			l.admit()
-			return nil
+			return now, nil
 		}
-		w := make(chan struct{}, 1)
-		if turn {
-			c.waiting = slices.Insert(c.waiting, 0, w)
+		turn := make(chan struct{}, 1)
+		if waited {
+			c.waiting = slices.Insert(c.waiting, 0, turn)
 		} else {
-			c.waiting = append(c.waiting, w)
+			c.waiting = append(c.waiting, turn)
+			late = time.NewTimer(time.Duration(l.deadline(now, hard) - now))
+			defer late.Stop()
 		}
 		l.mu.Unlock()
 		var err error
 		select {
-		case <-w:
+		case <-turn:
 		case <-l.down:
+		case <-late.C:
+			err = ErrTimeout
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}
+		now = l.node.now()
 		l.mu.Lock()
-		if i := slices.Index(c.waiting, w); i >= 0 {
+		if i := slices.Index(c.waiting, turn); i >= 0 {
 			c.waiting = slices.Delete(c.waiting, i, i+1)
 		}
 		if err != nil {
 			l.admit() // it may have been this one's turn
-			return err
+			return now, err
 		}
-		turn = true
 	}
+}
+
+// deadline returns when a request that begins now is given up.
+func (l *Link) deadline(now, hard int64) int64 {
+	deadline := now + int64(l.node.cfg.OpTimeout)
+	if hard != 0 {
+		deadline = min(deadline, hard)
+	}
+	return deadline
 }
 
 func (l *Link) room() bool { return l.calls.busy < l.calls.max && !l.overflow() }

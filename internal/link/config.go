@@ -175,5 +175,5 @@ func (e *HandshakeError) Error() string { return "link: handshake refused: " + e
 
 // Is makes errors.Is tell the reasons apart.
 func (e *HandshakeError) Is(target error) bool {
-	return target == ErrRefused && e.Code == wire.CodeRefused
+	return target == ErrRefused && e.Code == wire.CodeRefused || target == ErrSelf && e.Code == wire.CodeSelf
 }

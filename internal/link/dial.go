@@ -46,12 +46,11 @@ func (n *Node) dial(ctx context.Context, p *Peer) error {
 	case <-ctx.Done():
 		l.fail(context.Cause(ctx))
 	}
-	select {
-	case <-l.ready: // just now, and p has been told both
+	<-l.gone
+	if l.in.ready { // just in time: p has been told of both
 		return nil
-	case <-l.gone:
-		return l.Err()
 	}
+	return l.Err()
 }
 
 // connect returns a connection to the host of u, of TLS for https.

@@ -158,7 +158,7 @@ func (n *Node) acquainted(own, peer *wire.Hello) error {
 		return &HandshakeError{wire.CodeVersion, fmt.Sprintf("no common version: %d to %d here, %d to %d there",
 			own.MinVersion, own.MaxVersion, peer.MinVersion, peer.MaxVersion)}
 	case peer.Instance == own.Instance:
-		return ErrSelf
+		return &HandshakeError{wire.CodeSelf, "the peer is this process itself: check Self and the list of members"}
 	case peer.MaxOps == 0 || peer.MaxValue == 0:
 		return wire.ErrMalformed
 	}

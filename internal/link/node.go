@@ -134,7 +134,7 @@ func (n *Node) begin(l *Link, early []byte) error {
 		return ErrClosed
 	}
 	if l.dialer == nil {
-		if n.taken[l.peer.Instance] != nil {
+		if old := n.taken[l.peer.Instance]; old != nil && !isClosed(old.gone) {
 			return ErrReplaced // two at once
 		}
 		n.taken[l.peer.Instance] = l
@@ -206,12 +206,8 @@ func (n *Node) Links(f func(*Link) bool) {
 	}
 	n.mu.Unlock()
 	for _, l := range all {
-		select {
-		case <-l.ready:
-			if !f(l) {
-				return
-			}
-		default:
+		if isClosed(l.ready) && !f(l) {
+			return
 		}
 	}
 }
@@ -254,4 +250,13 @@ func (n *Node) Close() {
 	}
 	<-idle
 	n.wg.Wait()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -60,12 +60,8 @@ func (p *Peer) Name() string { return p.name }
 
 // Up returns the link if it is up, else nil. It dials nothing.
 func (p *Peer) Up() *Link {
-	if l := p.link.Load(); l != nil {
-		select {
-		case <-l.down:
-		default:
-			return l
-		}
+	if l := p.link.Load(); l != nil && !isClosed(l.down) {
+		return l
 	}
 	return nil
 }
@@ -170,7 +166,7 @@ func (p *Peer) lost(l *Link, err error) {
 		p.pause = 0
 	}
 	if !p.closed {
-		p.node.cfg.Logger.Warn("covey: link is down", "peer", p.name, "url", p.url.String(), "err", err)
+		p.node.cfg.Logger.Info("covey: link is down", "peer", p.name, "url", p.url.String(), "err", err)
 	}
 	if p.pause > 0 || errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrGoingAway) {
 		p.again(p.error(err))

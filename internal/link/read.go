@@ -24,6 +24,12 @@ type incoming struct {
 	quiet   atomic.Bool // nothing but keep-alives since the last tick
 }
 
+func (in *incoming) busy() {
+	if in.quiet.Load() {
+		in.quiet.Store(false)
+	}
+}
+
 // An arrival is a frame whose value comes in pieces. They are gathered in a
 // strings.Builder because its memory is not cleared first: to clear 16 MiB
 // would hold up everything else on the link for milliseconds.
@@ -72,6 +78,7 @@ func (l *Link) makeRoom(buf []byte, used, w, need int) ([]byte, int) {
 		size = min(4*size, l.node.cfg.readBuffer)
 	case l.in.quiet.Load() && size > idleBuffer && left <= idleBuffer && need <= idleBuffer:
 		size = idleBuffer
+		l.in.request = Request{} // it refers to buf
 	}
 	if size == len(buf) {
 		return buf, copy(buf, buf[used:w])
@@ -164,10 +171,10 @@ func (l *Link) dispatch(f *wire.Frame) error {
 	case !l.in.ready && (f.Type.IsRequest() || f.Type.IsAnswer()):
 		return ErrProtocol
 	case f.Type.IsRequest():
-		l.in.quiet.Store(false)
+		l.in.busy()
 		return l.serve(f)
 	case f.Type.IsAnswer():
-		l.in.quiet.Store(false)
+		l.in.busy()
 		return l.answered(f)
 	}
 	switch f.Type {

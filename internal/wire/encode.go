@@ -17,27 +17,27 @@ const (
 
 // Tags. A number is never used again for something else.
 const (
-	tagKey      = 1<<2 | kindBytes
-	tagValue    = 2<<2 | kindRest
-	tagItems    = 3<<2 | kindRest
-	tagStamp    = 4<<2 | kindFixed
-	tagOrigin   = 5<<2 | kindFixed
-	tagVersion  = 6<<2 | kindVarint
-	tagTTL      = 7<<2 | kindVarint
-	tagAge      = 8<<2 | kindVarint
-	tagLoadTime = 9<<2 | kindVarint
-	tagDeadline = 10<<2 | kindVarint
-	tagClear    = 11<<2 | kindVarint
-	tagToken    = 12<<2 | kindVarint
-	tagCount    = 13<<2 | kindVarint
-	tagRing     = 14<<2 | kindFixed
-	tagChain    = 15<<2 | kindBytes
-	tagTrace    = 16<<2 | kindBytes
-	tagCode     = 17<<2 | kindVarint
-	tagResult   = 18<<2 | kindVarint
-	tagText     = 19<<2 | kindBytes
-	tagSize     = 20<<2 | kindVarint
-	tagStream   = 21<<2 | kindVarint
+	tagKey      = 1<<2 + kindBytes
+	tagValue    = 2<<2 + kindRest
+	tagItems    = 3<<2 + kindRest
+	tagStamp    = 4<<2 + kindFixed
+	tagOrigin   = 5<<2 + kindFixed
+	tagVersion  = 6<<2 + kindVarint
+	tagTTL      = 7<<2 + kindVarint
+	tagAge      = 8<<2 + kindVarint
+	tagLoadTime = 9<<2 + kindVarint
+	tagDeadline = 10<<2 + kindVarint
+	tagClear    = 11<<2 + kindVarint
+	tagToken    = 12<<2 + kindVarint
+	tagCount    = 13<<2 + kindVarint
+	tagRing     = 14<<2 + kindFixed
+	tagChain    = 15<<2 + kindBytes
+	tagTrace    = 16<<2 + kindBytes
+	tagCode     = 17<<2 + kindVarint
+	tagResult   = 18<<2 + kindVarint
+	tagText     = 19<<2 + kindBytes
+	tagSize     = 20<<2 + kindVarint
+	tagStream   = 21<<2 + kindVarint
 )
 
 // Append appends the encoding of f to dst. It does not look at the limits:

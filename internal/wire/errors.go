@@ -37,4 +37,5 @@ const (
 	CodeRefused                  // of the handshake: not the right secret
 	CodeIdentity                 // of the handshake: not who was called, or oneself
 	CodeMalformed                // the request cannot be understood
+	CodeSelf                     // of the handshake: the two ends are one process
 )

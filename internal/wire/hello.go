@@ -37,16 +37,16 @@ type Hello struct {
 }
 
 const (
-	tagMagic      = 1<<2 | kindFixed
-	tagMinVersion = 2<<2 | kindVarint
-	tagMaxVersion = 3<<2 | kindVarint
-	tagName       = 4<<2 | kindBytes
-	tagTarget     = 5<<2 | kindBytes
-	tagInstance   = 6<<2 | kindFixed
-	tagHelloRing  = 7<<2 | kindFixed
-	tagNonce      = 8<<2 | kindBytes
-	tagMaxOps     = 9<<2 | kindVarint
-	tagMaxValue   = 10<<2 | kindVarint
+	tagMagic      = 1<<2 + kindFixed
+	tagMinVersion = 2<<2 + kindVarint
+	tagMaxVersion = 3<<2 + kindVarint
+	tagName       = 4<<2 + kindBytes
+	tagTarget     = 5<<2 + kindBytes
+	tagInstance   = 6<<2 + kindFixed
+	tagHelloRing  = 7<<2 + kindFixed
+	tagNonce      = 8<<2 + kindBytes
+	tagMaxOps     = 9<<2 + kindVarint
+	tagMaxValue   = 10<<2 + kindVarint
 )
 
 // AppendHello appends h as a frame of type t, which is HelloFrame or Challenge.

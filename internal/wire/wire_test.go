@@ -132,23 +132,23 @@ func TestNumbers(t *testing.T) {
 		[]Type{Hit, NotFound, FillRight, Held, Failed, NotOwner, Done, Unsupported, Many})
 	require.Equal(t, []Type{0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a},
 		[]Type{HelloFrame, Challenge, Proof, Welcome, KeepAlive, KeepAliveOK, Chunk, Credit, Cancel, GoAway, Caches})
-	require.Equal(t, []Code{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16},
+	require.Equal(t, []Code{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17},
 		[]Code{CodeUnknown, CodeLoad, CodeOverloaded, CodeLoadTimeout, CodeRecursive, CodeOutdated, CodeTooLarge, CodeUnconfirmed,
-			CodeNoLoader, CodeUnknownCache, CodeClosed, CodeCancelled, CodeBusy, CodeVersion, CodeRefused, CodeIdentity, CodeMalformed})
+			CodeNoLoader, CodeUnknownCache, CodeClosed, CodeCancelled, CodeBusy, CodeVersion, CodeRefused, CodeIdentity, CodeMalformed, CodeSelf})
 	require.True(t, Update.IsRequest() && Hit.IsAnswer() && !Hit.IsRequest() && !Chunk.IsAnswer() && !Chunk.IsRequest())
 }
 
 func TestUnknownFieldsAreSkipped(t *testing.T) {
 	want := Frame{Type: Put, Cache: 1, Op: 2, Key: "k"}
 	b := Append(nil, &want)
-	b = append(b, 60<<2|kindVarint, 0xff, 0x01, 61<<2|kindFixed, 1, 2, 3, 4, 5, 6, 7, 8, 62<<2|kindBytes, 2, 'x', 'y', tagValue, 'v')
+	b = append(b, 60<<2+kindVarint, 0xff, 0x01, 61<<2+kindFixed, 1, 2, 3, 4, 5, 6, 7, 8, 62<<2+kindBytes, 2, 'x', 'y', tagValue, 'v')
 	b[0] = byte(len(b) - HeaderSize)
 	want.Value = []byte("v")
 	var got Frame
 	require.NoError(t, Parse(b, &got))
 	require.Equal(t, want, got)
 
-	b = append(Append(nil, &Frame{Type: Put}), 63<<2|kindRest, 'z')
+	b = append(Append(nil, &Frame{Type: Put}), 63<<2+kindRest, 'z')
 	b[0] = 2
 	require.NoError(t, Parse(b, &got))
 	require.Equal(t, Frame{Type: Put}, got)
@@ -218,7 +218,7 @@ func TestHello(t *testing.T) {
 	for n := range len(b) {
 		require.Error(t, ParseHello(b[:n], HelloFrame, &got))
 	}
-	unknown := append(AppendHello(nil, HelloFrame, &want), 63<<2|kindBytes, 1, 'x')
+	unknown := append(AppendHello(nil, HelloFrame, &want), 63<<2+kindBytes, 1, 'x')
 	unknown[0] += 3
 	require.NoError(t, ParseHello(unknown, HelloFrame, &got))
 	require.Equal(t, want, got)
