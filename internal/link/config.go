@@ -119,6 +119,11 @@ type strError string
 
 func (e strError) Error() string { return string(e) }
 
+// Is makes a timeout one of the kind that callers know.
+func (e strError) Is(target error) bool {
+	return e == ErrTimeout && target == context.DeadlineExceeded
+}
+
 // Why a link has ended, or a request was not answered.
 const (
 	// ErrClosed says that this end has closed the link, or the whole node.
@@ -133,7 +138,8 @@ const (
 	ErrSlowPeer strError = "link: peer does not keep up"
 	// ErrProtocol says that the other end sent what it must not.
 	ErrProtocol strError = "link: peer broke the protocol"
-	// ErrTimeout says that a request was not answered in time.
+	// ErrTimeout says that a request was not answered in time. It is also
+	// context.DeadlineExceeded, by whichever deadline.
 	ErrTimeout strError = "link: no answer in time"
 	// ErrSelf says that the peer that was called is this process itself.
 	ErrSelf strError = "link: peer is this process itself"

@@ -89,7 +89,7 @@ func (n *Node) open(conn net.Conn, p *Peer) (l *Link, early []byte, err error) {
 	r := bufio.NewReader(limited)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("link: not an HTTP server: %w", err)
+		return nil, nil, fmt.Errorf("link: no HTTP answer to the request for an upgrade: %w", err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols || !strings.EqualFold(resp.Header.Get("Upgrade"), protocol) {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200))

@@ -144,6 +144,8 @@ func (n *Node) receive(ctx context.Context, r io.Reader, w io.Writer) (*wire.Hel
 	if !n.proved(proof.Value, roleClient, client, server) {
 		return nil, refuse(w, &HandshakeError{wire.CodeRefused, "unknown secret"})
 	}
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.HandshakeTimeout/2) // the client waits no longer than the whole
+	defer cancel()
 	if err := n.retire(ctx, peer.Instance); err != nil {
 		return nil, refuse(w, &HandshakeError{wire.CodeBusy, "requests of an earlier link are still running"})
 	}

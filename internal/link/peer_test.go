@@ -1,0 +1,234 @@
+package link_test
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+	"github.com/stretchr/testify/require"
+)
+
+func TestReconnect(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var w *world
+		w = newWorld(t, func(a, b *link.Config) {
+			a.Down = func(*link.Link, error) {
+				dials := w.net.Dials()
+				time.Sleep(time.Second)
+				require.Equal(t, dials, w.net.Dials(), "dialled before Down had returned")
+			}
+		})
+		defer w.close()
+		first := w.link()
+		time.Sleep(time.Minute)
+		w.net.Reset("a", "b")
+		synctest.Wait()
+		require.Nil(t, w.peer.Up())
+		require.ErrorIs(t, first.Err(), syscall.ECONNRESET)
+		_, err := first.Call(t.Context(), get("k"))
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		second := w.link() // waits
+		require.NotSame(t, first, second)
+		require.Equal(t, 2, w.net.Dials())
+		_, err = second.Call(t.Context(), get("k"))
+		require.NoError(t, err)
+		for _, want := range []string{"up b", "down b: connection reset by peer", "up b"} {
+			w.a.expect(t, want)
+		}
+
+		// A link that does not last is not dialled again and again without a pause.
+		before := w.net.Dials()
+		for range 600 {
+			time.Sleep(100 * time.Millisecond)
+			w.net.Reset("a", "b")
+		}
+		require.Less(t, w.net.Dials()-before, 60)
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		defer w.close()
+		synctest.Wait() // b listens
+		w.b.stop()
+		_, err := w.peer.Link(t.Context())
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		var dial *link.DialError
+		require.ErrorAs(t, err, &dial)
+		require.Equal(t, "b", dial.Peer)
+		require.Equal(t, "http://b:80/v1/link", dial.URL)
+		for range 1000 {
+			time.Sleep(100 * time.Millisecond)
+			begin := time.Now()
+			_, err := w.peer.Link(t.Context())
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			require.Zero(t, time.Since(begin), "waited for a peer that refuses")
+		}
+		require.Greater(t, w.net.Dials(), 100/5)
+		require.Less(t, w.net.Dials(), 10+100*2/5)
+
+		w.b = w.start("b", w.b.cfg, nil)
+		w.a.expect(t, "up b") // nobody has to ask for it
+		synctest.Wait()
+		require.NotNil(t, w.peer.Up())
+	})
+}
+
+func TestDialTakesNoLongerThanItMay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		defer w.close()
+		w.net.Partition("a", "b")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		_, err := w.peer.Link(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(begin))
+		_, err = w.peer.Link(t.Context())
+		require.ErrorIs(t, err, link.ErrTimeout)
+		require.Equal(t, 2*time.Second, time.Since(begin))
+	})
+}
+
+func TestClose(t *testing.T) {
+	t.Run("node", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t, nil)
+			l := w.link()
+			w.close()
+			require.ErrorIs(t, l.Err(), link.ErrClosed)
+			_, err := w.peer.Link(t.Context())
+			require.ErrorIs(t, err, link.ErrClosed)
+			p, err := w.a.Peer("b", "http://b:80")
+			require.NoError(t, err)
+			_, err = p.Link(t.Context())
+			require.ErrorIs(t, err, link.ErrClosed)
+			w.close()
+		})
+	})
+	t.Run("peer", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t, nil)
+			defer w.close()
+			l := w.link()
+			w.peer.Close()
+			synctest.Wait()
+			require.ErrorIs(t, l.Err(), link.ErrClosed)
+			_, err := w.peer.Link(t.Context())
+			require.ErrorIs(t, err, link.ErrClosed)
+			require.Zero(t, w.net.Conns())
+		})
+	})
+	t.Run("while dialling", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.net.Partition("a", "b")
+			failed := make(chan error)
+			go func() {
+				_, err := w.peer.Link(context.Background())
+				failed <- err
+			}()
+			synctest.Wait()
+			w.close()
+			require.ErrorIs(t, <-failed, link.ErrClosed)
+		})
+	})
+}
+
+func TestPeerURL(t *testing.T) {
+	n, err := link.NewNode(link.Config{Name: "a", Instance: 1})
+	require.NoError(t, err)
+	defer n.Close()
+	for _, bad := range []string{"", "b:80", "ftp://b", "http://", "http://[::1", "/x"} {
+		_, err := n.Peer("b", bad)
+		require.Error(t, err, bad)
+	}
+	for _, bad := range []link.Config{{Name: "a"}, {Instance: 1}, {Name: string(make([]byte, wire.MaxName+1)), Instance: 1}} {
+		_, err := link.NewNode(bad)
+		require.Error(t, err)
+	}
+}
+
+// TestHelloWaits: what came over an earlier link of the same process has ended
+// before a newer link is up, so that it cannot undo what comes over that.
+func TestHelloWaits(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ops := make(chan *link.Op, 1)
+		cancelled := make(chan *link.Op, 1)
+		w := newWorld(t, func(a, b *link.Config) {
+			b.Serve = func(r *link.Request) {
+				ops <- r.Keep(func(op *link.Op) { cancelled <- op })
+			}
+		})
+		defer w.close()
+		l := w.link()
+		failed := make(chan error, 1)
+		go func() {
+			_, err := l.Call(context.Background(), get("k"))
+			failed <- err
+		}()
+		op := <-ops
+		require.True(t, op.Live())
+		w.net.Reset("a", "b")
+		require.ErrorIs(t, <-failed, syscall.ECONNRESET)
+		require.Same(t, op, <-cancelled)
+		require.False(t, op.Live())
+		time.Sleep(500 * time.Millisecond)
+		require.Nil(t, w.peer.Up())
+		op.Answer(&wire.Frame{Type: wire.Done})
+		op.Answer(&wire.Frame{Type: wire.Done}) // once too often is harmless
+		synctest.Wait()
+		require.NotNil(t, w.peer.Up())
+		for _, want := range []string{"up a", "down a: connection reset by peer", "up a"} {
+			w.b.expect(t, want)
+		}
+
+		// When it does not end, the other end hears why there is no link.
+		go func() { _, _ = w.peer.Up().Call(context.Background(), get("k")) }()
+		op = <-ops
+		w.net.Reset("a", "b")
+		time.Sleep(10 * time.Second)
+		_, err := w.peer.Link(t.Context())
+		var refused *link.HandshakeError
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, wire.CodeBusy, refused.Code)
+		op.Answer(&wire.Frame{Type: wire.Done})
+		time.Sleep(10 * time.Second)
+		require.NotNil(t, w.peer.Up())
+	})
+}
+
+// TestReplaced: a process has given up its link while the other end has not
+// noticed, and opens another one.
+func TestReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		block := make(chan struct{})
+		w := newWorld(t, func(a, b *link.Config) { b.Serve = func(*link.Request) { <-block } })
+		defer w.close()
+		l := w.link()
+		_, err := l.Send(t.Context(), get("k"), new(sink))
+		require.NoError(t, err)
+		synctest.Wait()
+		w.peer.Close()
+		w.peer, err = w.a.Peer("b", "http://b:80")
+		require.NoError(t, err)
+		up := make(chan struct{})
+		go func() {
+			defer close(up)
+			w.link()
+		}()
+		time.Sleep(500 * time.Millisecond)
+		w.b.expect(t, "up a")
+		require.Empty(t, w.b.events)
+		close(block)
+		<-up
+		w.b.expect(t, "down a: link: replaced by a newer link")
+		w.b.expect(t, "up a")
+	})
+}
