@@ -32,12 +32,15 @@ func (n *Node) dial(ctx context.Context, p *Peer) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(aLongTimeAgo) })
 	l, early, err := n.open(conn, p)
-	if err == nil && stop() {
+	if !stop() {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
 		err = n.begin(l, early)
 	}
-	if err != nil || ctx.Err() != nil {
+	if err != nil {
 		_ = conn.Close()
-		return cmp.Or(context.Cause(ctx), err)
+		return err
 	}
 	select {
 	case <-l.ready:

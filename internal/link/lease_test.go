@@ -13,6 +13,7 @@ import (
 
 // backLink returns the end of w's link that b has.
 func (w *world) backLink() *link.Link {
+	synctest.Wait()
 	var back *link.Link
 	for l := range w.b.Links {
 		back = l

@@ -18,11 +18,14 @@ const bufferSize = 256 << 10
 type Conn struct {
 	local, remote addr
 	in, out       *pipe
+	both          [2]*pipe // the same, in the same order at both ends
 }
 
 func newPair(n *Network, client, server addr) (*Conn, *Conn) {
 	up, down := newPipe(n, client, server), newPipe(n, server, client)
-	return &Conn{local: client, remote: server, in: down, out: up}, &Conn{local: server, remote: client, in: up, out: down}
+	both := [2]*pipe{up, down}
+	return &Conn{local: client, remote: server, in: down, out: up, both: both},
+		&Conn{local: server, remote: client, in: up, out: down, both: both}
 }
 
 func (c *Conn) Read(b []byte) (int, error)         { return c.in.read(b) }
@@ -45,10 +48,15 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// reset breaks both directions at both ends.
+// reset breaks both directions at both ends, at once.
 func (c *Conn) reset() {
-	c.out.fail(syscall.ECONNRESET, syscall.ECONNRESET)
-	c.in.fail(syscall.ECONNRESET, syscall.ECONNRESET)
+	for _, p := range c.both {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+	}
+	for _, p := range c.both {
+		p.end(syscall.ECONNRESET, syscall.ECONNRESET)
+	}
 }
 
 // dead reports whether both ends have closed the connection.
@@ -174,6 +182,10 @@ func (p *pipe) wake() {
 func (p *pipe) fail(read, write error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.end(read, write)
+}
+
+func (p *pipe) end(read, write error) {
 	if p.readErr == nil {
 		p.readErr = read
 	}
