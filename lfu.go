@@ -70,28 +70,23 @@ func (p *lfu) add(id uint32) {
 		p.duel.observe(n.hash)
 	}
 	p.sketch.add(n.hash, 1)
-	p.last = id
 	n.mark.Store(0)
-	p.enter(id, n)
+	p.enter(id)
 }
 
 func (p *lfu) readd(id uint32) {
-	n := p.slots.node(id)
-	p.harvest(n)
-	p.enter(id, n)
+	p.harvest(p.slots.node(id))
+	p.enter(id)
 }
 
-func (p *lfu) enter(id uint32, n *node) {
-	if p.values.differ(n) {
-		p.weigh()
-	}
+func (p *lfu) enter(id uint32) {
+	p.arrive(p.slots.node(id))
+	p.last = id
 	if p.values.on {
-		*p.slots.state(id) = inValues
-		p.values.file(p.slots, id, p.worth(n))
-		p.values.len++
-		return
+		p.appraise(id)
+	} else {
+		p.push(&p.window, inWindow, id)
 	}
-	p.push(&p.window, inWindow, id)
 }
 
 func (p *lfu) push(l *list, state uint8, id uint32) {
@@ -100,7 +95,7 @@ func (p *lfu) push(l *list, state uint8, id uint32) {
 }
 
 func (p *lfu) remove(id uint32) {
-	switch *p.slots.state(id) {
+	switch state := p.slots.state(id); *state {
 	case inWindow:
 		p.window.remove(p.slots, id)
 	case inMain:
@@ -110,6 +105,7 @@ func (p *lfu) remove(id uint32) {
 	case inValues:
 		p.values.remove(p.slots, id)
 	}
+	*p.slots.state(id) = 0
 	if p.last == id {
 		p.last = 0
 	}
@@ -130,17 +126,26 @@ func (p *lfu) evict() uint32 {
 	if p.len() == 0 {
 		return 0
 	}
-	var id uint32
-	switch {
-	case p.values.on:
-		id = p.leastValue()
-	case p.duel.recency():
-		id = p.leastRecent()
-	default:
-		id = p.leastFrequent()
-	}
+	p.survey()
+	id := p.choose()
 	p.remove(id)
 	return id
+}
+
+func (p *lfu) choose() uint32 {
+	if p.values.on {
+		p.weigh()
+		return p.leastValue()
+	}
+	if p.values.len > 0 {
+		if id := p.unweigh(); id != 0 {
+			return id
+		}
+	}
+	if p.duel.recency() {
+		return p.leastRecent()
+	}
+	return p.leastFrequent()
 }
 
 // leastRecent drains main first, whose entries are the older ones.
@@ -155,19 +160,20 @@ func (p *lfu) leastRecent() uint32 {
 			p.push(&p.window, inWindow, id)
 		}
 	}
-	return p.clock(&p.window, inWindow)
+	return p.oldest()
 }
 
-// clock returns the first entry from the tail that had no hit since it was last here.
-func (p *lfu) clock(l *list, state uint8) uint32 {
+// oldest returns the first of the window from the tail that had no hit since it was last there.
+func (p *lfu) oldest() uint32 {
+	w := &p.window
 	for {
-		id := l.tail
+		id := w.tail
 		hit := p.harvest(p.slots.node(id))
-		if !hit && (id != p.last || l.len == 1) {
+		if !hit && (id != p.last || w.len == 1) {
 			return id
 		}
-		l.remove(p.slots, id)
-		p.push(l, state, id)
+		w.remove(p.slots, id)
+		p.push(w, inWindow, id)
 	}
 }
 
@@ -184,13 +190,13 @@ func (p *lfu) leastFrequent() uint32 {
 	}
 	victim := p.probation()
 	if victim == 0 {
-		return p.clock(&p.window, inWindow)
+		return p.oldest()
 	}
 	if p.window.len <= target {
 		return victim
 	}
-	candidate := p.clock(&p.window, inWindow)
-	if candidate != p.last && p.sketch.count(p.slots.node(candidate).hash) <= p.sketch.count(p.slots.node(victim).hash)+1 {
+	candidate := p.oldest() // not the one added last: the window has more than one
+	if p.sketch.count(p.slots.node(candidate).hash) <= p.sketch.count(p.slots.node(victim).hash)+1 {
 		return candidate
 	}
 	p.window.remove(p.slots, candidate)
@@ -198,8 +204,9 @@ func (p *lfu) leastFrequent() uint32 {
 	return victim
 }
 
-// probation returns whom main would evict. Those on probation that had a hit
-// are protected, and make place by going back on probation.
+// probation returns whom main would evict, 0 if nobody is there. Those on
+// probation that had a hit are protected, and make place by going back on
+// probation. The one added last goes back to the window.
 func (p *lfu) probation() uint32 {
 	for {
 		id := p.main.tail
@@ -211,12 +218,17 @@ func (p *lfu) probation() uint32 {
 			p.push(&p.main, inMain, id)
 			continue
 		}
-		if hit := p.harvest(p.slots.node(id)); !hit && id != p.last {
+		hit := p.harvest(p.slots.node(id))
+		if !hit && id != p.last {
 			return id
 		}
 		p.main.remove(p.slots, id)
+		if !hit {
+			p.push(&p.window, inWindow, id)
+			continue
+		}
 		p.push(&p.safe, inSafe, id)
-		for p.safe.len > (p.len()-p.window.len)*4/5 {
+		for p.safe.len > (p.main.len+p.safe.len)*4/5 {
 			id := p.safe.tail
 			p.safe.remove(p.slots, id)
 			if p.harvest(p.slots.node(id)) {
@@ -228,7 +240,13 @@ func (p *lfu) probation() uint32 {
 	}
 }
 
-func (p *lfu) resize(_ int64, maxEntries int) { p.maxEntries = maxEntries }
+func (p *lfu) resize(maxBytes int64, maxEntries int) {
+	p.maxEntries = maxEntries
+	if bySize := maxBytes > 0; bySize != p.values.bySize {
+		p.values.bySize = bySize
+		p.reappraise()
+	}
+}
 
 func (p *lfu) bytes() int64 { return p.sketch.bytes() + p.duel.bytes() + p.values.bytes() }
 

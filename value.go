@@ -1,147 +1,300 @@
 package covey
 
-// value.go weighs entries that differ in size or load time.
+// value.go weighs entries that differ much in size or load time.
 
 import (
+	"cmp"
 	"math"
+	"slices"
 )
 
-// values orders residents by what they are worth: popularity times load time for each
-// byte, which ages by the worth of what was evicted last (GDSF: Cherkasova, "Improving WWW Proxies Performance
-// with Greedy-Dual-Size-Frequency Caching Policy", 1998). It is used once residents differ.
+// values orders residents by what they are worth: popularity times density,
+// which is load time for each byte, or load time alone where bytes are not
+// bounded. Worth ages by that of what was evicted last (GDSF: Cherkasova, "Improving WWW
+// Proxies Performance with Greedy-Dual-Size-Frequency Caching Policy", 1998).
+//
+// GDSF is the worse choice where all densities are much alike, so it is used only while
+// they are spread widely. When that changes, residents move between the
+// heap and the queues of lfu.go a few at each eviction.
 //
 // As in lru.go a hit leaves a mark only, so what a resident is filed under is
-// a lower bound; whoever comes to the top with new hits is filed again.
+// a lower bound; whoever comes to the top with new hits is filed again. The
+// stamp is a float32, as bits, which order like the number itself.
 type values struct {
-	on    bool
-	seen  bool
-	size  uint32 // of the entries so far, if they are all alike
-	cost  uint8
-	len   int
-	clock float32
-	heap  []filing
+	on     bool
+	bySize bool // bytes are bounded
+	len    int
+	clock  float32 // worth of what was evicted last
+	since  int     // evictions since the clock was set back
+	heap   filings
+
+	due      int // evictions until the spread is looked at again
+	skip     int // arrivals until one is taken note of
+	next     int // where in arrivals
+	arrivals [specimens]specimen
 }
 
-// differ reports that n is the first whose worth is not the same as that of all before.
-func (v *values) differ(n *node) bool {
-	if v.on {
-		return false
+const (
+	specimens = 64 // residents, and as many arrivals, looked at to estimate the spread
+	spreadOn  = 4  // times that densities differ for GDSF to come into use
+	spreadOff = 2  // … and for it to go
+	moves     = 16 // residents that change over at an eviction
+)
+
+func (v *values) density(n *node) float32 {
+	d := float32(costOf(n.cost))
+	if v.bySize {
+		d /= float32(n.size)
 	}
-	if !v.seen {
-		v.seen, v.size, v.cost = true, n.size, n.cost
-		return false
-	}
-	big, small := max(n.size, v.size), min(n.size, v.size)
-	return big > small+small/2 || n.cost > v.cost+1 || v.cost > n.cost+1
+	return d
 }
 
 // worth is what n is worth, apart from ageing.
 func (p *lfu) worth(n *node) float32 {
-	return float32(p.sketch.count(n.hash)+1) * float32(costOf(n.cost)) / float32(n.size)
+	return float32(p.sketch.count(n.hash)+1) * p.values.density(n)
 }
 
-// weigh begins to weigh: everybody is filed by worth, the oldest first.
-func (p *lfu) weigh() {
-	p.values.on = true
-	for _, l := range []*list{&p.main, &p.window, &p.safe} {
-		for l.tail != 0 {
-			id := l.tail
-			l.remove(p.slots, id)
-			n := p.slots.node(id)
-			p.harvest(n)
-			*p.slots.state(id) = inValues
-			p.values.file(p.slots, id, p.worth(n))
-			p.values.len++
-		}
-	}
-}
-
-func (v *values) file(s *slots, id uint32, worth float32) {
-	stamp := math.Float32bits(v.clock + worth)
-	s.queue(id).prev = stamp
-	v.heap = append(v.heap, newFiling(stamp, id))
-	i := len(v.heap) - 1
-	for f := v.heap[i]; i > 0 && v.heap[(i-1)/4] > f; i = (i - 1) / 4 {
-		v.heap[i] = v.heap[(i-1)/4]
-		v.heap[(i-1)/4] = f
-	}
-}
-
-func (v *values) remove(s *slots, id uint32) {
-	s.queue(id).prev = 0 // its filing is dead now
-	v.len--
-	if len(v.heap) > 2*v.len+64 {
-		v.sweep(s)
-	}
-}
-
-// sweep drops the dead filings.
-func (v *values) sweep(s *slots) {
-	live := v.heap[:0]
-	for _, f := range v.heap {
-		if s.queue(f.slot()).prev == f.stamp() && *s.state(f.slot()) == inValues {
-			live = append(live, f)
-		}
-	}
-	v.heap = live
-	for i := len(live)/4 + 1; i >= 0; i-- {
-		v.siftDown(i)
-	}
-}
-
-func (v *values) siftDown(i int) {
-	h := v.heap
-	if i >= len(h) {
+// survey decides now and then whether to weigh.
+func (p *lfu) survey() {
+	v := &p.values
+	if v.due--; v.due > 0 {
 		return
 	}
-	for f := h[i]; ; {
-		least := i
-		for c := 4*i + 1; c <= 4*i+4 && c < len(h); c++ {
-			if h[c] < h[least] {
-				least = c
-			}
-		}
-		if least == i {
-			return
-		}
-		h[i], h[least] = h[least], f
-		i = least
+	v.due = 4*specimens + p.len()/8
+	spread := p.spread()
+	if v.on {
+		v.on = spread > spreadOff
+	} else {
+		v.on = spread > spreadOn
 	}
 }
 
-// pop drops the top.
-func (v *values) pop() {
-	n := len(v.heap) - 1
-	v.heap[0] = v.heap[n]
-	v.heap = v.heap[:n]
-	v.siftDown(0)
+// A specimen is what counts of an entry for the spread.
+type specimen struct{ density, weight float32 }
+
+func (v *values) specimen(n *node) specimen {
+	if v.bySize {
+		return specimen{v.density(n), float32(n.size)}
+	}
+	return specimen{v.density(n), 1}
 }
 
+// arrive takes note of some of those that are added, as many as fit between two surveys.
+func (p *lfu) arrive(n *node) {
+	v := &p.values
+	if v.skip--; v.skip < 0 {
+		v.skip = p.len() / 8 / len(v.arrivals)
+		v.arrivals[v.next] = v.specimen(n)
+		v.next = (v.next + 1) % len(v.arrivals)
+	}
+}
+
+// spread estimates by how much densities differ: the one that a tenth of the entries
+// exceed, over the one below which a tenth of the memory is. So
+// neither a few small nor a few big ones can hide behind the many, and what is rare in both respects does not count.
+//
+// It looks at residents and at arrivals. Once GDSF is at work, its residents are
+// dense and what it keeps out is not: either alone would seem to be all alike.
+func (p *lfu) spread() float64 {
+	v := &p.values
+	var room [2 * specimens]specimen
+	all := room[:0]
+	for i := range uint32(specimens) {
+		if s := v.arrivals[i]; s.weight > 0 {
+			all = append(all, s)
+		}
+		// Multiples of the golden ratio are spread evenly and fall in step with no pattern.
+		id := 1 + uint32(uint64(i*2654435769)*uint64(max(p.slots.top, 1)-1)>>32)
+		if id < p.slots.top && *p.slots.state(id) != 0 {
+			all = append(all, v.specimen(p.slots.node(id)))
+		}
+	}
+	if len(all) == 0 {
+		return 1
+	}
+	slices.SortFunc(all, func(a, b specimen) int { return cmp.Compare(a.density, b.density) })
+	weight := float32(0)
+	for _, s := range all {
+		weight += s.weight
+	}
+	low, below := 0, all[0].weight
+	for below < weight/10 {
+		low++
+		below += all[low].weight
+	}
+	return float64(all[len(all)*9/10].density / all[low].density)
+}
+
+// weigh moves some residents from the queues to the heap, the oldest first.
+func (p *lfu) weigh() {
+	left := moves
+	for _, l := range []*list{&p.main, &p.safe, &p.window} {
+		for ; l.tail != 0 && left > 0; left-- {
+			id := l.tail
+			l.remove(p.slots, id)
+			p.harvest(p.slots.node(id))
+			p.appraise(id)
+		}
+	}
+}
+
+// appraise files a new resident of the heap.
+func (p *lfu) appraise(id uint32) {
+	*p.slots.state(id) = inValues
+	p.values.len++
+	p.values.file(p.slots, id, p.worth(p.slots.node(id)))
+}
+
+// reappraise files everybody anew, by another density.
+func (p *lfu) reappraise() {
+	v := &p.values
+	old := v.heap
+	v.heap, v.clock, v.since, v.due = nil, 0, 0, 0
+	clear(v.arrivals[:])
+	for _, f := range old {
+		if !v.dead(p.slots, f) {
+			v.file(p.slots, f.slot(), p.worth(p.slots.node(f.slot())))
+		}
+	}
+}
+
+// leastValue returns whom the heap would evict.
 func (p *lfu) leastValue() uint32 {
 	v := &p.values
+	var spared filing
+	defer func() {
+		if spared != 0 {
+			v.heap.push(spared)
+		}
+	}()
 	for {
 		top := v.heap[0]
 		id := top.slot()
-		if p.slots.queue(id).prev != top.stamp() || *p.slots.state(id) != inValues {
-			v.pop()
+		if v.dead(p.slots, top) {
+			v.heap.pop()
 			continue
 		}
-		n := p.slots.node(id)
-		if p.harvest(n) || id == p.last && v.len > 1 {
-			v.pop()
-			worth := p.worth(n)
-			if id == p.last {
-				worth += math.Float32frombits(top.stamp()) - v.clock
-			}
-			v.file(p.slots, id, worth)
-			if id == p.last {
-				p.last = 0
-			}
+		if n := p.slots.node(id); p.harvest(n) {
+			v.heap.pop()
+			v.file(p.slots, id, p.worth(n))
+			continue
+		}
+		if id == p.last && v.len > 1 {
+			v.heap.pop()
+			spared = top
 			continue
 		}
 		v.clock = math.Float32frombits(top.stamp())
+		v.since++
 		return id
 	}
 }
 
+// unweigh empties the heap in the order of worth: who had no hit since it was filed is
+// returned to be evicted, the others go back to the queues. It returns 0 if it only moved some.
+func (p *lfu) unweigh() uint32 {
+	v := &p.values
+	for left := moves; left > 0 && v.len > 0; {
+		top := v.heap[0]
+		id := top.slot()
+		if v.dead(p.slots, top) {
+			v.heap.pop()
+			continue
+		}
+		hit := p.harvest(p.slots.node(id))
+		if !hit && id != p.last {
+			return id
+		}
+		left--
+		v.remove(p.slots, id)
+		if hit {
+			p.push(&p.safe, inSafe, id)
+		} else {
+			p.push(&p.window, inWindow, id)
+		}
+	}
+	return 0
+}
+
+// file files a resident under its worth.
+func (v *values) file(s *slots, id uint32, worth float32) {
+	stamp := math.Float32bits(v.clock + worth)
+	s.queue(id).prev = stamp
+	v.heap.push(newFiling(stamp, id))
+}
+
+// dead says that f is not, or no longer, what its resident is filed under.
+func (v *values) dead(s *slots, f filing) bool {
+	return *s.state(f.slot()) != inValues || s.queue(f.slot()).prev != f.stamp()
+}
+
+func (v *values) remove(s *slots, id uint32) {
+	*s.queue(id), *s.state(id) = link{}, 0
+	v.len--
+	// The clock must not grow until it swallows what the residents' worths differ by.
+	if len(v.heap) > 2*v.len+64 || v.since > 1024*(v.len+64) {
+		v.sweep(s)
+	}
+}
+
+// sweep drops the dead filings and sets the clock back to 0.
+func (v *values) sweep(s *slots) {
+	live := v.heap[:0]
+	for _, f := range v.heap {
+		if !v.dead(s, f) {
+			stamp := math.Float32bits(math.Float32frombits(f.stamp()) - v.clock)
+			s.queue(f.slot()).prev = stamp
+			live = append(live, newFiling(stamp, f.slot()))
+		}
+	}
+	v.heap, v.clock, v.since = live, 0, 0
+	for i := len(live) / heapArity; i >= 0; i-- {
+		v.heap.siftDown(i)
+	}
+}
+
 func (v *values) bytes() int64 { return int64(8 * cap(v.heap)) }
+
+// filings are a min-heap.
+type filings []filing
+
+func (h *filings) push(f filing) {
+	*h = append(*h, f)
+	a := *h
+	i := len(a) - 1
+	for i > 0 && a[(i-1)/heapArity] > f {
+		a[i] = a[(i-1)/heapArity]
+		i = (i - 1) / heapArity
+	}
+	a[i] = f
+}
+
+// pop drops the top.
+func (h *filings) pop() {
+	a := *h
+	end := len(a) - 1
+	a[0] = a[end]
+	*h = a[:end]
+	h.siftDown(0)
+}
+
+func (h *filings) siftDown(i int) {
+	a := *h
+	if i >= len(a) {
+		return
+	}
+	f := a[i]
+	for {
+		least, value := i, f
+		for c := heapArity*i + 1; c <= heapArity*(i+1) && c < len(a); c++ {
+			if a[c] < value {
+				least, value = c, a[c]
+			}
+		}
+		a[i] = value
+		if least == i {
+			return // value is f
+		}
+		i = least
+	}
+}
