@@ -60,7 +60,7 @@ func bulkCause(err error) error {
 // was not found. What the doc of [Cache.Get] says of loaders and of waiting holds here, too. Keys may be
 // given twice. The values are shared: they must not be modified.
 func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V]) (map[string]V, error) {
-	m := many[V]{c: c, ctx: ctx, load: load, found: make(map[string]V, len(keys)), failed: make(map[string]error)}
+	m := many[V]{c: c, ctx: ctx, load: load, found: make(map[string]V, len(keys)), failed: make(map[string]error), passed: load != nil}
 	if load == nil {
 		m.load = c.opt.BulkLoader
 	}
@@ -68,7 +68,7 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V
 		return m.found, c.errClosed()
 	}
 	m.get(keys)
-	for range 3 { // what others' bulk loads failed to bring
+	for range maxAgain { // what others' loads failed to bring
 		if len(m.again) == 0 {
 			break
 		}
@@ -77,16 +77,19 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V
 		m.get(again)
 	}
 	for _, key := range m.again {
-		m.failed[key] = fmt.Errorf("covey: cache %q, key %q: the bulk loads of others failed", c.name, key)
+		m.failed[key] = fmt.Errorf("covey: cache %q, key %q: the loads of others failed", c.name, key)
 	}
 	return m.found, m.err()
 }
+
+const maxAgain = 3
 
 // many is one GetMany.
 type many[V any] struct {
 	c      *Cache[V]
 	ctx    context.Context
 	load   BulkLoader[V]
+	passed bool // load was given with the call
 	found  map[string]V
 	failed map[string]error
 	again  []string
@@ -117,6 +120,14 @@ func (m *many[V]) get(keys []string) {
 	c := m.c
 	var waiting []pending[V]
 	var due []*node
+	var away batches[V]
+	gen := c.store.gen.Load()
+	var v *view
+	keep := true
+	if c.group != nil {
+		v = c.tenures.view()
+		keep = v.await(m.ctx)
+	}
 	asked := make(map[string]struct{}, len(keys))
 	for _, key := range keys {
 		if _, twice := asked[key]; twice {
@@ -138,8 +149,17 @@ func (m *many[V]) get(keys []string) {
 		now := c.store.clock.now()
 		st := c.judge(n, now)
 		if st == usable && !c.isThrottled(key, hash) || st == gone {
-			p, hit, err := m.join(key, hash)
+			if v != nil {
+				if owner := v.owner(key); owner < 0 || owner != v.self {
+					away.add(owner, key, hash)
+					continue
+				}
+			}
+			p, hit, err := m.join(key, hash, gen, keep)
 			switch {
+			case errors.Is(err, errElsewhere):
+				m.again = append(m.again, key)
+				continue
 			case err != nil:
 				m.failed[key] = err
 				continue
@@ -160,26 +180,32 @@ func (m *many[V]) get(keys []string) {
 		}
 	}
 	c.refreshMany(m.ctx, due, m.load)
+	if len(away) > 0 {
+		waiting = append(waiting, m.askAway(v, gen, away)...)
+	}
 	if m.bulk != nil {
 		c.startBulk(m.ctx, m.bulk, m.load, nil)
 		m.bulk = nil
 	}
 	m.wait(waiting)
+	for _, b := range away {
+		m.finish(b)
+	}
 }
 
 // join makes the call a waiter of key's flight, making the key part of its own
 // load if nobody is loading it.
-func (m *many[V]) join(key string, hash uint32) (p pending[V], hit *node, err error) {
+func (m *many[V]) join(key string, hash uint32, gen uint32, keep bool) (p pending[V], hit *node, err error) {
 	c := m.c
 	if m.load == nil {
 		p.key = key
-		p.f, hit, err = c.join(m.ctx, key, hash, c.opt.Loader)
+		p.f, hit, err = c.join(m.ctx, key, hash, c.opt.Loader, gen, keep)
 		return p, hit, err
 	}
 	if m.ctx.Err() != nil {
 		return p, nil, context.Cause(m.ctx)
 	}
-	if chainOf(m.ctx).has(c, key) {
+	if chainOf(m.ctx).has(c, c.name, key) {
 		return p, nil, recursive(c.name, key)
 	}
 	g := c.store.index.segment(hash)
@@ -188,13 +214,16 @@ func (m *many[V]) join(key string, hash uint32) (p pending[V], hit *node, err er
 	if c.closed.Load() {
 		return p, nil, c.errClosed()
 	}
+	if c.store.gen.Load() != gen {
+		return p, nil, errElsewhere
+	}
 	n := c.store.index.find(hash, key)
 	st := c.judge(n, c.store.clock.now())
 	if st == fresh || st == negative {
 		return p, n, nil
 	}
 	c.n.misses.Add(1)
-	f := c.keyed(hash).flights[key]
+	f := c.joinable(key, hash)
 	own := f == nil
 	if own {
 		if st == gone {
@@ -204,7 +233,7 @@ func (m *many[V]) join(key string, hash uint32) (p pending[V], hit *node, err er
 			m.bulk = c.newBulk(m.ctx)
 		}
 		f = c.linkBulk(m.bulk, key, hash, n)
-		m.bulk.live++
+		f.gen, f.noStore = gen, !keep
 	} else {
 		c.n.coalesced.Add(1)
 	}
@@ -244,7 +273,7 @@ func (m *many[V]) wait(waiting []pending[V]) {
 			} else {
 				m.again = append(m.again, p.key)
 			}
-		case errors.Is(err, errBulkFailed) && !p.own:
+		case (errors.Is(err, errBulkFailed) || errors.Is(err, errRightLost)) && !p.own:
 			m.again = append(m.again, p.key)
 		case errors.Is(err, ErrNotFound) && !errors.Is(err, errBulkFailed):
 		default:
@@ -264,10 +293,15 @@ func (c *Cache[V]) newBulk(ctx context.Context) *bulk[V] {
 // linkBulk makes key part of the bulk load. The segment is locked.
 func (c *Cache[V]) linkBulk(b *bulk[V], key string, hash uint32, old *node) *flight[V] {
 	f := c.link(key, hash, old)
-	f.ctx, f.cancel, f.bulk = b.ctx, b.cancel, b
-	b.load.keys[key] = newLoad(old)
-	b.flights = append(b.flights, f)
+	b.add(f)
 	return f
+}
+
+func (b *bulk[V]) add(f *flight[V]) {
+	f.ctx, f.cancel, f.bulk = b.ctx, b.cancel, b
+	b.load.keys[f.key] = newLoad(f.old)
+	b.flights = append(b.flights, f)
+	b.live++
 }
 
 // startBulk runs the load of a bulk whose flights are all linked.

@@ -7,11 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
+	"github.com/coveycache/covey/internal/wire"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -27,6 +31,14 @@ type Cache[V any] struct {
 	n     counters
 
 	segments [1 << segmentBits]keyed[V]
+
+	group   *Group // nil: the cache is alone
+	id      uint16 // of the cache in the group's frames
+	codec   string // its name
+	tenures tenures
+	holds   holds
+	asks    *sync.Pool
+	warned  sync.Map // peers that were logged about
 
 	origin       origin
 	refreshes    *semaphore.Weighted
@@ -64,7 +76,11 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		stop:         make(chan struct{}),
 		wake:         make(chan struct{}, 1),
 		userMaxValue: o.MaxValueBytes,
+		group:        o.Group,
+		codec:        o.Codec.Name(),
 	}
+	c.n.served = newStriped()
+	c.asks = newAsks(&c.holds)
 	c.maxBytes.Store(o.MaxBytes)
 	c.maxValue.Store(largestValue(o.MaxValueBytes, o.MaxBytes))
 	s := c.store
@@ -73,6 +89,11 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	s.idleFor = int64(o.IdleTTL)
 	s.removed = o.Events.Removed != nil
 	s.onTimed = c.wakeJanitor
+	if c.group != nil {
+		if err := c.group.join(name, c.codec, c, &c.id); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
@@ -122,22 +143,39 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 	if err := c.check(key); err != nil {
 		return zero, err
 	}
+	passed := load
 	if load == nil {
 		load = c.opt.Loader
 	}
 	for attempt := 0; ; attempt++ {
 		now := c.store.clock.now()
+		gen := c.store.gen.Load()
 		n := c.store.index.find(hash, key)
 		st := c.judge(n, now)
 		if st < usable || st == negative || st == usable && c.isThrottled(key, hash) {
-			return c.serve(ctx, n, st, now, load)
+			return c.answer(ctx, n, st, now, load)
 		}
-		f, hit, err := c.join(ctx, key, hash, load)
+		keep := true
+		if c.group != nil {
+			v := c.tenures.view()
+			if v.self < 0 || v.owner(key) != v.self {
+				value, err := c.getShared(ctx, key, hash, passed)
+				if errors.Is(err, errElsewhere) {
+					continue
+				}
+				return value, err
+			}
+			keep = v.await(ctx)
+		}
+		f, hit, err := c.join(ctx, key, hash, load, gen, keep)
+		if errors.Is(err, errElsewhere) {
+			continue
+		}
 		if err != nil {
 			return zero, err
 		}
 		if f == nil {
-			return c.serve(ctx, hit, c.judge(hit, now), now, load)
+			return c.answer(ctx, hit, c.judge(hit, now), now, load)
 		}
 		v, err := c.wait(ctx, f, c.softTimer(st))
 		switch {
@@ -150,15 +188,15 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 				return entryOf[V](n).value, nil
 			}
 			continue // it was deleted or replaced meanwhile
-		case errors.Is(err, errBulkFailed) && attempt < 3:
-			continue // somebody else's bulk load; ours may go better
+		case (errors.Is(err, errBulkFailed) || errors.Is(err, errRightLost)) && attempt < 3:
+			continue // somebody else's load; ours may go better
 		}
 		return v, bulkCause(err)
 	}
 }
 
-// serve returns what an entry stands for, and sees to its refresh.
-func (c *Cache[V]) serve(ctx context.Context, n *node, st state, now int64, load Loader[V]) (V, error) {
+// answer returns what an entry stands for, and sees to its refresh.
+func (c *Cache[V]) answer(ctx context.Context, n *node, st state, now int64, load Loader[V]) (V, error) {
 	if !c.count(n, st) {
 		var zero V
 		return zero, ErrNotFound
@@ -183,16 +221,17 @@ func (c *Cache[V]) count(n *node, st state) bool {
 	return st != negative
 }
 
-// join makes the caller a waiter of key's flight, which it starts if need be.
-// If the key has come to be served meanwhile it returns its node instead.
-func (c *Cache[V]) join(ctx context.Context, key string, hash uint32, load Loader[V]) (*flight[V], *node, error) {
+// join makes the caller a waiter of key's flight, which it starts if need be; unless keep says so the flight stores nothing.
+// If the key has come to be served meanwhile it returns its node instead. gen is the generation under which the caller has looked up who owns
+// the key.
+func (c *Cache[V]) join(ctx context.Context, key string, hash uint32, load Loader[V], gen uint32, keep bool) (*flight[V], *node, error) {
 	if load == nil {
-		return nil, nil, fmt.Errorf("%w: cache %q, key %q", ErrNoLoader, c.name, key)
+		return nil, nil, noLoader(c.name, key)
 	}
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
-	if chainOf(ctx).has(c, key) {
+	if chainOf(ctx).has(c, c.name, key) {
 		return nil, nil, recursive(c.name, key)
 	}
 	g := c.store.index.segment(hash)
@@ -201,18 +240,22 @@ func (c *Cache[V]) join(ctx context.Context, key string, hash uint32, load Loade
 	if c.closed.Load() {
 		return nil, nil, c.errClosed()
 	}
+	if c.store.gen.Load() != gen {
+		return nil, nil, errElsewhere
+	}
 	n := c.store.index.find(hash, key)
 	st := c.judge(n, c.store.clock.now())
 	if st == fresh || st == negative {
 		return nil, n, nil
 	}
 	c.n.misses.Add(1)
-	f := c.keyed(hash).flights[key]
+	f := c.joinable(key, hash)
 	if f == nil {
 		if st == gone {
 			n = nil
 		}
 		f = c.start(ctx, key, hash, n, load, nil)
+		f.gen, f.noStore = gen, !keep
 	} else {
 		c.n.coalesced.Add(1)
 	}
@@ -247,7 +290,9 @@ func (c *Cache[V]) errClosed() error { return fmt.Errorf("%w: %q", ErrClosed, c.
 // Lookup returns what the cache has for key without loading anything; ok is
 // false if it has nothing. An entry whose TTL is over is returned, with Stale set, as long
 // as a Get might serve it. ErrNotFound that is remembered is an entry, too, with NotFound set.
-func (c *Cache[V]) Lookup(_ context.Context, key string) (e Entry[V], ok bool, err error) {
+//
+// In a group it asks the key's owner. If that cannot be reached it finds nothing and returns the *PeerError.
+func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool, err error) {
 	hash := c.store.hash(key)
 	n := c.store.index.find(hash, key)
 	now := c.store.clock.now()
@@ -255,6 +300,11 @@ func (c *Cache[V]) Lookup(_ context.Context, key string) (e Entry[V], ok bool, e
 	if st == gone {
 		if err := c.check(key); err != nil {
 			return e, false, err
+		}
+		if c.group != nil {
+			if v := c.tenures.view(); v.self < 0 || v.owner(key) != v.self {
+				return c.lookupShared(ctx, v, key)
+			}
 		}
 		c.n.misses.Add(1)
 		return e, false, nil
@@ -267,7 +317,11 @@ func (c *Cache[V]) Lookup(_ context.Context, key string) (e Entry[V], ok bool, e
 // returned finds v or something newer, or nothing if v had to leave since. What is being loaded for
 // the key goes to those who wait for it and is not stored. A value that cannot be stored removes the old one: ErrTooLarge.
 // With [WithVersion] a Put may be refused: ErrOutdated.
-func (c *Cache[V]) Put(_ context.Context, key string, v V, opts ...PutOption) error {
+//
+// In a group it returns when the key's owner has it. If that cannot be made sure of before ctx ends, within
+// GroupOptions.OpTimeout at most, it returns ErrUnconfirmed: the value may be stored or not, and
+// whoever could not be asked is made to drop what it has as soon as it can be reached.
+func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) error {
 	if err := c.check(key); err != nil {
 		return err
 	}
@@ -275,85 +329,95 @@ func (c *Cache[V]) Put(_ context.Context, key string, v V, opts ...PutOption) er
 	if o.hasTTL && o.ttl < 0 {
 		return fmt.Errorf("covey: cache %q, key %q: the TTL is %v, it must not be negative", c.name, key, o.ttl)
 	}
-	return c.put(key, v, o)
-}
-
-func (c *Cache[V]) put(key string, v V, o PutOption) error {
-	now := c.store.clock.now()
-	w := write[V]{key: key, hash: c.store.hash(key), version: o.version, versioned: o.hasVersion}
-	w.e = c.newEntry(key, w.hash, v, now, now, loadMeta{ttl: o.ttl, hasTTL: o.hasTTL})
-	tooLarge := w.e == nil
-	c.write(&w)
 	c.puts.inc()
-	if tooLarge && w.err == nil {
-		c.n.tooLarge.Add(1)
-		return fmt.Errorf("%w: cache %q, key %q: it has %d bytes, MaxValueBytes is %d, MaxBytes is %d",
-			ErrTooLarge, c.name, key, c.opt.Size(key, v), c.maxValue.Load(), c.maxBytes.Load())
-	}
-	return w.err
+	ch := change[V]{kind: wire.Put, key: key, hash: c.store.hash(key), value: v, put: o}
+	return c.change(ctx, &ch)
 }
 
 // PutMany is a Put of each item with the same options. It does them all and joins the errors.
 func (c *Cache[V]) PutMany(ctx context.Context, items map[string]V, opts ...PutOption) error {
-	var errs []error
-	for key, v := range items {
-		if err := c.Put(ctx, key, v, opts...); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+	return c.each(len(items), maps.Keys(items), func(key string) error { return c.Put(ctx, key, items[key], opts...) })
 }
 
 // Delete removes key. A Get, Lookup or GetMany that starts after it has
 // returned finds nothing from before it, stale or not; what is being loaded goes to those who wait
-// for it and is not stored. Deleting what is not there is no error.
-func (c *Cache[V]) Delete(_ context.Context, key string, opts ...DeleteOption) error {
+// for it and is not stored. Deleting what is not there is no error. What the doc of [Cache.Put] says of groups holds here, too.
+func (c *Cache[V]) Delete(ctx context.Context, key string, opts ...DeleteOption) error {
 	if err := c.check(key); err != nil {
 		return err
 	}
-	w := write[V]{key: key, hash: c.store.hash(key)}
+	ch := change[V]{kind: wire.Delete, key: key, hash: c.store.hash(key)}
 	for _, o := range opts {
 		if o.hasVersion {
-			w.version, w.versioned = o.version, true
+			ch.del = o
 		}
 	}
-	c.write(&w)
 	c.n.deletes.Add(1)
-	return w.err
+	return c.change(ctx, &ch)
 }
 
 // DeleteMany is a Delete of each key. It does them all and joins the errors.
 func (c *Cache[V]) DeleteMany(ctx context.Context, keys []string) error {
+	return c.each(len(keys), slices.Values(keys), func(key string) error { return c.Delete(ctx, key) })
+}
+
+// manyAtOnce is how many writes of one call are on their way to other peers.
+const manyAtOnce = 64
+
+// each calls f for every key and joins the errors. In a group it does not wait for one peer's answer before it asks the next.
+func (c *Cache[V]) each(n int, keys iter.Seq[string], f func(key string) error) error {
+	var mu sync.Mutex
 	var errs []error
-	for _, key := range keys {
-		if err := c.Delete(ctx, key); err != nil {
-			errs = append(errs, err)
+	var calls errgroup.Group
+	calls.SetLimit(manyAtOnce)
+	for key := range keys {
+		one := func() error {
+			if err := f(key); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+			return nil
+		}
+		if c.group == nil || n == 1 {
+			_ = one()
+		} else {
+			calls.Go(one)
 		}
 	}
+	_ = calls.Wait()
 	return errors.Join(errs...)
 }
 
 // Expire ends the TTL of key's value now: the next Get loads it, and the old value serves only
-// as StaleWhileRevalidate and StaleIfError allow. What is being loaded is not stored.
-func (c *Cache[V]) Expire(_ context.Context, key string) error {
+// as StaleWhileRevalidate and StaleIfError allow. What is being loaded is not stored. What the doc of [Cache.Put] says of groups
+// holds here, too.
+func (c *Cache[V]) Expire(ctx context.Context, key string) error {
 	if err := c.check(key); err != nil {
 		return err
 	}
-	w := write[V]{key: key, hash: c.store.hash(key), expire: true}
-	c.write(&w)
-	return w.err
+	ch := change[V]{kind: wire.Expire, key: key, hash: c.store.hash(key)}
+	return c.change(ctx, &ch)
 }
 
 // Clear removes everything. Nothing from before it is found by a call that
-// starts after it has returned, nor stored by a load that began before it.
-func (c *Cache[V]) Clear(context.Context) error {
+// starts after it has returned, nor stored by a load that began before it. In a group it
+// clears the cache at every member; ErrUnconfirmed names those that could not be asked.
+func (c *Cache[V]) Clear(ctx context.Context) error {
 	if c.closed.Load() {
 		return c.errClosed()
 	}
-	s := c.store
-	s.gen.Add(1) // from here on no hit serves what is there now
-	for i := range s.index.segments {
-		g := &s.index.segments[i]
+	c.clearHere()
+	if c.group == nil {
+		return nil
+	}
+	return c.clearOthers(ctx)
+}
+
+func (c *Cache[V]) clearHere() {
+	c.nextGeneration() // from here on no hit serves what is there now
+	for i := range c.store.index.segments {
+		g := &c.store.index.segments[i]
 		k := &c.segments[i]
 		g.mu.Lock()
 		for key, f := range k.flights {
@@ -361,20 +425,9 @@ func (c *Cache[V]) Clear(context.Context) error {
 		}
 		clear(k.tombs)
 		clear(k.throttled)
-		var old []*node
-		for n := range g.table.Load().all {
-			if n.gen.Load() != s.gen.Load() {
-				old = append(old, n)
-			}
-		}
 		g.mu.Unlock()
-		for len(old) > 0 {
-			some := old[:min(len(old), batch)]
-			old = old[len(some):]
-			c.removeAll(g, some)
-		}
+		c.removeInvalid(i)
 	}
-	return nil
 }
 
 // removeAll takes out those of the nodes that are still there.
@@ -446,6 +499,9 @@ func (c *Cache[V]) Stats() Stats {
 		Refused: n.refused.Load(), Refreshes: n.refreshes.Load(), RefreshSkips: n.refreshSkips.Load(),
 		SoftTimeouts: n.softTimeouts.Load(), Discarded: n.discarded.Load(),
 
+		PeerHits: n.peerHits.Load(), PeerErrors: n.peerErrors.Load(), Served: n.served.sum(), NotOwner: n.notOwner.Load(),
+		Undecodable: n.undecodable.Load(), Unconfirmed: n.unconfirmed.Load(),
+
 		Puts: c.puts.sum(), Deletes: n.deletes.Load(), Evictions: s.evictions.Load(), Expirations: s.expirations.Load(),
 		TooLarge: n.tooLarge.Load(), ExtraKeys: n.extra.Load(),
 	}
@@ -459,6 +515,9 @@ const closeGrace = 5 * time.Second
 // error instead. Further calls do nothing and return nil.
 func (c *Cache[V]) Close() (err error) {
 	c.closing.Do(func() {
+		if c.group != nil {
+			c.group.withdraw(c.name)
+		}
 		c.closed.Store(true)
 		close(c.stop)
 		s := c.store

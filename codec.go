@@ -5,6 +5,7 @@ package covey
 import (
 	"encoding/json"
 	"fmt"
+	"unsafe"
 )
 
 // A Codec turns values into bytes for other processes. Values of type []byte
@@ -31,6 +32,17 @@ func defaultCodec[V any]() Codec[V] {
 	}
 	return jsonCodec[V]{}
 }
+
+// A plainCodec is one whose encoding is the value's own memory.
+type plainCodec[V any] interface {
+	plain(v V) []byte
+	own(src []byte) V // src is the value's from now on
+}
+
+func (bytesCodec) plain(v []byte) []byte  { return v }
+func (bytesCodec) own(src []byte) []byte  { return src }
+func (stringCodec) plain(v string) []byte { return unsafe.Slice(unsafe.StringData(v), len(v)) }
+func (stringCodec) own(src []byte) string { return unsafe.String(unsafe.SliceData(src), len(src)) }
 
 type bytesCodec struct{}
 

@@ -34,6 +34,10 @@ const (
 	// ErrUnchanged is for loaders to return: the value the cache has (see
 	// [Load.StaleVersion]) is still right, keep it for another TTL.
 	ErrUnchanged strError = "covey: unchanged"
+	// ErrUnconfirmed is returned by a write in a group that could not make sure of all peers that may
+	// have a value of the key; errors.As finds the *PeerError. The write has been done where
+	// that was possible. The others are made to drop the key as soon as they can be reached.
+	ErrUnconfirmed strError = "covey: write is not confirmed"
 	// ErrInvalidKey is returned for a key that is empty or longer than [MaxKeyLen] bytes.
 	ErrInvalidKey strError = "covey: invalid key"
 )
@@ -61,6 +65,10 @@ func (e *PanicError) Unwrap() error {
 
 // MaxKeyLen is the length of the longest key, in bytes.
 const MaxKeyLen = 1<<16 - 1
+
+func noLoader(cache, key string) error {
+	return fmt.Errorf("%w: cache %q, key %q", ErrNoLoader, cache, key)
+}
 
 func checkKey(key string) error {
 	if key == "" {

@@ -71,7 +71,7 @@ func (w *wheel) put(id uint32, tick int64) {
 		bucket = level<<wheelDigit | digit
 	}
 	head := w.heads[bucket]
-	*w.slots.wheel(id) = link{prev: firstInBucket | uint32(bucket), next: head}
+	*w.slots.wheel(id) = neighbours{prev: firstInBucket | uint32(bucket), next: head}
 	if head != 0 {
 		w.slots.wheel(head).prev = id
 	}
@@ -96,7 +96,7 @@ func (w *wheel) cancel(id uint32) {
 	if l.next != 0 {
 		w.slots.wheel(l.next).prev = l.prev
 	}
-	*l = link{}
+	*l = neighbours{}
 }
 
 // first returns the first bucket that is ahead and the tick at which it is to

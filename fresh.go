@@ -21,7 +21,7 @@ const (
 func (c *Cache[V]) judge(n *node, now int64) state {
 	s := c.store
 	switch {
-	case n == nil || n.gen.Load() != s.gen.Load() || s.idleFor > 0 && s.deadline(n) <= now:
+	case n == nil || !c.current(n) || s.idleFor > 0 && s.deadline(n) <= now:
 		return gone
 	case n.flags&flagNegative != 0:
 		if now < n.expires {
@@ -68,12 +68,17 @@ type Source uint8
 const (
 	// SourceMain: the local store.
 	SourceMain Source = iota + 1
+	// SourcePeer: the key's owner.
+	SourcePeer
 )
 
 // String returns the source in one word.
 func (s Source) String() string {
-	if s == SourceMain {
+	switch s {
+	case SourceMain:
 		return "main"
+	case SourcePeer:
+		return "peer"
 	}
 	return "unknown"
 }

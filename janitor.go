@@ -74,7 +74,7 @@ func (c *Cache[V]) closeSegment(k *keyed[V]) {
 	var zero V
 	for _, f := range open {
 		c.end(f)
-		f.land(zero, c.errClosed())
+		c.land(f, zero, c.errClosed())
 		if f.bulk != nil {
 			f.bulk.cancel(c.errClosed())
 		}

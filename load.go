@@ -22,7 +22,7 @@ type LoadResult struct {
 // values, but not its cancellation, and the cache's timeout.
 func (c *Cache[V]) loadContext(ctx context.Context, l *Load, keys ...string) (context.Context, context.CancelCauseFunc) {
 	lctx := context.WithoutCancel(ctx)
-	lctx = context.WithValue(lctx, chainKey{}, &chain{cache: c, keys: keys, load: l, parent: chainOf(ctx)})
+	lctx = context.WithValue(lctx, chainKey{}, &chain{cache: c, name: c.name, keys: keys, load: l, parent: chainOf(ctx)})
 	lctx, cancel := context.WithCancelCause(lctx)
 	if c.opt.LoadTimeout > 0 {
 		var stop context.CancelFunc
@@ -118,6 +118,10 @@ func (c *Cache[V]) loaded(r LoadResult) {
 // finish ends the flight with what its load came to: it stores the value,
 // unlinks the flight and wakes those who wait. Only the first call for a flight counts.
 func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
+	if f.right != nil && f.right.over != nil {
+		c.deliver(f, o)
+		return
+	}
 	w := write[V]{key: f.key, hash: f.hash, f: f}
 	switch {
 	case errors.Is(o.err, errBulkFailed):
@@ -148,7 +152,7 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 	}
 	c.write(&w)
 	if w.landed {
-		f.land(o.value, o.err)
+		c.land(f, o.value, o.err)
 	}
 }
 
@@ -179,7 +183,7 @@ func (c *Cache[V]) fail(f *flight[V], err error) {
 	if stale {
 		err = nil
 	}
-	f.land(value, err)
+	c.land(f, value, err)
 }
 
 // throttle keeps key from being loaded for a while. The segment is locked.
@@ -209,7 +213,7 @@ func (c *Cache[V]) refreshable(ctx context.Context, seen *node) bool {
 	k := c.keyed(seen.hash)
 	_, throttled := k.throttled[seen.key]
 	return !throttled && k.flights[seen.key] == nil && !c.closed.Load() &&
-		c.store.index.find(seen.hash, seen.key) == seen && !chainOf(ctx).has(c, seen.key)
+		c.store.index.find(seen.hash, seen.key) == seen && !chainOf(ctx).has(c, c.name, seen.key)
 }
 
 // refresh replaces seen in the background, unless too many refreshes are running.

@@ -93,6 +93,9 @@ type Options[V any] struct {
 	// Breaker stops asking an origin that keeps failing. nil means no breaker.
 	Breaker *Breaker
 
+	// Group shares the cache with the caches of the same name at the other members. nil means that this
+	// process is alone.
+	Group *Group
 	// Codec turns values into bytes where they have to leave the process. nil
 	// means the bytes themselves for []byte and string, JSON for the rest.
 	Codec Codec[V]

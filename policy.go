@@ -61,17 +61,17 @@ type node struct {
 
 const never = math.MaxInt64
 
-// A link joins a resident to its neighbours in a list of slot numbers; 0 ends it.
-type link struct{ prev, next uint32 }
+// Neighbours join a resident to its neighbours in a list of slot numbers; 0 ends it.
+type neighbours struct{ prev, next uint32 }
 
 const slotChunkBits = 10
 
 // slotChunk holds no pointers, so that the garbage collector has nothing to look at here.
 type slotChunk struct {
 	hash  [1 << slotChunkBits]uint32
-	queue [1 << slotChunkBits]link  // the policy's
-	wheel [1 << slotChunkBits]link  // expiry's
-	state [1 << slotChunkBits]uint8 // the policy's
+	queue [1 << slotChunkBits]neighbours // the policy's
+	wheel [1 << slotChunkBits]neighbours // expiry's
+	state [1 << slotChunkBits]uint8      // the policy's
 }
 
 // slots numbers the residents. All of it is guarded by the store's policy lock. Number 0 is never given out.
@@ -92,9 +92,9 @@ func (s *slots) node(id uint32) *node {
 	return s.index.resident(s.chunks[id>>slotChunkBits].hash[id&slotMask], id)
 }
 
-func (s *slots) hash(id uint32) uint32 { return s.chunks[id>>slotChunkBits].hash[id&slotMask] }
-func (s *slots) queue(id uint32) *link { return &s.chunks[id>>slotChunkBits].queue[id&slotMask] }
-func (s *slots) wheel(id uint32) *link { return &s.chunks[id>>slotChunkBits].wheel[id&slotMask] }
+func (s *slots) hash(id uint32) uint32       { return s.chunks[id>>slotChunkBits].hash[id&slotMask] }
+func (s *slots) queue(id uint32) *neighbours { return &s.chunks[id>>slotChunkBits].queue[id&slotMask] }
+func (s *slots) wheel(id uint32) *neighbours { return &s.chunks[id>>slotChunkBits].wheel[id&slotMask] }
 
 // state is a byte per slot for the policy's use; alloc sets it to 0.
 func (s *slots) state(id uint32) *uint8 { return &s.chunks[id>>slotChunkBits].state[id&slotMask] }
@@ -112,7 +112,7 @@ func (s *slots) alloc(n *node) uint32 {
 			s.chunks = append(s.chunks, new(slotChunk))
 		}
 	}
-	*s.queue(id), *s.wheel(id), *s.state(id) = link{}, link{}, 0
+	*s.queue(id), *s.wheel(id), *s.state(id) = neighbours{}, neighbours{}, 0
 	s.chunks[id>>slotChunkBits].hash[id&slotMask] = n.hash
 	n.slot = id
 	return id
@@ -120,7 +120,7 @@ func (s *slots) alloc(n *node) uint32 {
 
 // release takes the number back.
 func (s *slots) release(id uint32) {
-	*s.queue(id) = link{next: s.free}
+	*s.queue(id) = neighbours{next: s.free}
 	s.free = id
 }
 
@@ -132,7 +132,7 @@ type list struct {
 }
 
 func (l *list) pushHead(s *slots, id uint32) {
-	*s.queue(id) = link{next: l.head}
+	*s.queue(id) = neighbours{next: l.head}
 	if l.head != 0 {
 		s.queue(l.head).prev = id
 	} else {
@@ -155,7 +155,7 @@ func (l *list) remove(s *slots, id uint32) {
 	} else {
 		l.tail = q.prev
 	}
-	*q = link{}
+	*q = neighbours{}
 	l.len--
 	l.bytes -= int64(s.node(id).size)
 }

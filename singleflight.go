@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/coveycache/covey/internal/wire"
 )
 
 // A flight is one load in progress with everyone who waits for it. It is
@@ -38,6 +40,10 @@ type flight[V any] struct {
 	refresh  bool     // goes on without waiters
 	old      *node    // what the key had when the flight began: for ErrUnchanged, and to fall back on
 	bulk     *bulk[V] // the bulk load that it is a part of, or nil
+	noStore  bool     // store nothing: the key is not surely this process's own
+	right    *right   // the load runs at another peer, or for one; nil: neither
+	remote   []waiter // those of the waiters that are at other peers
+	landing  []waiter // the same, of a flight that has ended
 }
 
 // keyed is what a cache keeps for the keys of a segment beside their entries, guarded by the segment's lock.
@@ -46,6 +52,8 @@ type keyed[V any] struct {
 	detached  map[*flight[V]]struct{} // unlinked, but somebody still waits
 	tombs     map[string]tombstone    // versions of what was deleted
 	throttled map[string]struct{}     // keys whose load has just failed
+	rights    map[uint64]*flight[V]   // given to other peers, by token
+	writing   map[string]*writing     // writes that ask other peers
 }
 
 func (c *Cache[V]) keyed(hash uint32) *keyed[V] {
@@ -54,13 +62,28 @@ func (c *Cache[V]) keyed(hash uint32) *keyed[V] {
 
 // link makes a flight for key that can be joined. The segment is locked.
 func (c *Cache[V]) link(key string, hash uint32, old *node) *flight[V] {
-	f := &flight[V]{key: key, hash: hash, gen: c.store.gen.Load(), done: make(chan struct{}), linked: true, old: old}
+	f := c.newFlight(key, hash, old)
+	f.linked = true
 	k := c.keyed(hash)
 	if k.flights == nil {
 		k.flights = make(map[string]*flight[V])
 	}
 	k.flights[key] = f
+	return f
+}
+
+func (c *Cache[V]) newFlight(key string, hash uint32, old *node) *flight[V] {
 	c.n.loading.Add(1)
+	return &flight[V]{key: key, hash: hash, gen: c.store.gen.Load(), done: make(chan struct{}), old: old}
+}
+
+// joinable returns key's flight, nil if there is none. The segment is locked.
+func (c *Cache[V]) joinable(key string, hash uint32) *flight[V] {
+	f := c.keyed(hash).flights[key]
+	if f != nil && f.gen != c.store.gen.Load() { // the ring has changed under it
+		c.unlink(key, hash)
+		return nil
+	}
 	return f
 }
 
@@ -71,11 +94,17 @@ func (c *Cache[V]) unlink(key string, hash uint32) {
 	if f := k.flights[key]; f != nil {
 		f.linked = false
 		delete(k.flights, key)
-		if k.detached == nil {
-			k.detached = make(map[*flight[V]]struct{})
-		}
-		k.detached[f] = struct{}{}
+		c.detach(f)
 	}
+}
+
+// detach makes f one that nobody can join. The segment is locked.
+func (c *Cache[V]) detach(f *flight[V]) {
+	k := c.keyed(f.hash)
+	if k.detached == nil {
+		k.detached = make(map[*flight[V]]struct{})
+	}
+	k.detached[f] = struct{}{}
 }
 
 // end marks the flight as finished: whoever does it sets the result. The segment is locked.
@@ -87,16 +116,33 @@ func (c *Cache[V]) end(f *flight[V]) {
 	} else {
 		delete(k.detached, f)
 	}
+	if f.right != nil && f.right.over == nil {
+		c.takeRight(f, f.right.token)
+	}
 	f.finished = true
+	f.landing, f.remote = f.remote, nil
 	c.n.loading.Add(-1)
 }
 
 // land gives the flight's result to those who wait. The caller has ended it.
-func (f *flight[V]) land(v V, err error) {
+func (c *Cache[V]) land(f *flight[V], v V, err error) {
 	f.value, f.err = v, err
 	close(f.done)
 	if f.bulk == nil {
 		f.cancel(context.Canceled)
+	}
+	if len(f.landing) == 0 {
+		return
+	}
+	var answer wire.Frame
+	if err != nil {
+		answer = *failed(bulkCause(err))
+	} else if answer.Type = wire.Hit; c.encode(&answer, v) != nil {
+		answer = *failed(errTooLargeToFill)
+	}
+	for _, w := range f.landing {
+		one := answer
+		w.to.answer(&one)
 	}
 }
 
@@ -165,10 +211,12 @@ func call[V any](run func() (V, error), done func(V, error)) {
 
 // chain is the list of loads that a context is inside of, by which a loader that asks for what it is loading is found out.
 type chain struct {
-	cache  any // *Cache[V]
-	keys   []string
-	load   *Load
-	parent *chain
+	cache   any // *Cache[V]
+	name    string
+	keys    []string
+	foreign wire.Chain // at other peers
+	load    *Load
+	parent  *chain
 }
 
 type chainKey struct{}
@@ -178,8 +226,27 @@ func chainOf(ctx context.Context) *chain {
 	return ch
 }
 
-func (ch *chain) has(cache any, key string) bool {
+// loadHash is by what a load is known at other peers.
+func loadHash(cache, key string) uint64 { return ringHash(cache)*31 + ringHash(key) }
+
+// hashes returns the chain as it goes to other peers.
+func (ch *chain) hashes() (w wire.Chain) {
+	if ch == nil {
+		return nil
+	}
+	w = append(w, ch.parent.hashes()...)
+	w = append(w, ch.foreign...)
+	for _, k := range ch.keys {
+		w = w.With(loadHash(ch.name, k))
+	}
+	return w
+}
+
+func (ch *chain) has(cache any, name, key string) bool {
 	for ; ch != nil; ch = ch.parent {
+		if len(ch.foreign) > 0 && ch.foreign.Has(loadHash(name, key)) {
+			return true
+		}
 		if ch.cache == cache {
 			for _, k := range ch.keys {
 				if k == key {

@@ -39,6 +39,14 @@ type Stats struct {
 	SoftTimeouts int64         // stale values served because the load took longer than SoftTimeout
 	Discarded    int64         // loaded values not stored: outrun by a Put or Delete, outdated, too late
 
+	// Between peers.
+	PeerHits    int64 // answers that came from the owners of the keys
+	PeerErrors  int64 // owners that could not be asked
+	Served      int64 // gets and lookups answered for other peers
+	NotOwner    int64 // those for keys that this process does not own
+	Undecodable int64 // values of peers that the codec did not understand
+	Unconfirmed int64 // writes that returned ErrUnconfirmed
+
 	// What was stored and what left.
 	Puts        int64
 	Deletes     int64
@@ -65,6 +73,9 @@ type counters struct {
 	refreshSkips, softTimeouts, discarded         atomic.Int64
 	deletes, tooLarge, extra                      atomic.Int64
 	loading                                       atomic.Int64
+	peerHits, peerErrors, notOwner                atomic.Int64
+	undecodable, unconfirmed                      atomic.Int64
+	served                                        striped
 }
 
 // A striped counter is for the path of a hit: goroutines on different

@@ -17,6 +17,7 @@ import (
 const (
 	flagNegative  = 1 << iota // stands for ErrNotFound
 	flagVersioned             // version was given by the user
+	flagBorrowed              // lent by the key's owner
 )
 
 // An entry is what the cache stores for a key. The node comes first, so that a

@@ -229,7 +229,7 @@ func (v *values) dead(s *slots, f filing) bool {
 }
 
 func (v *values) remove(s *slots, id uint32) {
-	*s.queue(id), *s.state(id) = link{}, 0
+	*s.queue(id), *s.state(id) = neighbours{}, 0
 	v.len--
 	// The clock must not grow until it swallows what the residents' worths differ by.
 	if len(v.heap) > 2*v.len+64 || v.since > 1024*(v.len+64) {

@@ -15,6 +15,10 @@ type write[V any] struct {
 	e      *entry[V]  // to store; nil = remove what is there
 	f      *flight[V] // whose result this is; nil = a caller's own write
 	expire bool       // instead: end the freshness of what is there
+	drop   bool       // instead: remove it because another peer says so
+
+	gen     uint32   // in a group: the generation under which the caller has found that it is the owner
+	writing *writing // in a group: the other peers have been asked
 
 	version   uint64 // refuse if a higher one is known, or this one and f is nil
 	versioned bool
@@ -95,6 +99,23 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 		w.err = c.errClosed()
 		return true
 	}
+	gen := s.gen.Load()
+	switch {
+	case w.f != nil:
+		gen = w.f.gen
+		if w.f.noStore {
+			w.e = nil
+		}
+	case c.group == nil || w.drop:
+	case gen != w.gen:
+		w.err = errElsewhere
+		return true
+	case w.writing == nil && (c.group.strange.Load() != nil || c.keyed(w.hash).writing[w.key] != nil):
+		w.err = errDisputed
+		return true
+	case w.writing != nil && w.writing.disputed:
+		w.e = nil
+	}
 	old, place := g.locate(w.hash, w.key, s.index.shift)
 	known, hasKnown := c.knownVersion(w, old)
 	if w.versioned && hasKnown && (w.version < known || w.version == known && w.f == nil) {
@@ -121,7 +142,7 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 			e.version = known
 			e.flags |= flagVersioned
 		}
-		e.gen.Store(s.gen.Load())
+		e.gen.Store(gen)
 	}
 	if w.f == nil {
 		c.unlink(w.key, w.hash)
@@ -161,7 +182,7 @@ const (
 
 // knownVersion returns the highest version of the key that the cache has seen and not forgotten.
 func (c *Cache[V]) knownVersion(w *write[V], old *node) (version uint64, ok bool) {
-	if old != nil && old.flags&flagVersioned != 0 && old.gen.Load() == c.store.gen.Load() {
+	if old != nil && old.flags&flagVersioned != 0 && c.current(old) {
 		return old.version, true
 	}
 	if t, found := c.keyed(w.hash).tombs[w.key]; found && t.until > c.store.clock.now() {

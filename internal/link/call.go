@@ -105,7 +105,7 @@ func (c *calls) shrink() {
 // other end has said that the request is held. What f.Value holds must not
 // change until the request is answered.
 func (l *Link) Send(ctx context.Context, f *wire.Frame, s Sink) (op uint32, err error) {
-	if err := f.Check(l.out.maxValue); err != nil {
+	if err := f.Check(int(l.peer.MaxValue)); err != nil {
 		return 0, err
 	}
 	now := l.node.now()
@@ -133,7 +133,7 @@ func (l *Link) Send(ctx context.Context, f *wire.Frame, s Sink) (op uint32, err 
 // Push is Send for use under a lock: it never waits. If too much is in flight
 // the other end does not keep up, and the link ends.
 func (l *Link) Push(f *wire.Frame, s Sink) (op uint32, err error) {
-	if err := f.Check(l.out.maxValue); err != nil {
+	if err := f.Check(int(l.peer.MaxValue)); err != nil {
 		return 0, err
 	}
 	now := l.node.now()

@@ -37,12 +37,17 @@ type Config struct {
 	// Down is called when a link has ended. Answers that had not come by then
 	// fail after it, what was kept is cancelled after it.
 	Down func(l *Link, err error)
+	// Failed is called when a peer could not be dialled.
+	Failed func(p *Peer, err error)
 	// Report is called when a keep-alive is about to be sent: add takes the
 	// hits on keys borrowed over l since the last time, and returns false when
 	// the keep-alive is full. It runs on a goroutine of its own.
 	Report func(l *Link, add func(cache uint16, key string, hits uint64) bool)
 	// Reported gets what the other end's Report added. key is not to be kept.
 	Reported func(l *Link, cache, key string, hits uint64)
+
+	// RingChanged is called when the other end of a link has announced another ring.
+	RingChanged func(l *Link)
 
 	Logger *slog.Logger // nil: slog.Default()
 
@@ -105,6 +110,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Reported == nil {
 		c.Reported = func(*Link, string, string, uint64) {}
+	}
+	if c.Failed == nil {
+		c.Failed = func(*Peer, error) {}
+	}
+	if c.RingChanged == nil {
+		c.RingChanged = func(*Link) {}
 	}
 	return c
 }

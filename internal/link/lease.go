@@ -106,7 +106,7 @@ func (l *Link) ask(report []byte) {
 
 // asked grants the lease that the other end asks for.
 func (l *Link) asked(f *wire.Frame) error {
-	l.ring.Store(f.Ring)
+	l.hearRing(f.Ring)
 	term := l.node.cfg.Lease
 	l.lease.given.Store(l.node.now() + int64(term+term/100))
 	l.mu.Lock()

@@ -3,6 +3,7 @@ package link
 // link.go is the link itself: what it is made of, how it starts and how it ends.
 
 import (
+	"context"
 	"maps"
 	"net"
 	"slices"
@@ -161,6 +162,20 @@ func (l *Link) Instance() uint64 { return l.peer.Instance }
 // Ring returns the fingerprint of the other end's ring as last heard, at most
 // a keep-alive ago.
 func (l *Link) Ring() uint64 { return l.ring.Load() }
+
+// hearRing takes note of the other end's ring.
+func (l *Link) hearRing(ring uint64) {
+	if l.ring.Swap(ring) != ring {
+		l.node.cfg.RingChanged(l)
+	}
+}
+
+// Announce tells the other end the fingerprint of this process's ring, which
+// SetRing has been given, and returns when the other end has taken note.
+func (l *Link) Announce(ctx context.Context, ring uint64) error {
+	_, err := l.Call(ctx, &wire.Frame{Type: wire.Announce, Ring: ring})
+	return err
+}
 
 // Dialed reports whether this end has dialled the link.
 func (l *Link) Dialed() bool { return l.dialer != nil }

@@ -18,6 +18,7 @@ import (
 type Peer struct {
 	node *Node
 	name string
+	base string
 	url  *url.URL
 
 	link atomic.Pointer[Link] // the last one, until its end has been dealt with
@@ -45,7 +46,7 @@ func (n *Node) Peer(name, base string) (*Peer, error) {
 	if u.Path == "" {
 		u.Path = "/"
 	}
-	p := &Peer{node: n, name: name, url: u.JoinPath("v1/link")}
+	p := &Peer{node: n, name: name, base: base, url: u.JoinPath("v1/link")}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p.closed = n.closed
@@ -57,6 +58,9 @@ func (n *Node) Peer(name, base string) (*Peer, error) {
 
 // Name returns the peer's name on the ring.
 func (p *Peer) Name() string { return p.name }
+
+// URL returns the URL that the peer was made with.
+func (p *Peer) URL() string { return p.base }
 
 // Up returns the link if it is up, else nil. It dials nothing.
 func (p *Peer) Up() *Link {
@@ -134,6 +138,7 @@ func (p *Peer) dial() {
 		if err == nil {
 			return
 		}
+		p.node.cfg.Failed(p, err)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.dialing = false

@@ -154,9 +154,13 @@ func (l *Link) serve(f *wire.Frame) error {
 	if names := l.caches.Load().names; int(f.Cache) < len(names) {
 		r.cache = names[f.Cache]
 	}
-	if busy { // with ops that were cancelled and do not end
+	switch {
+	case f.Type == wire.Announce:
+		l.hearRing(f.Ring)
+		r.Answer(&wire.Frame{Type: wire.Done})
+	case busy: // with ops that were cancelled and do not end
 		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeBusy, Text: "too many requests"})
-	} else {
+	default:
 		l.node.cfg.Serve(r)
 	}
 	if !r.done {

@@ -27,18 +27,19 @@ type Type uint8
 
 // Requests.
 const (
-	Get     Type = 0x01 + iota
-	Put          // Value
-	Delete       //
-	Lookup       // a Get that never loads
-	GetMany      // Items: one Get or Lookup for each key
-	Clear        // Clear: the number proposed
-	Fill         // Token, and what a load came to: Value, or NotFound or Failed as Result
-	Recall       // Token or Key: give back what was lent
-	Confirm      // do the owner's whole work for this write and pass nothing on
-	Peek         // a Lookup in memory that counts for nothing
-	Expire       //
-	Update       // reserved: one atomic update at the owner
+	Get      Type = 0x01 + iota
+	Put           // Value
+	Delete        //
+	Lookup        // a Get that never loads
+	GetMany       // Items: one Get or Lookup for each key
+	Clear         // Clear: the number proposed
+	Fill          // Token, and what a load came to: Value, or NotFound or Failed as Result
+	Recall        // Token or Key: give back what was lent
+	Confirm       // do the owner's whole work for this write and pass nothing on
+	Peek          // a Lookup in memory that counts for nothing
+	Expire        //
+	Update        // reserved: one atomic update at the owner
+	Announce      // Ring: the sender goes by this ring from now on
 )
 
 // Answers.
@@ -89,6 +90,8 @@ const (
 	Borrow                     // the caller would keep a copy if it were lent
 	Negative                   // of a Put or Fill: the value is that there is none
 	NoStore                    // of a Fill: for those who wait only
+	Closure                    // the loader was passed with the call: the owner's own will not do
+	HasTTL                     // of a Put or Fill: TTL counts, also when it is 0 (for ever)
 )
 
 // Flags of answers.

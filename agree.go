@@ -1,0 +1,351 @@
+package covey
+
+// agree.go carries out a write wherever the key may have a value: at the owner, and while peers go by different rings at
+// each that may think itself the owner.
+//
+// Why that is all of them: a peer stores a key only if it is the owner by its own ring, and only after everybody within reach has
+// been told of that ring (see Group.settle). Whoever is the owner by the writer's ring therefore knows of each other peer whose ring differs, and
+// has it drop the key before it writes itself. A peer that is asked and is not the owner by its own ring says who is.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// A change is a Put, Delete or Expire as the caller gave it.
+type change[V any] struct {
+	kind  wire.Type
+	key   string
+	hash  uint32
+	value V         // of a Put
+	put   PutOption // of a Put
+	del   DeleteOption
+}
+
+// maxHops is how many peers in a row may each name another as the owner.
+const maxHops = 4
+
+// change carries out a write of a key, whoever owns it.
+func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
+	if c.group == nil {
+		return c.changeHere(ch, c.store.gen.Load(), nil)
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	asked := make([]string, 0, maxHops)
+	next := "" // the owner that the last one named
+	var last error
+	for len(asked) < maxHops {
+		gen := c.store.gen.Load()
+		v := c.tenures.view()
+		i := v.owner(ch.key)
+		if next != "" {
+			i = v.ring.index(next)
+		}
+		switch {
+		case i < 0 && next != "":
+			return c.unconfirmed(ch, &PeerError{Peer: next, Err: errors.New("it is not a member by this process's ring")})
+		case i < 0:
+			return c.unconfirmed(ch, errors.New("covey: there are no members"))
+		case i == v.self:
+			err := c.commit(ctx, ch, gen, v, "")
+			if errors.Is(err, errElsewhere) {
+				continue
+			}
+			return err
+		}
+		p := v.peers[i]
+		answer, err := c.tell(ctx, p, ch)
+		var peer *PeerError
+		if errors.As(err, &peer) {
+			if c.tenures.view() != v && ctx.Err() == nil && len(asked) == 0 && last == nil {
+				last = err
+				continue // the owner has just been found gone
+			}
+			c.group.pursuits.add(p.Name(), c.name, ch.key)
+			return c.unconfirmed(ch, err)
+		}
+		if err != nil {
+			return err
+		}
+		asked = append(asked, p.Name())
+		if next = answer; next != "" && !contains(asked, next) {
+			continue
+		}
+		if err := c.confirm(ctx, ch.key, asked...); err != nil {
+			return c.unconfirmed(ch, err)
+		}
+		c.drop(ch.key, ch.hash)
+		return nil
+	}
+	return c.unconfirmed(ch, fmt.Errorf("covey: the peers %q do not agree on the owner", asked))
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Cache[V]) unconfirmed(ch *change[V], err error) error {
+	c.drop(ch.key, ch.hash)
+	c.n.unconfirmed.Add(1)
+	return fmt.Errorf("%w: cache %q, key %q: %w", ErrUnconfirmed, c.name, ch.key, err)
+}
+
+// tell has a peer carry out the change, and returns the name of the owner if that is another one by the peer's ring.
+func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner string, err error) {
+	l, err := c.linkTo(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	f := wire.Frame{Type: ch.kind, Cache: c.id, Key: ch.key}
+	switch ch.kind {
+	case wire.Put:
+		f.Version, f.HasVersion = ch.put.version, ch.put.hasVersion
+		if ch.put.hasTTL {
+			f.Flags, f.TTL = wire.HasTTL, ch.put.ttl
+		}
+		err := c.encode(&f, ch.value)
+		if err == nil && len(f.Value) > c.maxWireValue() {
+			err = ErrTooLarge
+		}
+		if err != nil { // what cannot be stored removes the old value
+			gone := &change[V]{kind: wire.Delete, key: ch.key, hash: ch.hash}
+			return "", errors.Join(fmt.Errorf("%w: cache %q, key %q: %w", ErrTooLarge, c.name, ch.key, err), c.change(ctx, gone))
+		}
+	case wire.Delete:
+		f.Version, f.HasVersion = ch.del.version, ch.del.hasVersion
+	}
+	answer, err := l.Call(ctx, &f)
+	if err != nil {
+		return "", &PeerError{Peer: p.Name(), Err: err}
+	}
+	if answer.Type != wire.Done {
+		return "", answerError(p.Name(), &answer)
+	}
+	return answer.Text, nil
+}
+
+// commit is what an owner does for a write: whoever may think that he is the owner, too, drops the key first.
+// from is the peer that asks, which does so itself.
+func (c *Cache[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *view, from string) error {
+	if !isReady(v) {
+		select {
+		case <-v.ready:
+		case <-ctx.Done():
+			return c.unconfirmed(ch, context.Cause(ctx))
+		}
+	}
+	err := c.changeHere(ch, gen, nil)
+	if !errors.Is(err, errDisputed) {
+		return err
+	}
+	w, err := c.beginWriting(ctx, ch.key, ch.hash)
+	if err != nil {
+		return c.unconfirmed(ch, err)
+	}
+	defer c.endWriting(ch.key, ch.hash, w)
+	if err := c.confirm(ctx, ch.key, from); err != nil {
+		return c.unconfirmed(ch, err)
+	}
+	return c.changeHere(ch, gen, w)
+}
+
+// errDisputed says that others may have the key, so that a write has to ask them first.
+var errDisputed = errors.New("covey: the key has more than one owner")
+
+// A writing is a write of a key that is asking others. While it does, other writes of the key wait.
+type writing struct {
+	over     chan struct{}
+	disputed bool // another peer is the owner by its ring: a Put stores nothing
+}
+
+// beginWriting waits until no other write of the key is asking around.
+func (c *Cache[V]) beginWriting(ctx context.Context, key string, hash uint32) (*writing, error) {
+	g := c.store.index.segment(hash)
+	for {
+		g.mu.Lock()
+		k := c.keyed(hash)
+		other := k.writing[key]
+		if other == nil {
+			w := &writing{over: make(chan struct{})}
+			if k.writing == nil {
+				k.writing = make(map[string]*writing)
+			}
+			k.writing[key] = w
+			g.mu.Unlock()
+			return w, nil
+		}
+		g.mu.Unlock()
+		select {
+		case <-other.over:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (c *Cache[V]) endWriting(key string, hash uint32, w *writing) {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	delete(c.keyed(hash).writing, key)
+	g.mu.Unlock()
+	close(w.over)
+}
+
+// confirm has all the peers drop the key that go by another ring than this process, except for those named.
+func (c *Cache[V]) confirm(ctx context.Context, key string, except ...string) error {
+	var errs []error
+	hash := c.store.hash(key)
+	for _, l := range c.group.strangers() {
+		if contains(except, l.Name()) {
+			continue
+		}
+		if _, ok := l.Codec(c.name); !ok {
+			continue
+		}
+		answer, err := l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: c.peerID(l), Key: key})
+		switch {
+		case err != nil:
+			c.group.pursuits.add(l.Name(), c.name, key)
+			errs = append(errs, &PeerError{Peer: l.Name(), Err: err})
+		case answer.Type == wire.NotOwner: // it says that this process is not
+			c.dispute(key, hash)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Cache[V]) peerID(*link.Link) uint16 { return c.id }
+
+// dispute notes that another peer is the owner of key, by its ring.
+func (c *Cache[V]) dispute(key string, hash uint32) {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if w := c.keyed(hash).writing[key]; w != nil {
+		w.disputed = true
+	}
+}
+
+// drop removes what this process has of a key, without asking anybody.
+func (c *Cache[V]) drop(key string, hash uint32) {
+	w := write[V]{key: key, hash: hash, drop: true}
+	c.write(&w)
+}
+
+// serveConfirm drops a key because another peer writes it, which is the owner by another ring.
+func (c *Cache[V]) serveConfirm(r *link.Request) {
+	if r.Key == "" {
+		c.clearHere()
+		r.Answer(&wire.Frame{Type: wire.Done})
+		return
+	}
+	key := strings.Clone(r.Key)
+	hash := c.store.hash(key)
+	c.dispute(key, hash)
+	c.drop(key, hash)
+	f := &wire.Frame{Type: wire.Done}
+	if v := c.tenures.view(); v.self >= 0 && v.owner(key) == v.self {
+		f.Type = wire.NotOwner
+	}
+	r.Answer(f)
+}
+
+// serveWrite carries out a write for another peer.
+func (c *Cache[V]) serveWrite(r *link.Request) {
+	ch := &change[V]{kind: r.Type, key: strings.Clone(r.Key)}
+	ch.hash = c.store.hash(ch.key)
+	switch r.Type {
+	case wire.Put:
+		var err error
+		if ch.value, err = c.decode(ownValue(r)); err != nil {
+			c.undecodable(r.Link().Name(), err)
+			ch.kind = wire.Delete // what cannot be stored removes the old value
+		}
+		ch.put = PutOption{ttl: r.TTL, hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion}
+	case wire.Delete:
+		ch.del = DeleteOption{version: r.Version, hasVersion: r.HasVersion}
+	}
+	gen := c.store.gen.Load()
+	v := c.tenures.view()
+	if v.self >= 0 && v.owner(ch.key) == v.self && isReady(v) && c.opt.Events.Removed == nil {
+		err := c.changeHere(ch, gen, nil)
+		if !errors.Is(err, errDisputed) && !errors.Is(err, errElsewhere) {
+			r.Answer(written(err))
+			return
+		}
+	}
+	from := r.Link().Name()
+	op := r.Keep(nil)
+	c.wg.Go(func() { op.Answer(c.writeFor(op, ch, from)) })
+}
+
+// writeFor is serveWrite where it has to wait.
+func (c *Cache[V]) writeFor(op *link.Op, ch *change[V], from string) *wire.Frame {
+	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+	defer cancel()
+	for {
+		gen := c.store.gen.Load()
+		v := c.tenures.view()
+		if v.self < 0 || v.owner(ch.key) != v.self {
+			c.drop(ch.key, ch.hash)
+			if err := c.confirm(ctx, ch.key, from); err != nil {
+				return written(fmt.Errorf("%w: %w", ErrUnconfirmed, err))
+			}
+			f := &wire.Frame{Type: wire.Done}
+			if i := v.owner(ch.key); i >= 0 {
+				f.Text = v.ring.members[i].Name
+			}
+			return f
+		}
+		if !op.Live() {
+			return written(context.Canceled)
+		}
+		if err := c.commit(ctx, ch, gen, v, from); !errors.Is(err, errElsewhere) {
+			return written(err)
+		}
+	}
+}
+
+func written(err error) *wire.Frame {
+	if err != nil {
+		return failed(err)
+	}
+	return &wire.Frame{Type: wire.Done}
+}
+
+// changeHere carries out a change in this process's own store; gen is the generation under which the caller has found out that it is
+// the owner.
+func (c *Cache[V]) changeHere(ch *change[V], gen uint32, asked *writing) error {
+	w := write[V]{key: ch.key, hash: ch.hash, gen: gen, writing: asked}
+	tooLarge := false
+	switch ch.kind {
+	case wire.Put:
+		now := c.store.clock.now()
+		w.version, w.versioned = ch.put.version, ch.put.hasVersion
+		w.e = c.newEntry(ch.key, ch.hash, ch.value, now, now, loadMeta{ttl: ch.put.ttl, hasTTL: ch.put.hasTTL})
+		tooLarge = w.e == nil
+	case wire.Delete:
+		w.version, w.versioned = ch.del.version, ch.del.hasVersion
+	case wire.Expire:
+		w.expire = true
+	}
+	c.write(&w)
+	if tooLarge && w.err == nil {
+		c.n.tooLarge.Add(1)
+		return fmt.Errorf("%w: cache %q, key %q: it has %d bytes, MaxValueBytes is %d, MaxBytes is %d",
+			ErrTooLarge, c.name, ch.key, c.opt.Size(ch.key, ch.value), c.maxValue.Load(), c.maxBytes.Load())
+	}
+	return w.err
+}

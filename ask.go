@@ -1,0 +1,357 @@
+package covey
+
+// ask.go is the caller's side of a key that another peer owns.
+//
+// What the owner has answered is for the one who asked only: whoever comes later asks again, since
+// between the answer and him a Put or Delete may have been confirmed. While the owner
+// has said that it waits for a load, newcomers wait here (see holds) and ask when that is over, so that a
+// slow load does not fill the link with requests for one key.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// An ask is a request for one key that waits for the owner's answer.
+type ask struct {
+	pool  *sync.Pool
+	holds *holds
+	key   string
+	woken chan bool // whether by the last answer; has room for all that is sent
+
+	// The last answer.
+	answer wire.Frame // in memory of its own
+	err    error      // of the link
+
+	mu   sync.Mutex // against an answer that comes while the caller leaves
+	held *hold
+	left bool
+}
+
+func newAsks(h *holds) *sync.Pool {
+	p := new(sync.Pool)
+	p.New = func() any { return &ask{pool: p, holds: h, woken: make(chan bool, 2)} }
+	return p
+}
+
+// Answer implements link.Sink.
+func (a *ask) Answer(f *wire.Frame, last bool) {
+	if f.Type == wire.Held || f.Type == wire.FillRight {
+		if first := a.hold(); first && !last {
+			a.woken <- false
+		}
+	}
+	if !last {
+		return
+	}
+	a.answer = *f
+	if f.Size == 0 && len(f.Value) > 0 {
+		a.answer.Value = append(make([]byte, 0, len(f.Value)), f.Value...)
+	}
+	a.answer.Text = strings.Clone(f.Text)
+	a.answer.Key, a.answer.Items, a.answer.Chain, a.answer.Trace = "", nil, nil, nil
+	a.woken <- true
+}
+
+// Fail implements link.Sink.
+func (a *ask) Fail(err error) {
+	a.err = err
+	a.woken <- true
+}
+
+func (a *ask) hold() (first bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.held != nil || a.left {
+		return false
+	}
+	a.held = a.holds.enter(a.key)
+	return true
+}
+
+// leave ends the ask for good; err is for those who were held up by it.
+func (a *ask) leave(err error) {
+	a.mu.Lock()
+	held := a.held
+	a.held, a.left = nil, true
+	a.mu.Unlock()
+	a.holds.leave(a.key, held, err)
+}
+
+// holds are the keys whose owners wait for a load.
+type holds struct {
+	n  atomic.Int32
+	mu sync.Mutex
+	m  map[string]*hold
+}
+
+// A hold is for those who wait until they may ask.
+type hold struct {
+	over chan struct{}
+	asks int   // that the owner holds; guarded by holds.mu
+	err  error // of the loader, set before over is closed
+}
+
+// of returns key's hold, nil if there is none.
+func (h *holds) of(key string) *hold {
+	if h.n.Load() == 0 {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.m[key]
+}
+
+func (h *holds) enter(key string) *hold {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := h.m[key]
+	if o == nil {
+		o = &hold{over: make(chan struct{})}
+		if h.m == nil {
+			h.m = make(map[string]*hold)
+		}
+		h.m[key] = o
+		h.n.Add(1)
+	}
+	o.asks++
+	return o
+}
+
+// leave ends a hold with the first of the asks that has its answer.
+func (h *holds) leave(key string, o *hold, err error) {
+	if o == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o.asks--; h.m[key] == o && (o.asks == 0 || !errors.Is(err, context.Canceled)) {
+		delete(h.m, key)
+		h.n.Add(-1)
+		var foreign *foreignError
+		if errors.As(err, &foreign) {
+			o.err = err
+		}
+		close(o.over)
+	}
+}
+
+// errElsewhere says that the ring has changed under a call, which begins again.
+var errElsewhere = errors.New("covey: the ring has changed")
+
+// getShared is get for a key that this process does not own, or not surely.
+func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load Loader[V]) (V, error) {
+	var zero V
+	if ctx.Err() != nil {
+		return zero, context.Cause(ctx)
+	}
+	v := c.tenures.view()
+	var room [2]int
+	var last error
+	for _, i := range v.ring.find(ringHash(key), len(room), room[:0]) {
+		if i == v.self {
+			break
+		}
+		for attempt := 0; ; attempt++ {
+			value, err := c.askPeer(ctx, v.peers[i], key, hash, load)
+			var peer *PeerError
+			switch {
+			case errors.Is(err, errRightLost) && attempt < 3:
+				continue
+			case errors.As(err, &peer) && ctx.Err() == nil:
+				if attempt == 0 && isBroken(err) {
+					continue // to dial again tells whether the peer is gone
+				}
+				last = err
+			case errors.Is(err, errLoadHere):
+				return c.loadHere(ctx, key, hash, load, nil)
+			default:
+				return value, err
+			}
+			break
+		}
+		c.n.peerErrors.Add(1)
+		if c.tenures.view() != v {
+			return zero, errElsewhere
+		}
+	}
+	return c.loadHere(ctx, key, hash, load, last)
+}
+
+// isBroken reports whether a link has ended under a request.
+func isBroken(err error) bool {
+	var dial *link.DialError
+	return !errors.As(err, &dial) && !errors.Is(err, link.ErrTimeout)
+}
+
+// errLoadHere says that the owner cannot store what this key has: each process loads it for itself.
+var errLoadHere = errors.New("covey: the owner does not take the value")
+
+// loadHere loads key although this process does not own it, or not surely, and stores nothing. Those who miss it meanwhile wait for the same load.
+func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load Loader[V], cause error) (V, error) {
+	var zero V
+	if load == nil {
+		if cause != nil {
+			return zero, fmt.Errorf("%w: cache %q, key %q, and no peer to ask: %w", ErrNoLoader, c.name, key, cause)
+		}
+		return zero, noLoader(c.name, key)
+	}
+	f, _, err := c.join(ctx, key, hash, load, c.store.gen.Load(), false)
+	if err != nil {
+		return zero, err
+	}
+	if f == nil {
+		return zero, errElsewhere // it has come to be served
+	}
+	return c.wait(ctx, f, nil)
+}
+
+// askPeer gets key from a peer.
+func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash uint32, load Loader[V]) (V, error) {
+	var zero V
+	for {
+		o := c.holds.of(key)
+		if o == nil {
+			break
+		}
+		select {
+		case <-o.over:
+			if o.err != nil {
+				return zero, o.err
+			}
+		case <-ctx.Done():
+			return zero, context.Cause(ctx)
+		case <-c.stop:
+			return zero, c.errClosed()
+		}
+	}
+	l, err := c.linkTo(ctx, p)
+	if err != nil {
+		return zero, err
+	}
+	f := wire.Frame{Type: wire.Get, Cache: c.id, Key: key, Chain: chainOf(ctx).hashes()}
+	if load != nil {
+		f.Flags = wire.CanLoad | wire.Closure
+	} else if load = c.opt.Loader; load != nil {
+		f.Flags = wire.CanLoad
+	}
+	a, err := c.send(ctx, l, &f)
+	if err != nil {
+		return zero, err
+	}
+	defer a.done()
+	switch answer := &a.answer; answer.Type {
+	case wire.Hit:
+		value, err := c.decode(answer.Value)
+		if err != nil {
+			c.undecodable(p.Name(), err)
+			return zero, errLoadHere
+		}
+		c.n.peerHits.Add(1)
+		if answer.Flags&wire.Refresh != 0 {
+			c.refreshUnderRight(ctx, l, key, hash, load, answer, value)
+		}
+		return value, nil
+	case wire.NotFound:
+		c.n.peerHits.Add(1)
+		return zero, ErrNotFound
+	case wire.FillRight:
+		return c.loadUnderRight(ctx, l, a, key, hash, load)
+	}
+	err = answerError(p.Name(), &a.answer)
+	if a.answer.Code == wire.CodeTooLarge {
+		err = errLoadHere
+	}
+	a.leave(err)
+	return zero, err
+}
+
+// linkTo returns the link to a peer that shares the cache.
+func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error) {
+	l, err := p.Link(ctx)
+	if err != nil {
+		return nil, peerError(ctx, p.Name(), err)
+	}
+	codec, ok := l.Codec(c.name)
+	if !ok {
+		return nil, &PeerError{Peer: p.Name(), Err: fmt.Errorf("it has no cache %q", c.name)}
+	}
+	if codec != c.codec {
+		err := &PeerError{Peer: p.Name(), Err: fmt.Errorf("it has cache %q with the codec %q, here it is %q", c.name, codec, c.codec)}
+		c.warnOnce(p.Name(), err)
+		return nil, err
+	}
+	return l, nil
+}
+
+// send sends a request for a key and waits for the last answer, which is never one that says Held. The ask has to be done with.
+func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame) (*ask, error) {
+	a := c.asks.Get().(*ask)
+	a.key, a.err, a.left = f.Key, nil, false
+	op, err := l.Send(ctx, f, a)
+	if err != nil {
+		a.pool.Put(a)
+		return nil, peerError(ctx, l.Name(), err)
+	}
+	var stop <-chan struct{} // while the answer comes at once nobody needs to look at it
+	for last := false; !last; {
+		err = nil
+		if done := ctx.Done(); done == nil && stop == nil {
+			last = <-a.woken
+		} else {
+			select {
+			case last = <-a.woken:
+			case <-done:
+				err = context.Cause(ctx)
+			case <-stop:
+				err = c.errClosed()
+			}
+		}
+		stop = c.stop
+		if err != nil {
+			if l.Cancel(op) {
+				a.leave(context.Canceled)
+				return nil, err // an answer may be coming to the ask still: it is not used again
+			}
+			for !<-a.woken {
+			}
+			last = true
+		}
+	}
+	if a.err != nil {
+		err := peerError(ctx, l.Name(), a.err)
+		a.done()
+		return nil, err
+	}
+	return a, nil
+}
+
+// done gives the ask back, if nobody else is left that knows it.
+func (a *ask) done() {
+	a.leave(nil)
+	a.answer = wire.Frame{}
+	a.pool.Put(a)
+}
+
+// answerError makes an error of an answer that is none.
+func answerError(peer string, f *wire.Frame) error {
+	if f.Type == wire.Failed {
+		return failure(peer, f.Code, f.Text)
+	}
+	return &PeerError{Peer: peer, Err: fmt.Errorf("it answers with %d, which was not asked", f.Type)}
+}
+
+// peerError is what an error of a link means to a caller with that context.
+func peerError(ctx context.Context, peer string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return &PeerError{Peer: peer, Err: err}
+}

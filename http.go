@@ -1,0 +1,264 @@
+package covey
+
+// http.go is what a group serves over HTTP: links to other peers, and single keys for curl and other languages.
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// PeerHeader marks a request for a key as one that comes from a peer: it is not passed on, but refused with status 421 where
+// another peer owns the key.
+const PeerHeader = "Covey-Peer"
+
+// VersionHeader has the version of a value that is PUT; see [WithVersion]. A GET has it as its ETag.
+const VersionHeader = "Covey-Version"
+
+// ServeHTTP takes in the links of other peers, at v1/link below [Group.Path], and serves single keys at v1/caches/NAME?key=KEY:
+//
+//	GET     the value's bytes as the cache's Codec has them, with Age, Cache-Control and, if it has a version, ETag;
+//	        404 if there is none. It loads what is missing if the cache has an Options.Loader.
+//	PUT     stores the body; Cache-Control: max-age=SECONDS is its TTL, Covey-Version its version
+//	DELETE  removes the key
+//
+// All three need "Authorization: Bearer SECRET" with one of GroupOptions.Secrets, or a verified client certificate. If the group has
+// neither, they are off, and links are taken from this machine only, and not through proxies.
+func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, path, found := strings.Cut(r.URL.Path, "/v1/")
+	if !found {
+		http.Error(w, "covey: the group is mounted at "+g.path, http.StatusNotFound)
+		return
+	}
+	if !g.opt.authenticated() {
+		if why := notLocal(r); why != "" {
+			http.Error(w, "covey: a group without GroupOptions.Secrets answers this machine only: "+why, http.StatusForbidden)
+			return
+		}
+	}
+	switch name, isKey := strings.CutPrefix(path, "caches/"); {
+	case path == "link":
+		if len(g.opt.Secrets) == 0 && g.opt.authenticated() && !verified(r) {
+			http.Error(w, "covey: a client certificate is needed", http.StatusUnauthorized)
+			return
+		}
+		g.node.ServeHTTP(w, r)
+	case isKey:
+		g.serveKey(w, r, name)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// notLocal says why a request may come from elsewhere than this machine.
+func notLocal(r *http.Request) string {
+	for name := range r.Header {
+		if name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "X-Forwarded-") {
+			return "the request has the header " + name
+		}
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return "its address is unknown"
+	}
+	if addr, err := netip.ParseAddr(host); err != nil || !addr.Unmap().IsLoopback() {
+		return "it comes from " + host
+	}
+	return ""
+}
+
+func verified(r *http.Request) bool { return r.TLS != nil && len(r.TLS.VerifiedChains) > 0 }
+
+// authorized reports whether a request for a key comes from somebody who knows a secret.
+func (g *Group) authorized(r *http.Request) bool {
+	if len(g.opt.Secrets) == 0 {
+		return verified(r)
+	}
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	match := 0
+	for _, s := range g.opt.Secrets {
+		match |= subtle.ConstantTimeCompare([]byte(given), s)
+	}
+	return ok && match == 1
+}
+
+func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
+	if !g.opt.authenticated() {
+		http.Error(w, "covey: keys are not served without GroupOptions.Secrets or client certificates", http.StatusForbidden)
+		return
+	}
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		http.Error(w, "covey: "+err.Error(), http.StatusForbidden)
+		return
+	}
+	if !g.authorized(r) {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "covey: not authorized", http.StatusUnauthorized)
+		return
+	}
+	c := (*g.caches.Load())[name]
+	if c == nil {
+		http.Error(w, fmt.Sprintf("covey: there is no cache %q", name), http.StatusNotFound)
+		return
+	}
+	key := r.URL.Query().Get("key")
+	if r.Header.Get(PeerHeader) != "" && g.Owner(key) != g.opt.Name {
+		http.Error(w, "covey: the key is owned by "+g.Owner(key), http.StatusMisdirectedRequest)
+		return
+	}
+	ctx := r.Context()
+	var err error
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		var e plainEntry
+		if e, err = c.plainGet(ctx, key); err == nil {
+			e.write(w)
+			return
+		}
+	case http.MethodPut:
+		err = putBody(ctx, c, key, w, r)
+	case http.MethodDelete:
+		err = c.Delete(ctx, key)
+	default:
+		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
+		http.Error(w, "covey: method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	if err != nil {
+		http.Error(w, err.Error(), statusOf(err))
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// errBadRequest is about the request itself.
+var errBadRequest = errors.New("covey: bad request")
+
+func putBody(ctx context.Context, c shared, key string, w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, defaultMaxValueBytes))
+	if err != nil {
+		var over *http.MaxBytesError
+		if errors.As(err, &over) {
+			return fmt.Errorf("%w: the limit is %d bytes", ErrTooLarge, over.Limit)
+		}
+		return fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	var opts []PutOption
+	for directive := range strings.SplitSeq(r.Header.Get("Cache-Control"), ",") {
+		if seconds, ok := strings.CutPrefix(strings.TrimSpace(directive), "max-age="); ok {
+			n, err := strconv.ParseUint(seconds, 10, 31)
+			if err != nil || n == 0 {
+				return fmt.Errorf("%w: Cache-Control: max-age=%q is not a positive number of seconds", errBadRequest, seconds)
+			}
+			opts = append(opts, WithTTL(time.Duration(n)*time.Second))
+		}
+	}
+	if v := r.Header.Get(VersionHeader); v != "" {
+		n, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%w: %s: %q is not a number", errBadRequest, VersionHeader, v)
+		}
+		opts = append(opts, WithVersion(n))
+	}
+	return c.plainPut(ctx, key, body, opts...)
+}
+
+// statusOf is the HTTP status of an error.
+func statusOf(err error) int {
+	for _, s := range []struct {
+		err    error
+		status int
+	}{
+		{ErrNotFound, http.StatusNotFound},
+		{ErrNoLoader, http.StatusNotFound},
+		{ErrInvalidKey, http.StatusBadRequest},
+		{errBadRequest, http.StatusBadRequest},
+		{ErrTooLarge, http.StatusRequestEntityTooLarge},
+		{ErrOutdated, http.StatusConflict},
+		{ErrOverloaded, http.StatusServiceUnavailable},
+		{ErrClosed, http.StatusServiceUnavailable},
+		{ErrUnconfirmed, http.StatusBadGateway},
+		{ErrLoadTimeout, http.StatusGatewayTimeout},
+		{context.DeadlineExceeded, http.StatusGatewayTimeout},
+	} {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
+	}
+	return http.StatusInternalServerError
+}
+
+// A plainEntry is an entry in bytes.
+type plainEntry struct {
+	body    []byte
+	version uint64
+	age     time.Duration
+	ttl     time.Duration
+}
+
+func (e *plainEntry) write(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Length", strconv.Itoa(len(e.body)))
+	h.Set("Age", strconv.Itoa(int(e.age/time.Second)))
+	if e.ttl != 0 {
+		h.Set("Cache-Control", fmt.Sprintf("max-age=%d", max(0, int(e.ttl/time.Second))))
+	}
+	if e.version != 0 {
+		h.Set("ETag", fmt.Sprintf(`"%d"`, e.version))
+	}
+	_, _ = w.Write(e.body)
+}
+
+// plainGet is a Get, or a Lookup if there is no loader.
+func (c *Cache[V]) plainGet(ctx context.Context, key string) (p plainEntry, err error) {
+	if err := c.check(key); err != nil {
+		return p, err
+	}
+	e, ok, err := c.Lookup(ctx, key)
+	if (!ok || e.Stale) && (err == nil || c.opt.Loader != nil) {
+		if c.opt.Loader == nil && !e.Stale {
+			return p, ErrNotFound
+		}
+		if c.opt.Loader != nil {
+			e = Entry[V]{}
+			if e.Value, err = c.Get(ctx, key, nil); err == nil {
+				value := e.Value
+				if now, ok, _ := c.Lookup(ctx, key); ok && !now.NotFound {
+					e = now
+				} else {
+					e.Value = value
+				}
+			}
+		}
+	}
+	if err != nil {
+		return p, err
+	}
+	if e.NotFound {
+		return p, ErrNotFound
+	}
+	var f wire.Frame
+	if err := c.encode(&f, e.Value); err != nil {
+		return p, err
+	}
+	return plainEntry{body: f.Value, version: e.Version, age: e.Age, ttl: e.TTL}, nil
+}
+
+func (c *Cache[V]) plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error {
+	v, err := c.decode(body)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	return c.Put(ctx, key, v, o...)
+}

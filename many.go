@@ -1,0 +1,536 @@
+package covey
+
+// many.go is a GetMany of keys that other peers own: one request for each owner, from both ends.
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// batches are the keys of a GetMany by the index of their owner.
+type batches[V any] []*part[V]
+
+// A part is what one owner is asked for.
+type part[V any] struct {
+	owner  int
+	keys   []string
+	hashes []uint32
+
+	peer  string
+	err   error  // why there is nothing from the owner
+	asked []sent // a request each, of as many keys as fit
+
+	answered []bool
+}
+
+func (b *batches[V]) add(owner int, key string, hash uint32) {
+	for _, one := range *b {
+		if one.owner == owner {
+			one.keys, one.hashes = append(one.keys, key), append(one.hashes, hash)
+			return
+		}
+	}
+	*b = append(*b, &part[V]{owner: owner, keys: []string{key}, hashes: []uint32{hash}})
+}
+
+// A sent request waits for its answers.
+type sent struct {
+	s  *manySink
+	op uint32
+	l  *link.Link
+}
+
+// manySink gathers the answers to one request for many keys.
+type manySink struct {
+	changed chan struct{} // has one place
+
+	mu    sync.Mutex
+	items [][]byte // of the answers that have not been looked at
+	last  bool
+	err   error
+}
+
+// Answer implements link.Sink.
+func (s *manySink) Answer(f *wire.Frame, last bool) {
+	s.mu.Lock()
+	switch f.Type {
+	case wire.Many:
+		s.items = append(s.items, append([]byte(nil), f.Items...))
+	case wire.Held:
+	default:
+		s.err = answerError("", &wire.Frame{Type: f.Type, Code: f.Code, Text: strings.Clone(f.Text)})
+	}
+	s.last = s.last || last
+	s.mu.Unlock()
+	s.wake()
+}
+
+// Fail implements link.Sink.
+func (s *manySink) Fail(err error) {
+	s.mu.Lock()
+	s.err, s.last = err, true
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *manySink) wake() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what has come since the last time.
+func (s *manySink) take() (items [][]byte, last bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	items, s.items = s.items, nil
+	return items, s.last, s.err
+}
+
+const maxRequest = 64 << 10 // bytes of the keys in one request, and of the values in one answer
+
+// askAway sends the requests, takes in what the owners answer at once, and starts or joins the loads of what they have not. It returns
+// the flights to wait for; finish takes in the rest.
+func (m *many[V]) askAway(v *view, gen uint32, away batches[V]) (waiting []pending[V]) {
+	for _, b := range away {
+		m.send(v, b)
+	}
+	for _, b := range away {
+		for i := range b.asked {
+			waiting = append(waiting, m.collect(b, &b.asked[i], true)...)
+		}
+		if b.err != nil {
+			waiting = append(waiting, m.failover(v, gen, b)...)
+		}
+	}
+	return waiting
+}
+
+func (m *many[V]) send(v *view, b *part[V]) {
+	c := m.c
+	b.answered = make([]bool, len(b.keys))
+	if b.owner < 0 {
+		b.err = errors.New("covey: there are no members")
+		return
+	}
+	p := v.peers[b.owner]
+	b.peer = p.Name()
+	l, err := c.linkTo(m.ctx, p)
+	if err != nil {
+		b.err = err
+		return
+	}
+	f := wire.Frame{Type: wire.GetMany, Cache: c.id, Chain: chainOf(m.ctx).hashes()}
+	if m.passed {
+		f.Flags = wire.CanLoad | wire.Closure
+	} else if m.load != nil || c.opt.Loader != nil {
+		f.Flags = wire.CanLoad
+	}
+	ask := func() {
+		s := &manySink{changed: make(chan struct{}, 1)}
+		op, err := l.Send(m.ctx, &f, s)
+		if err != nil {
+			b.err = peerError(m.ctx, b.peer, err)
+			return
+		}
+		b.asked = append(b.asked, sent{s: s, op: op, l: l})
+	}
+	one := wire.Frame{Type: wire.Get}
+	n := 0
+	for i, key := range b.keys {
+		one.Op, one.Key = uint32(i), key
+		f.Items = wire.Append(f.Items, &one)
+		if n++; n == wire.MaxItems || len(f.Items) > maxRequest {
+			ask()
+			f.Items, n = nil, 0
+		}
+	}
+	if n > 0 {
+		ask()
+	}
+}
+
+// collect takes in the answers to a request: the first that has come, or all.
+func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]) {
+	for q.s != nil {
+		items, last, err := q.s.take()
+		for _, it := range items {
+			waiting = append(waiting, m.takeIn(b, q.l, it)...)
+		}
+		if err != nil {
+			b.err = err
+			var peer *PeerError
+			if !errors.As(err, &peer) || peer.Peer == "" {
+				b.err = peerError(m.ctx, b.peer, err)
+			}
+		}
+		if last || err != nil {
+			q.s = nil
+			return waiting
+		}
+		if first && items != nil {
+			return waiting
+		}
+		select {
+		case <-q.s.changed:
+		case <-m.ctx.Done():
+			q.l.Cancel(q.op)
+			b.err, q.s = context.Cause(m.ctx), nil
+		}
+	}
+	return waiting
+}
+
+// takeIn takes the answers for some keys.
+func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pending[V]) {
+	c := m.c
+	var f wire.Frame
+	for len(items) > 0 {
+		var err error
+		if items, err = wire.Next(items, &f); err != nil {
+			b.err = &PeerError{Peer: b.peer, Err: err}
+			return waiting
+		}
+		i := int(f.Op)
+		if i >= len(b.keys) || b.answered[i] {
+			continue
+		}
+		b.answered[i] = true
+		key := b.keys[i]
+		switch f.Type {
+		case wire.Hit:
+			v, err := c.decode(f.Value)
+			if err != nil {
+				c.undecodable(b.peer, err)
+				b.answered[i] = false
+				b.err = errLoadHere
+				continue
+			}
+			c.n.peerHits.Add(1)
+			m.found[key] = v
+		case wire.NotFound:
+			c.n.peerHits.Add(1)
+		case wire.FillRight:
+			if p, ok := m.loadHeld(key, b.hashes[i], l, &f); ok {
+				waiting = append(waiting, p)
+			}
+		case wire.Done: // too long to come with others
+			v, err := c.Get(m.ctx, key, c.single(m.load))
+			if err == nil {
+				m.found[key] = v
+			} else if !errors.Is(err, ErrNotFound) {
+				m.failed[key] = err
+			}
+		default:
+			err := answerError(b.peer, &f)
+			var peer *PeerError
+			switch {
+			case errors.Is(err, errRightLost):
+				m.again = append(m.again, key)
+			case errors.As(err, &peer) || f.Code == wire.CodeTooLarge:
+				b.answered[i] = false
+				b.err = errLoadHere
+			default:
+				m.failed[key] = errors.New(strings.Clone(err.Error()))
+				if is := errors.Unwrap(err); is != nil {
+					m.failed[key] = &foreignError{peer: b.peer, text: strings.Clone(f.Text), is: is}
+				}
+			}
+		}
+	}
+	return waiting
+}
+
+// single makes a loader of one key of a bulk loader; nil of nil.
+func (c *Cache[V]) single(load BulkLoader[V]) Loader[V] {
+	if load == nil {
+		return nil
+	}
+	return func(ctx context.Context, key string) (V, error) {
+		values, err := load(ctx, []string{key})
+		v, ok := values[key]
+		if !ok && err == nil {
+			err = ErrNotFound
+		}
+		return v, err
+	}
+}
+
+// loadHeld loads a key under a right, together with the other keys of the call.
+func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.Frame) (p pending[V], ok bool) {
+	c := m.c
+	held := c.holds.enter(key)
+	r := &right{link: l, token: answer.Token, over: func(err error) { c.holds.leave(key, held, err) }}
+	old := c.staleOf(answer, key, hash)
+	if m.load == nil {
+		f, err := c.startHeld(m.ctx, key, hash, c.opt.Loader, r, old, nil)
+		if err != nil {
+			c.giveBack(r, key, err)
+			m.failed[key] = err
+			return p, false
+		}
+		return pending[V]{f: f, key: key, own: true}, true
+	}
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.closed.Load() {
+		m.failed[key] = c.errClosed()
+		return p, false
+	}
+	if m.bulk == nil {
+		m.bulk = c.newBulk(m.ctx)
+	}
+	f := c.newFlight(key, hash, old)
+	f.right = r
+	c.detach(f)
+	f.waiters = 2
+	m.bulk.add(f)
+	return pending[V]{f: f, key: key, own: true}, true
+}
+
+// failover sees to the keys that the owner has not answered: they are loaded here and not stored.
+func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V]) {
+	c := m.c
+	cause := b.err
+	b.err = nil
+	if !errors.Is(cause, errLoadHere) {
+		c.n.peerErrors.Add(1)
+	}
+	for i, key := range b.keys {
+		if b.answered[i] {
+			continue
+		}
+		b.answered[i] = true
+		switch {
+		case m.ctx.Err() != nil:
+			m.failed[key] = context.Cause(m.ctx)
+			continue
+		case c.tenures.view() != v:
+			m.again = append(m.again, key)
+			continue
+		}
+		p, _, err := m.join(key, b.hashes[i], gen, false)
+		switch {
+		case errors.Is(err, errElsewhere) || err == nil && p.f == nil:
+			m.again = append(m.again, key)
+		case errors.Is(err, ErrNoLoader):
+			m.failed[key] = errors.Join(err, cause)
+		case err != nil:
+			m.failed[key] = err
+		default:
+			waiting = append(waiting, p)
+		}
+	}
+	return waiting
+}
+
+// finish takes in what the owners had to wait for.
+func (m *many[V]) finish(b *part[V]) {
+	for i := range b.asked {
+		waiting := m.collect(b, &b.asked[i], false)
+		m.startBulk()
+		m.wait(waiting)
+	}
+	if b.err != nil {
+		v := m.c.tenures.view()
+		waiting := m.failover(v, m.c.store.gen.Load(), b)
+		m.startBulk()
+		m.wait(waiting)
+	}
+}
+
+// startBulk runs the load of the keys that have been put together for it, if there are any.
+func (m *many[V]) startBulk() {
+	if m.bulk != nil {
+		m.c.startBulk(m.ctx, m.bulk, m.load, nil)
+		m.bulk = nil
+	}
+}
+
+// serveMany answers a request for many keys: at once for those that are here or that the other end is to load, and
+// one by one, as they come, for those that are being loaded.
+func (c *Cache[V]) serveMany(r *link.Request) {
+	answers := &manyAnswers{left: 1}
+	var req wire.Frame
+	gen := c.store.gen.Load()
+	v := c.tenures.view()
+	var b *bulk[V]
+	var cancels []func()
+	for items := r.Items; len(items) > 0; {
+		var err error
+		if items, err = wire.Next(items, &req); err != nil {
+			answers.add(r.Op, &wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed})
+			break
+		}
+		hash := c.store.hash(req.Key)
+		c.n.served.inc()
+		index := req.Op
+		if n := c.store.index.find(hash, req.Key); n != nil && c.store.fresh(n) && n.flags&flagBorrowed == 0 {
+			c.store.touch(n)
+			c.hits.inc()
+			var f wire.Frame
+			c.hit(&f, n)
+			answers.add(index, &f)
+			continue
+		}
+		if err := checkKey(req.Key); err != nil {
+			answers.add(index, &wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed, Text: err.Error()})
+			continue
+		}
+		if answers.op == nil {
+			answers.op = r.Keep(func(*link.Op) {
+				for _, cancel := range cancels {
+					cancel()
+				}
+			})
+		}
+		req.Flags, req.Chain = r.Flags, r.Chain
+		key := strings.Clone(req.Key)
+		wait := func(cancelled func()) answerer {
+			cancels = append(cancels, cancelled)
+			answers.expect()
+			return manyItem{answers, index}
+		}
+		if c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.owner(key) == v.self {
+			if c.joinBulk(&b, &req, key, hash, gen, isReady(v), wait) {
+				continue
+			}
+		}
+		if f, ok := c.answerGet(&req, key, hash, r.Link(), wait); ok {
+			answers.add(index, f)
+		}
+	}
+	if b != nil {
+		c.startBulk(c.contextOf(&r.Frame), b, c.opt.BulkLoader, nil)
+	}
+	answers.flush(r)
+}
+
+// joinBulk makes a key part of one bulk load with the others of the request, if it is missing and nobody is loading it.
+func (c *Cache[V]) joinBulk(b **bulk[V], req *wire.Frame, key string, hash uint32, gen uint32, keep bool, wait func(func()) answerer) bool {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := c.store.index.find(hash, key)
+	if c.closed.Load() || c.store.gen.Load() != gen || c.judge(n, c.store.clock.now()) != gone || c.joinable(key, hash) != nil || req.Chain.Has(loadHash(c.name, key)) {
+		return false
+	}
+	c.n.misses.Add(1)
+	if *b == nil {
+		*b = c.newBulk(c.contextOf(req))
+	}
+	f := c.linkBulk(*b, key, hash, nil)
+	f.gen, f.noStore = gen, !keep
+	f.waiters++
+	var to answerer
+	to = wait(func() { c.leaveRemote(f, to) })
+	f.remote = append(f.remote, waiter{to: to, canLoad: req.Flags&wire.CanLoad != 0})
+	return true
+}
+
+// manyAnswers are the answers to one request for many keys.
+type manyAnswers struct {
+	op *link.Op // nil: all could be answered at once
+
+	mu    sync.Mutex
+	left  int // answers that have not been sent; those at once count as one
+	items []byte
+}
+
+// add takes an answer that is there at once.
+func (a *manyAnswers) add(index uint32, f *wire.Frame) {
+	if len(f.Value) > maxRequest || f.Size > 0 {
+		f = &wire.Frame{Type: wire.Done}
+	}
+	f.Op = index
+	a.items = wire.Append(a.items, f)
+}
+
+func (a *manyAnswers) expect() {
+	a.mu.Lock()
+	a.left++
+	a.mu.Unlock()
+}
+
+// flush sends what has been added.
+func (a *manyAnswers) flush(r *link.Request) {
+	if a.op == nil {
+		frames := split(a.items)
+		for i, items := range frames {
+			f := wire.Frame{Type: wire.Many, Items: items}
+			if i < len(frames)-1 {
+				f.Flags = wire.More
+			}
+			r.Answer(&f)
+		}
+		return
+	}
+	a.mu.Lock()
+	waits := a.left > 1
+	a.mu.Unlock()
+	if waits {
+		a.op.Held()
+	}
+	for _, items := range split(a.items) {
+		a.op.Answer(&wire.Frame{Type: wire.Many, Flags: wire.More, Items: items})
+	}
+	a.sendLast(nil)
+}
+
+// split cuts items into pieces that fit into frames.
+func split(items []byte) (pieces [][]byte) {
+	var f wire.Frame
+	rest, size := items, 0
+	for len(rest) > 0 {
+		next, err := wire.Next(rest, &f)
+		if err != nil {
+			break
+		}
+		n := len(rest) - len(next)
+		if size > 0 && size+n > 2*maxRequest {
+			pieces = append(pieces, items[:size:size])
+			items, size = items[size:], 0
+		}
+		size += n
+		rest = next
+	}
+	return append(pieces, items)
+}
+
+// sendLast sends the answer for one key that had to wait; nil stands for those that did not.
+func (a *manyAnswers) sendLast(items []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.left--
+	f := &wire.Frame{Type: wire.Many, Items: items}
+	if items == nil {
+		f.Items = []byte{}
+	}
+	if a.left > 0 {
+		f.Flags = wire.More
+	}
+	a.op.Answer(f)
+}
+
+// A manyItem is one key that waits.
+type manyItem struct {
+	answers *manyAnswers
+	index   uint32
+}
+
+func (i manyItem) link() *link.Link { return i.answers.op.Link() }
+
+func (i manyItem) answer(f *wire.Frame) {
+	if len(f.Value) > maxRequest {
+		f = &wire.Frame{Type: wire.Done}
+	}
+	f.Op = i.index
+	i.answers.sendLast(wire.Append(nil, f))
+}

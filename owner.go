@@ -1,0 +1,385 @@
+package covey
+
+// owner.go answers what other peers ask of the keys that this process owns. It runs on
+// the goroutines that read the links, so nothing here waits.
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// serve gives a request to the cache that it is about.
+func (g *Group) serve(r *link.Request) {
+	if c := (*g.caches.Load())[r.CacheName()]; c != nil {
+		c.serve(r)
+		return
+	}
+	r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeUnknownCache})
+}
+
+func (c *Cache[V]) serve(r *link.Request) {
+	if c.closed.Load() {
+		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
+		return
+	}
+	if err := checkKey(r.Key); err != nil && r.Type != wire.GetMany && r.Type != wire.Clear && r.Type != wire.Confirm {
+		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed, Text: err.Error()})
+		return
+	}
+	switch r.Type {
+	case wire.Get:
+		c.serveGet(r)
+	case wire.GetMany:
+		c.serveMany(r)
+	case wire.Lookup, wire.Peek:
+		c.serveLookup(r)
+	case wire.Put, wire.Delete, wire.Expire:
+		c.serveWrite(r)
+	case wire.Fill:
+		c.serveFill(r)
+	case wire.Confirm:
+		c.serveConfirm(r)
+	case wire.Clear:
+		c.clearHere()
+		r.Answer(&wire.Frame{Type: wire.Done})
+	}
+}
+
+func (c *Cache[V]) serveGet(r *link.Request) {
+	hash := c.store.hash(r.Key)
+	c.n.served.inc()
+	if n := c.store.index.find(hash, r.Key); n != nil && c.store.fresh(n) && n.flags&flagBorrowed == 0 {
+		c.store.touch(n)
+		c.hits.inc()
+		var f wire.Frame
+		c.hit(&f, n)
+		r.Answer(&f)
+		return
+	}
+	f, ok := c.answerGet(&r.Frame, strings.Clone(r.Key), hash, r.Link(), func(cancelled func()) answerer {
+		return c.keep(r, cancelled)
+	})
+	if ok {
+		r.Answer(f)
+	}
+}
+
+// hit makes f the answer that gives n's value.
+func (c *Cache[V]) hit(f *wire.Frame, n *node) {
+	f.Type = wire.Hit
+	if err := c.encode(f, entryOf[V](n).value); err != nil {
+		*f = wire.Frame{Type: wire.Failed, Code: wire.CodeTooLarge, Text: err.Error()}
+	}
+}
+
+// answerGet returns the answer to a Get by another peer, or lets it wait, for which it calls wait, and returns false.
+func (c *Cache[V]) answerGet(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer) (*wire.Frame, bool) {
+	for {
+		gen := c.store.gen.Load()
+		v := c.tenures.view()
+		if v.owner(key) != v.self || v.self < 0 {
+			c.n.notOwner.Add(1)
+			return c.answerLater(req, key, hash, from, wait)
+		}
+		now := c.store.clock.now()
+		n := c.store.index.find(hash, key)
+		switch st := c.judge(n, now); {
+		case st == negative:
+			c.count(n, st)
+			return &wire.Frame{Type: wire.NotFound}, true
+		case st < usable || st == usable && c.isThrottled(key, hash):
+			c.count(n, st)
+			f := new(wire.Frame)
+			c.hit(f, n)
+			if st == aging || st == fresh && c.refreshDue(n, now) {
+				c.offerRefresh(f, req, n, from)
+			}
+			if st != fresh {
+				f.Flags |= wire.Stale
+			}
+			return f, true
+		}
+		if !isReady(v) {
+			return c.answerLater(req, key, hash, from, wait)
+		}
+		f, ok, err := c.joinRemote(req, key, hash, gen, true, from, wait)
+		if !errors.Is(err, errElsewhere) {
+			return f, ok
+		}
+	}
+}
+
+// patience is how long a load waits for the members to be told of a new ring before it goes on without storing its result.
+const patience = 100 * time.Millisecond
+
+// await waits a moment for the members to have been told of the ring, and reports whether they have.
+func (v *view) await(ctx context.Context) bool {
+	if isReady(v) {
+		return true
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-v.ready:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func isReady(v *view) bool {
+	select {
+	case <-v.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// joinRemote makes a request wait for the key's flight, which it starts if need be: here, or by giving the
+// right to load to the one who asks.
+func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint32, keep bool, from *link.Link, wait func(func()) answerer) (*wire.Frame, bool, error) {
+	if req.Chain.Has(loadHash(c.name, key)) {
+		return failed(recursive(c.name, key)), true, nil
+	}
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.closed.Load() {
+		return &wire.Frame{Type: wire.Failed, Code: wire.CodeClosed}, true, nil
+	}
+	if c.store.gen.Load() != gen {
+		return nil, false, errElsewhere
+	}
+	n := c.store.index.find(hash, key)
+	if st := c.judge(n, c.store.clock.now()); st == fresh || st == negative {
+		return nil, false, errElsewhere // it has come meanwhile
+	} else if st == gone {
+		n = nil
+	}
+	c.n.misses.Add(1)
+	canLoad := req.Flags&wire.CanLoad != 0
+	f := c.joinable(key, hash)
+	if f == nil {
+		switch {
+		case c.opt.Loader != nil && req.Flags&wire.Closure == 0 || c.opt.Loader != nil && !canLoad:
+			f = c.start(c.contextOf(req), key, hash, n, c.opt.Loader, nil)
+		case canLoad:
+			f = c.link(key, hash, n)
+			f.ctx, f.cancel = context.WithCancelCause(context.Background())
+			f.gen, f.noStore = gen, !keep
+			f.waiters = 1
+			return c.grant(f, from, 0), true, nil
+		default:
+			return failed(noLoader(c.name, key)), true, nil
+		}
+		f.gen, f.noStore = gen, !keep
+	} else {
+		c.n.coalesced.Add(1)
+	}
+	f.waiters++
+	var to answerer
+	to = wait(func() { c.leaveRemote(f, to) })
+	f.remote = append(f.remote, waiter{to: to, canLoad: canLoad})
+	return nil, false, nil
+}
+
+// leaveRemote is called when the other end does not wait any more.
+func (c *Cache[V]) leaveRemote(f *flight[V], to answerer) {
+	g := c.store.index.segment(f.hash)
+	g.mu.Lock()
+	found := false
+	for i, w := range f.remote {
+		if w.to == to {
+			f.remote = append(f.remote[:i], f.remote[i+1:]...)
+			found = true
+			break
+		}
+	}
+	g.mu.Unlock()
+	if found {
+		to.answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeCancelled})
+		c.leave(f)
+	}
+}
+
+// contextOf returns a context with the loads that the request comes from.
+func (c *Cache[V]) contextOf(req *wire.Frame) context.Context {
+	ctx := context.Background()
+	if req.Chain.Len() > 0 {
+		ctx = context.WithValue(ctx, chainKey{}, &chain{foreign: append(wire.Chain(nil), req.Chain...), load: new(Load)})
+	}
+	return ctx
+}
+
+// offerRefresh sees to the refresh of n: with the cache's own loader, or by offering it to who asks.
+func (c *Cache[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *link.Link) {
+	if c.opt.Loader != nil && req.Flags&wire.Closure == 0 {
+		c.refresh(c.contextOf(req), n, c.opt.Loader)
+		return
+	}
+	if req.Flags&wire.CanLoad == 0 || c.opt.MaxRefreshes == 0 || f.Type != wire.Hit {
+		return
+	}
+	g := c.store.index.segment(n.hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !c.refreshable(context.Background(), n) {
+		return
+	}
+	fl := c.link(n.key, n.hash, n)
+	fl.ctx, fl.cancel = context.WithCancelCause(context.Background())
+	fl.refresh = true
+	fl.waiters = 1
+	f.Token = c.grant(fl, from, maxPasses).Token
+	f.Flags |= wire.Refresh
+	if fl.old.flags&flagVersioned != 0 {
+		f.Version, f.HasVersion = fl.old.version, true
+	}
+}
+
+// answerLater answers for a key that this process does not surely own: it never asks on, but looks at
+// the memory of the owner by its own ring, and loads if it has to, without storing anything.
+func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(func()) answerer) (*wire.Frame, bool) {
+	var leave departing
+	to := wait(leave.now)
+	own := wire.Frame{Flags: req.Flags, Chain: append(wire.Chain(nil), req.Chain...)}
+	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+	c.wg.Go(func() {
+		defer cancel()
+		if f := c.peek(ctx, key); f != nil {
+			to.answer(f)
+			return
+		}
+		for {
+			gen := c.store.gen.Load()
+			v := c.tenures.view() // it may have turned out that the owner is gone
+			mine := v.self >= 0 && v.owner(key) == v.self && v.await(ctx)
+			f, ok, err := c.joinRemote(&own, key, hash, gen, mine, from, func(cancelled func()) answerer {
+				leave.then(cancelled)
+				return to
+			})
+			switch {
+			case ok:
+				to.answer(f)
+				return
+			case err == nil:
+				return
+			}
+			if n := c.store.index.find(hash, key); c.judge(n, c.store.clock.now()) == fresh {
+				f := new(wire.Frame)
+				c.hit(f, n)
+				to.answer(f)
+				return
+			}
+		}
+	})
+	return nil, false
+}
+
+// departing remembers what to do when the other end does not wait any more.
+type departing struct {
+	mu   sync.Mutex
+	gone bool
+	f    func()
+}
+
+func (d *departing) now() {
+	d.mu.Lock()
+	d.gone = true
+	f := d.f
+	d.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+func (d *departing) then(f func()) {
+	d.mu.Lock()
+	d.f = f
+	gone := d.gone
+	d.mu.Unlock()
+	if gone {
+		go f() // the caller holds a lock that f needs
+	}
+}
+
+// peek returns what the owner of key has in memory, nil if that cannot be found out.
+func (c *Cache[V]) peek(ctx context.Context, key string) *wire.Frame {
+	v := c.tenures.view()
+	i := v.owner(key)
+	if i < 0 || i == v.self {
+		return nil
+	}
+	l, err := c.linkTo(ctx, v.peers[i])
+	if err != nil {
+		return nil
+	}
+	f, err := l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: c.id, Key: key})
+	if err != nil || f.Type != wire.Hit && f.Type != wire.NotFound {
+		return nil
+	}
+	return &wire.Frame{Type: f.Type, Flags: f.Flags&wire.Stale | wire.NoKeep, Value: f.Value}
+}
+
+// serveLookup tells what is here.
+func (c *Cache[V]) serveLookup(r *link.Request) {
+	hash := c.store.hash(r.Key)
+	now := c.store.clock.now()
+	n := c.store.index.find(hash, r.Key)
+	st := c.judge(n, now)
+	if st != gone && n.flags&flagBorrowed != 0 {
+		st = gone
+	}
+	if r.Type == wire.Lookup {
+		c.n.served.inc()
+		if st == gone {
+			c.n.misses.Add(1)
+		} else {
+			c.count(n, st)
+		}
+	}
+	f := &wire.Frame{Type: wire.Done}
+	switch st {
+	case gone:
+	case negative:
+		f.Type = wire.NotFound
+		c.meta(f, n, now)
+	default:
+		c.hit(f, n)
+		c.meta(f, n, now)
+		if st != fresh {
+			f.Flags |= wire.Stale
+		}
+	}
+	r.Answer(f)
+}
+
+// meta adds what is known of n beside its value. Times travel as what is left of them.
+func (c *Cache[V]) meta(f *wire.Frame, n *node, now int64) {
+	f.Age = duration(now - n.born)
+	if n.expires != never {
+		f.TTL = duration(n.expires - now)
+	}
+	f.Version, f.HasVersion = n.version, n.flags&flagVersioned != 0
+}
+
+// keep keeps a request that has to wait; cancelled is called when the other end does not wait any more.
+func (c *Cache[V]) keep(r *link.Request, cancelled func()) answerer {
+	op := r.Keep(func(*link.Op) { cancelled() })
+	op.Held()
+	return keptOp{op}
+}
+
+// A keptOp is a request for one key that waits.
+type keptOp struct{ op *link.Op }
+
+func (k keptOp) answer(f *wire.Frame) { k.op.Answer(f) }
+func (k keptOp) link() *link.Link     { return k.op.Link() }

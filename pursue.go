@@ -1,0 +1,141 @@
+package covey
+
+// pursue.go sees to it that a write reaches the peers that could not confirm it: they drop the key as soon as there is a link to them.
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// pursuits are the keys that peers have to drop, by name of the peer.
+type pursuits struct {
+	group  *Group
+	mu     sync.Mutex
+	closed bool
+	peers  map[string]*pursuit
+}
+
+type pursuit struct {
+	keys    map[pursued]struct{}
+	running bool
+}
+
+type pursued struct{ cache, key string } // no key: all of them
+
+// maxPursued is how many keys are remembered for a peer; when there are more, their caches are cleared there.
+const maxPursued = 1 << 16
+
+func (p *pursuits) add(peer, cache, key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	if p.peers == nil {
+		p.peers = make(map[string]*pursuit)
+	}
+	to := p.peers[peer]
+	if to == nil {
+		to = &pursuit{keys: make(map[pursued]struct{})}
+		p.peers[peer] = to
+	}
+	if len(to.keys) >= maxPursued {
+		caches := make(map[pursued]struct{})
+		for k := range to.keys {
+			caches[pursued{k.cache, ""}] = struct{}{}
+		}
+		to.keys = caches
+	}
+	if _, all := to.keys[pursued{cache, ""}]; !all {
+		to.keys[pursued{cache, key}] = struct{}{}
+	}
+	if !to.running {
+		to.running = true
+		p.group.wg.Go(func() { p.run(peer, to) })
+	}
+}
+
+// drop gives up on a peer that is no member any more.
+func (p *pursuits) drop(peer string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.peers, peer)
+}
+
+func (p *pursuits) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.peers = nil
+}
+
+// len returns how many keys are pending at all peers.
+func (p *pursuits) len() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, to := range p.peers {
+		n += len(to.keys)
+	}
+	return n
+}
+
+const pursueEvery = 500 * time.Millisecond
+
+// run tries until the peer has dropped everything or is given up.
+func (p *pursuits) run(name string, to *pursuit) {
+	var instance uint64
+	for {
+		p.mu.Lock()
+		if p.peers[name] != to || len(to.keys) == 0 {
+			if p.peers[name] == to {
+				delete(p.peers, name)
+			}
+			p.mu.Unlock()
+			return
+		}
+		keys := make([]pursued, 0, len(to.keys))
+		for k := range to.keys {
+			keys = append(keys, k)
+		}
+		p.mu.Unlock()
+		if l := p.group.linkBy(name); l != nil {
+			if instance != 0 && l.Instance() != instance { // a restart has dropped everything
+				p.drop(name)
+				return
+			}
+			instance = l.Instance()
+			p.send(l, to, keys)
+			continue
+		}
+		select {
+		case <-time.After(pursueEvery):
+		case <-p.group.ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *pursuits) send(l *link.Link, to *pursuit, keys []pursued) {
+	for _, k := range keys {
+		id, ok := p.group.cacheID(k.cache)
+		if ok {
+			ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
+			answer, err := l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: id, Key: k.key})
+			cancel()
+			if err != nil || answer.Type == wire.Failed && answer.Code != wire.CodeUnknownCache {
+				select {
+				case <-time.After(pursueEvery):
+				case <-p.group.ctx.Done():
+				}
+				return
+			}
+		}
+		p.mu.Lock()
+		delete(to.keys, k)
+		p.mu.Unlock()
+	}
+}

@@ -1,0 +1,343 @@
+package covey
+
+// right.go is about fill rights (the leases of Nishtala et al., "Scaling Memcache at Facebook", 2013): the owner of a missing key lets one caller of the group
+// load it with a loader of its own, and everybody else waits for what that caller brings.
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// A right is what a flight has whose load runs at another peer than the owner.
+type right struct {
+	link  *link.Link // to the other one of the two
+	token uint64
+	// At the owner.
+	passes int
+	timer  *time.Timer
+	// At the holder.
+	over func(error) // is told the loader's error when the owner has been told
+}
+
+// maxPasses is how often a right passes on when its holder brings nothing.
+const maxPasses = 2
+
+// A waiter is who waits for a flight from another process.
+type waiter struct {
+	to      answerer
+	canLoad bool
+}
+
+// An answerer takes the answer to a request that had to wait.
+type answerer interface {
+	answer(f *wire.Frame)
+	link() *link.Link
+}
+
+// grant makes the flight one that the other end of l loads. The segment is locked.
+func (c *Cache[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
+	k := c.keyed(f.hash)
+	if k.rights == nil {
+		k.rights = make(map[uint64]*flight[V])
+	}
+	token := c.group.tokens.Add(1)
+	k.rights[token] = f
+	f.right = &right{link: l, token: token, passes: passes}
+	if c.opt.LoadTimeout > 0 {
+		// The holder's own limit comes first.
+		f.right.timer = time.AfterFunc(c.opt.LoadTimeout+time.Second, func() { c.passOn(f, token) })
+	}
+	answer := &wire.Frame{Type: wire.FillRight, Token: token}
+	if f.old != nil && c.judge(f.old, c.store.clock.now()) <= usable {
+		if err := c.encode(answer, entryOf[V](f.old).value); err == nil {
+			answer.Flags |= wire.Stale
+			answer.Version, answer.HasVersion = f.old.version, f.old.flags&flagVersioned != 0
+		}
+	}
+	return answer
+}
+
+// take ends the right of a flight; false if it is not the one with that token any more. The segment is locked.
+func (c *Cache[V]) takeRight(f *flight[V], token uint64) bool {
+	if f == nil || f.finished || f.right == nil || f.right.token != token {
+		return false
+	}
+	delete(c.keyed(f.hash).rights, token)
+	if f.right.timer != nil {
+		f.right.timer.Stop()
+	}
+	return true
+}
+
+// passOn gives the right to the next one who waits and can load, since its
+// holder is gone, has no time left or may not load.
+func (c *Cache[V]) passOn(f *flight[V], token uint64) {
+	g := c.store.index.segment(f.hash)
+	g.mu.Lock()
+	if !c.takeRight(f, token) {
+		g.mu.Unlock()
+		return
+	}
+	passes := f.right.passes + 1
+	f.right = nil
+	f.waiters-- // the holder
+	if passes <= maxPasses && f.linked {
+		for i, w := range f.remote {
+			if w.canLoad {
+				f.remote = append(f.remote[:i], f.remote[i+1:]...)
+				w.to.answer(c.grant(f, w.to.link(), passes))
+				g.mu.Unlock()
+				return
+			}
+		}
+	}
+	c.end(f)
+	g.mu.Unlock()
+	var zero V
+	c.land(f, zero, errRightLost)
+}
+
+// lost is called when a link is down: what its other end was to load is for somebody else.
+func (c *Cache[V]) lost(l *link.Link) {
+	for i := range c.segments {
+		g := &c.store.index.segments[i]
+		g.mu.Lock()
+		var held []*flight[V]
+		for _, f := range c.segments[i].rights {
+			if f.right.link == l {
+				held = append(held, f)
+			}
+		}
+		g.mu.Unlock()
+		for _, f := range held {
+			g.mu.Lock()
+			r := f.right
+			g.mu.Unlock()
+			if r != nil && r.link == l {
+				c.passOn(f, r.token)
+			}
+		}
+	}
+}
+
+// serveFill takes what the holder of a right has loaded.
+func (c *Cache[V]) serveFill(r *link.Request) {
+	hash := c.store.hash(r.Key)
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	f := c.keyed(hash).rights[r.Token]
+	if f == nil || f.right.link != r.Link() {
+		g.mu.Unlock()
+		c.n.discarded.Add(1)
+		r.Answer(&wire.Frame{Type: wire.Done})
+		return
+	}
+	passes := r.Result == wire.Failed && (r.Code == wire.CodeOverloaded || r.Code == wire.CodeCancelled || r.Code == wire.CodeLoadTimeout)
+	if !passes {
+		c.takeRight(f, r.Token)
+	}
+	g.mu.Unlock()
+	if passes {
+		c.passOn(f, r.Token)
+		r.Answer(&wire.Frame{Type: wire.Done})
+		return
+	}
+	now := c.store.clock.now()
+	o := outcome[V]{begin: now - int64(r.Age), end: now}
+	o.meta = loadMeta{ttl: r.TTL, hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion, noStore: r.Flags&wire.NoStore != 0}
+	switch r.Result {
+	case wire.Hit:
+		if o.value, o.err = c.decode(ownValue(r)); o.err != nil {
+			c.undecodable(r.Link().Name(), o.err)
+			o.err = errTooLargeToFill
+		}
+	case wire.NotFound:
+		o.err = ErrNotFound
+	case wire.Done:
+		o.err = ErrUnchanged
+	default:
+		o.err = failure(r.Link().Name(), r.Code, string(append([]byte(nil), r.Text...)))
+	}
+	r.Answer(&wire.Frame{Type: wire.Done})
+	c.finish(f, o)
+}
+
+// errTooLargeToFill tells those who wait that the owner cannot have the value: each loads it for itself.
+var errTooLargeToFill = errors.Join(ErrTooLarge, errors.New("covey: the loaded value cannot travel"))
+
+// ownValue returns the request's value in memory that is not the link's.
+func ownValue(r *link.Request) []byte {
+	if r.Size != 0 {
+		return r.Value
+	}
+	return append(make([]byte, 0, len(r.Value)), r.Value...)
+}
+
+// loadUnderRight loads key because its owner has answered so.
+func (c *Cache[V]) loadUnderRight(ctx context.Context, l *link.Link, a *ask, key string, hash uint32, load Loader[V]) (V, error) {
+	var zero V
+	answer := &a.answer
+	a.mu.Lock()
+	held := a.held
+	a.held = nil
+	a.mu.Unlock()
+	r := &right{link: l, token: answer.Token, over: func(err error) { c.holds.leave(key, held, err) }}
+	f, err := c.startHeld(ctx, key, hash, load, r, c.staleOf(answer, key, hash), nil)
+	if err != nil {
+		c.giveBack(r, key, err)
+		return zero, err
+	}
+	return c.wait(ctx, f, nil)
+}
+
+// refreshUnderRight loads key in the background, as the owner has offered together with its value.
+func (c *Cache[V]) refreshUnderRight(ctx context.Context, l *link.Link, key string, hash uint32, load Loader[V], answer *wire.Frame, value V) {
+	r := &right{link: l, token: answer.Token, over: func(error) {}}
+	if load == nil || c.opt.MaxRefreshes == 0 || !c.refreshes.TryAcquire(1) {
+		c.n.refreshSkips.Add(1)
+		c.giveBack(r, key, ErrOverloaded)
+		return
+	}
+	old := &entry[V]{value: value}
+	old.key, old.hash, old.version = key, hash, answer.Version
+	if answer.HasVersion {
+		old.flags |= flagVersioned
+	}
+	release := func() { c.refreshes.Release(1) }
+	if _, err := c.startHeld(ctx, key, hash, load, r, &old.node, release); err != nil {
+		release()
+		c.giveBack(r, key, err)
+		return
+	}
+	c.n.refreshes.Add(1)
+}
+
+// staleOf makes a node of the old value that came with a right; nil if there was none.
+func (c *Cache[V]) staleOf(answer *wire.Frame, key string, hash uint32) *node {
+	if answer.Flags&wire.Stale == 0 {
+		return nil
+	}
+	value, err := c.decode(answer.Value)
+	if err != nil {
+		return nil
+	}
+	old := &entry[V]{value: value}
+	old.key, old.hash, old.version = key, hash, answer.Version
+	if answer.HasVersion {
+		old.flags |= flagVersioned
+	}
+	return &old.node
+}
+
+// startHeld runs a load under a right. Nobody can join it: who comes later waits until it is over and asks the owner. The owner
+// counts as one who waits.
+func (c *Cache[V]) startHeld(ctx context.Context, key string, hash uint32, load Loader[V], r *right, old *node, refresh func()) (*flight[V], error) {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.closed.Load() {
+		return nil, c.errClosed()
+	}
+	l := newLoad(old)
+	f := c.newFlight(key, hash, old)
+	f.right = r
+	c.detach(f)
+	f.waiters = 2
+	f.ctx, f.cancel = c.loadContext(ctx, l, key)
+	f.refresh = refresh != nil
+	nested := chainOf(ctx) != nil
+	c.wg.Go(func() {
+		if refresh != nil {
+			defer refresh()
+		}
+		c.run(f, l, load, nested)
+	})
+	return f, nil
+}
+
+// giveBack tells the owner that nothing will come of a right.
+func (c *Cache[V]) giveBack(r *right, key string, err error) {
+	f := failed(err)
+	c.sendFill(r, &wire.Frame{Type: wire.Fill, Cache: c.id, Key: key, Token: r.token, Result: wire.Failed, Code: f.Code, Text: f.Text})
+	r.over(err)
+}
+
+// deliver ends a flight that ran under a right: the owner gets what was loaded, and those who wait here.
+func (c *Cache[V]) deliver(f *flight[V], o outcome[V]) {
+	g := c.store.index.segment(f.hash)
+	g.mu.Lock()
+	if f.finished {
+		g.mu.Unlock()
+		return
+	}
+	c.end(f)
+	g.mu.Unlock()
+	var zero V
+	value, err := o.value, o.err
+	fill := &wire.Frame{
+		Type: wire.Fill, Cache: c.id, Key: f.key, Token: f.right.token,
+		Version: o.meta.version, HasVersion: o.meta.hasVersion, Age: time.Duration(c.store.clock.now() - o.begin),
+	}
+	if o.meta.hasTTL {
+		fill.Flags |= wire.HasTTL
+		fill.TTL = o.meta.ttl
+	}
+	if o.meta.noStore {
+		fill.Flags |= wire.NoStore
+	}
+	switch {
+	case errors.Is(err, errBulkFailed):
+		err = bulkCause(err)
+		fill.Result, fill.Code = wire.Failed, wire.CodeCancelled // others load for themselves
+	case errors.Is(err, ErrUnchanged) && f.old != nil:
+		fill.Result = wire.Done
+		value, err = entryOf[V](f.old).value, nil
+	case err == nil:
+		fill.Result = wire.Hit
+		if c.encode(fill, value) != nil || len(fill.Value) > c.maxWireValue() {
+			fill.Result, fill.Code, fill.Value = wire.Failed, wire.CodeTooLarge, nil
+		}
+	case errors.Is(err, ErrNotFound):
+		fill.Result = wire.NotFound
+	default:
+		e := failed(err)
+		fill.Result, fill.Code, fill.Text = wire.Failed, e.Code, e.Text
+	}
+	c.sendFill(f.right, fill)
+	told := err
+	if err != nil && !errors.Is(err, ErrNotFound) && f.old != nil {
+		value, err = entryOf[V](f.old).value, nil
+		f.stale = true
+	} else if err != nil {
+		value = zero
+	}
+	if f.bulk == nil {
+		f.right.over(asForeign(c.group.opt.Name, told))
+	} else {
+		f.right.over(nil)
+	}
+	c.land(f, value, err)
+}
+
+// asForeign makes a loader's error one that those may have who wait for somebody else's load.
+func asForeign(peer string, err error) error {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, ErrOverloaded) || errors.Is(err, ErrLoadTimeout) {
+		return nil
+	}
+	return &foreignError{peer: peer, text: err.Error(), is: err}
+}
+
+// sendFill sends the result of a load to the owner. If the link is down the owner knows that already.
+func (c *Cache[V]) sendFill(r *right, f *wire.Frame) {
+	_, _ = r.link.Send(c.group.ctx, f, ignore{})
+}
+
+// ignore is the sink of requests whose answers say nothing.
+type ignore struct{}
+
+func (ignore) Answer(*wire.Frame, bool) {}
+func (ignore) Fail(error)               {}

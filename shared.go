@@ -1,0 +1,187 @@
+package covey
+
+// shared.go is what a cache needs in order to speak with the same cache at other peers.
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// encode makes v the value of f, in memory that does not change.
+func (c *Cache[V]) encode(f *wire.Frame, v V) (err error) {
+	if b, ok := any(c.opt.Codec).(plainCodec[V]); ok {
+		f.Value = b.plain(v)
+		return nil
+	}
+	f.Value, err = c.opt.Codec.Append(nil, v)
+	return err
+}
+
+// decode makes a value of b, which it may keep.
+func (c *Cache[V]) decode(b []byte) (V, error) {
+	if p, ok := any(c.opt.Codec).(plainCodec[V]); ok {
+		return p.own(b), nil
+	}
+	return c.opt.Codec.Decode(b)
+}
+
+// maxWireValue is the size of the largest value that goes from peer to peer.
+func (c *Cache[V]) maxWireValue() int { return defaultMaxValueBytes }
+
+func (c *Cache[V]) undecodable(peer string, err error) {
+	c.n.undecodable.Add(1)
+	c.warnOnce(peer, err)
+}
+
+// warnOnce logs the first thing that is wrong with a peer.
+func (c *Cache[V]) warnOnce(peer string, err error) {
+	if _, before := c.warned.LoadOrStore(peer, struct{}{}); !before {
+		c.opt.Logger.Warn("covey: cannot share values with a peer", "cache", c.name, "peer", peer, "err", err)
+	}
+}
+
+// lookupShared asks the owner of key what it has.
+func (c *Cache[V]) lookupShared(ctx context.Context, v *view, key string) (e Entry[V], ok bool, err error) {
+	i := v.owner(key)
+	if i < 0 {
+		return e, false, nil
+	}
+	l, err := c.linkTo(ctx, v.peers[i])
+	if err != nil {
+		return e, false, err
+	}
+	f, err := l.Call(ctx, &wire.Frame{Type: wire.Lookup, Cache: c.id, Key: key})
+	if err != nil {
+		return e, false, peerError(ctx, l.Name(), err)
+	}
+	switch f.Type {
+	case wire.Done:
+		return e, false, nil
+	case wire.Hit:
+		if e.Value, err = c.decode(f.Value); err != nil {
+			c.undecodable(l.Name(), err)
+			return e, false, nil
+		}
+	case wire.NotFound:
+		e.NotFound = true
+	default:
+		return e, false, answerError(l.Name(), &f)
+	}
+	e.Version, e.Age, e.TTL, e.Stale, e.Source = f.Version, f.Age, f.TTL, f.Flags&wire.Stale != 0, SourcePeer
+	return e, true, nil
+}
+
+// clearOthers clears the cache at all members and at whoever else has a link.
+func (c *Cache[V]) clearOthers(ctx context.Context) error {
+	v := c.tenures.view()
+	var mu sync.Mutex
+	var errs []error
+	var wg sync.WaitGroup
+	done := make(map[string]bool)
+	clearAt := func(name string, to func() (*link.Link, error)) {
+		done[name] = true
+		wg.Go(func() {
+			l, err := to()
+			if err == nil {
+				if _, shared := l.Codec(c.name); !shared {
+					return
+				}
+				var f wire.Frame
+				if f, err = l.Call(ctx, &wire.Frame{Type: wire.Clear, Cache: c.id}); err == nil && f.Type != wire.Done {
+					err = answerError(name, &f)
+				}
+			}
+			if err != nil {
+				c.group.pursuits.add(name, c.name, "")
+				mu.Lock()
+				errs = append(errs, &PeerError{Peer: name, Err: err})
+				mu.Unlock()
+			}
+		})
+	}
+	for _, p := range v.peers {
+		if p != nil {
+			clearAt(p.Name(), func() (*link.Link, error) { return p.Link(ctx) })
+		}
+	}
+	for _, l := range c.group.allLinks() {
+		if !done[l.Name()] {
+			clearAt(l.Name(), func() (*link.Link, error) { return l, nil })
+		}
+	}
+	wg.Wait()
+	if errs != nil {
+		c.n.unconfirmed.Add(1)
+		return errors.Join(append([]error{ErrUnconfirmed}, errs...)...)
+	}
+	return nil
+}
+
+// allLinks returns the links that are up.
+func (g *Group) allLinks() (links []*link.Link) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for l := range g.links {
+		links = append(links, l)
+	}
+	return links
+}
+
+// linkBy returns a link to the peer of that name, nil if there is none.
+func (g *Group) linkBy(name string) *link.Link {
+	for _, l := range g.allLinks() {
+		if l.Name() == name && l.Err() == nil {
+			return l
+		}
+	}
+	g.mu.Lock()
+	p := g.peers[name]
+	g.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(g.ctx, time.Second)
+	defer cancel()
+	l, _ := p.Link(ctx)
+	return l
+}
+
+// cacheID returns a cache's number in this process's frames.
+func (g *Group) cacheID(name string) (uint16, bool) {
+	if c := (*g.caches.Load())[name]; c != nil {
+		return c.number(), true
+	}
+	return 0, false
+}
+
+func (c *Cache[V]) number() uint16 { return c.id }
+
+// duration is a time that is left; 0 on the wire means that there is no end.
+func duration(ns int64) time.Duration {
+	if ns == 0 {
+		return -1
+	}
+	return time.Duration(ns)
+}
+
+// listen serves the group on its own listener.
+func (g *Group) listen() {
+	g.server = &http.Server{Handler: g, ReadHeaderTimeout: 10 * time.Second, TLSConfig: g.opt.TLS.Clone()}
+	g.wg.Go(func() {
+		var err error
+		if g.opt.TLS != nil && len(g.opt.TLS.Certificates) > 0 {
+			err = g.server.ServeTLS(g.opt.Listener, "", "")
+		} else {
+			err = g.server.Serve(g.opt.Listener)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			g.opt.Logger.Error("covey: the group's listener has ended", "err", err)
+		}
+	})
+}

@@ -1,0 +1,108 @@
+package covey
+
+// tenure.go decides whether an entry is still valid after the ring has changed: one that this process has owned by every ring
+// since it was stored is, any other is not. A hit only compares generations; all this is for those that differ.
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// A tenure is a view of the group and the generation of the cache from which on it holds.
+type tenure struct {
+	from uint32
+	view *view
+}
+
+// tenures are what a cache went by, the oldest first. The last one holds; the others are for entries
+// that were stored under them.
+type tenures struct {
+	mu      sync.Mutex // of changes, and of the generation
+	list    atomic.Pointer[[]tenure]
+	cleared atomic.Uint32 // generation of the last Clear: what is older is gone
+}
+
+// view returns what the cache goes by now. Who reads the generation before it and finds it unchanged in
+// the end knows that the view was in force all the time.
+func (t *tenures) view() *view {
+	list := *t.list.Load()
+	return list[len(list)-1].view
+}
+
+// adopt makes the cache go by v. Nothing that was stored before is served from now on without a look at current.
+func (c *Cache[V]) adopt(v *view) {
+	t := &c.tenures
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []tenure
+	if old := t.list.Load(); old != nil {
+		list = append(list, *old...)
+	}
+	gen := c.store.gen.Load() + 1
+	list = append(list, tenure{gen, v})
+	t.list.Store(&list)
+	c.store.gen.Store(gen)
+}
+
+// nextGeneration makes everything that is stored invalid.
+func (c *Cache[V]) nextGeneration() {
+	t := &c.tenures
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	gen := c.store.gen.Load() + 1
+	t.cleared.Store(gen)
+	c.store.gen.Store(gen)
+}
+
+// current reports whether n is valid, which it may have to be told.
+func (c *Cache[V]) current(n *node) bool {
+	gen := c.store.gen.Load()
+	have := n.gen.Load()
+	if have == gen {
+		return true
+	}
+	t := &c.tenures
+	if c.group == nil || have < t.cleared.Load() || n.flags&flagBorrowed != 0 {
+		return false
+	}
+	list := *t.list.Load()
+	if have < list[0].from {
+		return false
+	}
+	hash := ringHash(n.key)
+	for _, t := range list {
+		if t.from > have && t.view.ring.owner(hash) != t.view.self {
+			return false
+		}
+	}
+	return n.gen.CompareAndSwap(have, gen)
+}
+
+// sweep removes what is not valid any more, and forgets the views that nothing is stored under.
+func (c *Cache[V]) sweep() {
+	t := &c.tenures
+	last := len(*t.list.Load()) - 1
+	for i := range c.store.index.segments {
+		c.removeInvalid(i)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := (*t.list.Load())[last:]
+	t.list.Store(&list)
+}
+
+// removeInvalid removes what is not valid any more from one segment, a batch at a time.
+func (c *Cache[V]) removeInvalid(segment int) {
+	g := &c.store.index.segments[segment]
+	var old []*node
+	for n := range g.table.Load().all {
+		if !c.current(n) {
+			old = append(old, n)
+		}
+	}
+	for len(old) > 0 {
+		some := old[:min(len(old), batch)]
+		old = old[len(some):]
+		c.removeAll(g, some)
+	}
+}
