@@ -38,7 +38,9 @@ type Cache[V any] struct {
 	tenures tenures
 	holds   holds
 	asks    *sync.Pool
-	warned  sync.Map // peers that were logged about
+
+	usualAnswer atomic.Int64 // bytes to make ready for the answer to a request for many keys
+	warned      sync.Map     // peers that were logged about
 
 	origin       origin
 	refreshes    *semaphore.Weighted

@@ -143,12 +143,17 @@ func (m *many[V]) send(v *view, b *part[V]) {
 	}
 	one := wire.Frame{Type: wire.Get}
 	n := 0
+	size := 0
+	for _, key := range b.keys {
+		size += wire.HeaderSize + 4 + len(key)
+	}
+	f.Items = make([]byte, 0, min(size, 2*maxRequest))
 	for i, key := range b.keys {
 		one.Op, one.Key = uint32(i), key
 		f.Items = wire.Append(f.Items, &one)
 		if n++; n == wire.MaxItems || len(f.Items) > maxRequest {
 			ask()
-			f.Items, n = nil, 0
+			f.Items, n = make([]byte, 0, 2*maxRequest), 0
 		}
 	}
 	if n > 0 {
@@ -357,7 +362,7 @@ func (m *many[V]) startBulk() {
 // serveMany answers a request for many keys: at once for those that are here or that the other end is to load, and
 // one by one, as they come, for those that are being loaded.
 func (c *Cache[V]) serveMany(r *link.Request) {
-	answers := &manyAnswers{left: 1}
+	answers := &manyAnswers{left: 1, items: make([]byte, 0, c.usualAnswer.Load())}
 	var req wire.Frame
 	gen := c.store.gen.Load()
 	v := c.tenures.view()
@@ -409,6 +414,9 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 	}
 	if b != nil {
 		c.startBulk(c.contextOf(&r.Frame), b, c.opt.BulkLoader, nil)
+	}
+	if size := int64(len(answers.items)); size > c.usualAnswer.Load() || size < c.usualAnswer.Load()/4 {
+		c.usualAnswer.Store(min(size+size/8, 4*maxRequest))
 	}
 	answers.flush(r)
 }

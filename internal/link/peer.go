@@ -191,7 +191,7 @@ func (p *Peer) again(err error) {
 	if p.closed {
 		return
 	}
-	if p.err == nil {
+	if p.err == nil && !errors.Is(err, ErrGoingAway) {
 		p.node.cfg.Logger.Warn("covey: no link", "err", err)
 	}
 	p.err = err
