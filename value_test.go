@@ -65,7 +65,7 @@ func TestWeighingChangesNothingAmongEquals(t *testing.T) {
 
 // Objects that are small or dear to load are kept rather than others, for as long as objects differ.
 func TestWeighingKeepsWhatIsDense(t *testing.T) {
-	keys := mixedTrace(t, 100_000)
+	keys := mixedTrace(t, 50_000)
 	half := func(k int) bool { return hashOf(k)%2 == 0 }
 	for _, c := range []struct {
 		name                 string
@@ -184,13 +184,13 @@ func TestValuesSetTheClockBack(t *testing.T) {
 	m := newLFUTest(t, r)
 	m.resize(1, 0)
 	m.traits = func(n *node) { n.size = 100 << r.IntN(8) }
-	for range 50 {
+	for range 10 {
 		m.addNew()
 	}
 	m.evictOne()
 	require.True(t, m.values.on)
 	back := 0
-	for range 150_000 {
+	for range 100_000 {
 		m.addNew()
 		before := m.values.clock
 		id := m.evict()
