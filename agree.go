@@ -155,7 +155,7 @@ func (c *Cache[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *vie
 		return c.unconfirmed(ch, err)
 	}
 	defer c.endWriting(ch.key, ch.hash, w)
-	if err := c.confirm(ctx, ch.key, from); err != nil {
+	if err := errors.Join(c.recall(ctx, ch.key, ch.hash), c.confirm(ctx, ch.key, from)); err != nil {
 		return c.unconfirmed(ch, err)
 	}
 	return c.changeHere(ch, gen, w)
@@ -253,13 +253,37 @@ func (c *Cache[V]) serveConfirm(r *link.Request) {
 	}
 	key := strings.Clone(r.Key)
 	hash := c.store.hash(key)
-	c.dispute(key, hash)
-	c.drop(key, hash)
-	f := &wire.Frame{Type: wire.Done}
-	if v := c.tenures.view(); v.self >= 0 && v.owner(key) == v.self {
-		f.Type = wire.NotOwner
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	k := c.keyed(hash)
+	k.noteRecall(key, c.store.clock.now())
+	if w := k.writing[key]; w != nil {
+		w.disputed = true
 	}
-	r.Answer(f)
+	lent := k.lent(key)
+	g.mu.Unlock()
+	confirm := func() *wire.Frame {
+		c.drop(key, hash)
+		f := &wire.Frame{Type: wire.Done}
+		if v := c.tenures.view(); v.self >= 0 && v.owner(key) == v.self {
+			f.Type = wire.NotOwner
+		}
+		return f
+	}
+	if !lent {
+		r.Answer(confirm())
+		return
+	}
+	op := r.Keep(nil)
+	c.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+		defer cancel()
+		if err := c.recall(ctx, key, hash); err != nil {
+			op.Answer(written(err))
+			return
+		}
+		op.Answer(confirm())
+	})
 }
 
 // serveWrite carries out a write for another peer.
@@ -300,7 +324,7 @@ func (c *Cache[V]) writeFor(op *link.Op, ch *change[V], from string) *wire.Frame
 		v := c.tenures.view()
 		if v.self < 0 || v.owner(ch.key) != v.self {
 			c.drop(ch.key, ch.hash)
-			if err := c.confirm(ctx, ch.key, from); err != nil {
+			if err := errors.Join(c.recall(ctx, ch.key, ch.hash), c.confirm(ctx, ch.key, from)); err != nil {
 				return written(fmt.Errorf("%w: %w", ErrUnconfirmed, err))
 			}
 			f := &wire.Frame{Type: wire.Done}

@@ -152,15 +152,16 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 	if ctx.Err() != nil {
 		return zero, context.Cause(ctx)
 	}
+	gen := c.store.gen.Load()
 	v := c.tenures.view()
 	var room [2]int
 	var last error
-	for _, i := range v.ring.find(ringHash(key), len(room), room[:0]) {
+	for n, i := range v.ring.find(ringHash(key), len(room), room[:0]) {
 		if i == v.self {
 			break
 		}
 		for attempt := 0; ; attempt++ {
-			value, err := c.askPeer(ctx, v.peers[i], key, hash, load)
+			value, err := c.askPeer(ctx, v.peers[i], key, hash, load, gen, n == 0)
 			var peer *PeerError
 			switch {
 			case errors.Is(err, errRightLost) && attempt < 3:
@@ -213,8 +214,8 @@ func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load L
 	return c.wait(ctx, f, nil)
 }
 
-// askPeer gets key from a peer.
-func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash uint32, load Loader[V]) (V, error) {
+// askPeer gets key from a peer, which is the owner by the ring of generation gen or stands in for it.
+func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash uint32, load Loader[V], gen uint32, owner bool) (V, error) {
 	var zero V
 	for {
 		o := c.holds.of(key)
@@ -242,6 +243,11 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 	} else if load = c.opt.Loader; load != nil {
 		f.Flags = wire.CanLoad
 	}
+	var start int64
+	if owner && c.copies.wants(ringHash(key)) {
+		f.Flags |= wire.Borrow
+		start = c.store.clock.now()
+	}
 	a, err := c.send(ctx, l, &f)
 	if err != nil {
 		return zero, err
@@ -255,6 +261,9 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 			return zero, errLoadHere
 		}
 		c.n.peerHits.Add(1)
+		if answer.Flags&wire.Loan != 0 {
+			c.borrow(l, key, hash, value, answer, start, gen)
+		}
 		if answer.Flags&wire.Refresh != 0 {
 			c.refreshUnderRight(ctx, l, key, hash, load, answer, value)
 		}

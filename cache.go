@@ -39,6 +39,9 @@ type Cache[V any] struct {
 	holds   holds
 	asks    *sync.Pool
 
+	copies copies
+	hot    *hotKeys // of the keys that this process owns
+
 	usualAnswer atomic.Int64 // bytes to make ready for the answer to a request for many keys
 	warned      sync.Map     // peers that were logged about
 
@@ -81,7 +84,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		group:        o.Group,
 		codec:        o.Codec.Name(),
 	}
-	c.n.served = newStriped()
+	c.n.served, c.n.localHits = newStriped(), newStriped()
 	c.asks = newAsks(&c.holds)
 	c.maxBytes.Store(o.MaxBytes)
 	c.maxValue.Store(largestValue(o.MaxValueBytes, o.MaxBytes))
@@ -92,6 +95,14 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	s.removed = o.Events.Removed != nil
 	s.onTimed = c.wakeJanitor
 	if c.group != nil {
+		c.hot = newHotKeys(c.store.clock.now())
+		c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }
+		c.copies.offset = int64(c.group.start.Sub(c.store.clock.start))
+		c.copies.limit = o.L1
+		if o.L1 > 0 {
+			c.copies.demand = new(demand)
+		}
+		s.outside = &c.copies.bytes
 		if err := c.group.join(name, c.codec, c, &c.id); err != nil {
 			return nil, err
 		}
@@ -133,7 +144,9 @@ func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, erro
 	hash := c.store.hash(key)
 	if n := c.store.index.find(hash, key); n != nil && c.store.fresh(n) {
 		c.store.touch(n)
-		c.hits.inc()
+		if n := c.hits.inc(); c.hot != nil && sampled(n, sampleHits) {
+			c.hot.add(ringHash(key), key, sampleHits, c.store.clock.now())
+		}
 		return entryOf[V](n).value, nil
 	}
 	return c.get(ctx, key, hash, load)
@@ -144,6 +157,11 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 	var zero V
 	if err := c.check(key); err != nil {
 		return zero, err
+	}
+	if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 {
+		if v, ok := c.useCopy(n); ok {
+			return v, nil
+		}
 	}
 	passed := load
 	if load == nil {
@@ -211,6 +229,10 @@ func (c *Cache[V]) answer(ctx context.Context, n *node, st state, now int64, loa
 
 // count counts an answer from the cache, and reports whether it has a value.
 func (c *Cache[V]) count(n *node, st state) bool {
+	if n.flags&flagBorrowed != 0 {
+		c.useCopy(n)
+		return true
+	}
 	c.store.touch(n)
 	switch st {
 	case negative:
@@ -439,7 +461,12 @@ func (c *Cache[V]) removeAll(g *segment, nodes []*node) {
 	s.mu.Lock()
 	g.mu.Lock()
 	for _, n := range nodes {
-		if s.index.find(n.hash, n.key) == n {
+		if s.index.find(n.hash, n.key) != n {
+			continue
+		}
+		if n.flags&flagBorrowed != 0 {
+			c.removeCopy(g, n)
+		} else {
 			s.remove(g, n)
 			left = append(left, departure{n, CauseDeleted})
 		}
@@ -501,6 +528,7 @@ func (c *Cache[V]) Stats() Stats {
 		Refused: n.refused.Load(), Refreshes: n.refreshes.Load(), RefreshSkips: n.refreshSkips.Load(),
 		SoftTimeouts: n.softTimeouts.Load(), Discarded: n.discarded.Load(),
 
+		L1Hits: n.localHits.sum(), L1Entries: c.copies.count.Load(), L1Bytes: c.copies.bytes.Load(), Loans: n.loans.Load(), Recalls: n.recalls.Load(),
 		PeerHits: n.peerHits.Load(), PeerErrors: n.peerErrors.Load(), Served: n.served.sum(), NotOwner: n.notOwner.Load(),
 		Undecodable: n.undecodable.Load(), Unconfirmed: n.unconfirmed.Load(),
 

@@ -21,6 +21,11 @@ const (
 func (c *Cache[V]) judge(n *node, now int64) state {
 	s := c.store
 	switch {
+	case n != nil && n.flags&flagBorrowed != 0:
+		if c.isLent(n, now) {
+			return fresh
+		}
+		return gone
 	case n == nil || !c.current(n) || s.idleFor > 0 && s.deadline(n) <= now:
 		return gone
 	case n.flags&flagNegative != 0:
@@ -55,7 +60,7 @@ func (c *Cache[V]) delta(n *node) float64 {
 func (c *Cache[V]) earlyAt(n *node) int64 { return int64(earlyReach * c.delta(n)) }
 
 func (c *Cache[V]) refreshDue(n *node, now int64) bool {
-	if n.expires == never || c.opt.EarlyRefresh == 0 {
+	if n.expires == never || c.opt.EarlyRefresh == 0 || n.flags&flagBorrowed != 0 {
 		return false
 	}
 	left := n.expires - now
@@ -70,6 +75,8 @@ const (
 	SourceMain Source = iota + 1
 	// SourcePeer: the key's owner.
 	SourcePeer
+	// SourceL1: a local copy that the key's owner has lent.
+	SourceL1
 )
 
 // String returns the source in one word.
@@ -79,6 +86,8 @@ func (s Source) String() string {
 		return "main"
 	case SourcePeer:
 		return "peer"
+	case SourceL1:
+		return "l1"
 	}
 	return "unknown"
 }
@@ -102,6 +111,9 @@ func (c *Cache[V]) describe(n *node, st state, now int64) Entry[V] {
 		Stale:    st == aging || st == usable,
 		NotFound: st == negative,
 		Source:   SourceMain,
+	}
+	if n.flags&flagBorrowed != 0 {
+		e.Source = SourceL1
 	}
 	if n.expires != never {
 		e.TTL = time.Duration(n.expires - now)

@@ -136,8 +136,8 @@ func inWorld(t *testing.T, n int, o Options[string], f func(t *testing.T, w *wor
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, n, o)
+		defer w.close()
 		f(t, w)
-		w.close()
 	})
 }
 

@@ -375,7 +375,7 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 			break
 		}
 		hash := c.store.hash(req.Key)
-		c.n.served.inc()
+		c.countServed(req.Key)
 		index := req.Op
 		if n := c.store.index.find(hash, req.Key); n != nil && c.store.fresh(n) && n.flags&flagBorrowed == 0 {
 			c.store.touch(n)

@@ -96,6 +96,9 @@ type Options[V any] struct {
 	// Group shares the cache with the caches of the same name at the other members. nil means that this
 	// process is alone.
 	Group *Group
+	// L1 bounds the bytes, out of MaxBytes, of the local copies of other peers' keys that this process asks for often. 0 means a
+	// quarter of MaxBytes, or 16 MiB if that is not bounded; negative means no local copies.
+	L1 int64
 	// Codec turns values into bytes where they have to leave the process. nil
 	// means the bytes themselves for []byte and string, JSON for the rest.
 	Codec Codec[V]
@@ -134,6 +137,12 @@ const (
 func (o Options[V]) withDefaults() Options[V] {
 	if o.MaxBytes == 0 && o.MaxEntries == 0 {
 		o.MaxBytes = defaultMaxBytes
+	}
+	if o.L1 == 0 {
+		o.L1 = o.MaxBytes / 4
+		if o.MaxBytes == 0 {
+			o.L1 = 16 << 20
+		}
 	}
 	setDefault(&o.LoadTimeout, defaultLoadTimeout)
 	setDefault(&o.TTLJitter, 0.1)
@@ -208,6 +217,9 @@ func (o Options[V]) validate(name string) error {
 	}
 	notNegative("MaxLoads", int64(o.MaxLoads), o.MaxLoads)
 	notNegative("LoadBurst", int64(o.LoadBurst), o.LoadBurst)
+	if o.MaxBytes > 0 && o.L1 > o.MaxBytes/2 {
+		bad("L1", o.L1, "it must be at most half of MaxBytes")
+	}
 	if o.Eviction > FIFO {
 		bad("Eviction", uint8(o.Eviction), "it must be LFU, LRU or FIFO")
 	}

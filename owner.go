@@ -45,6 +45,8 @@ func (c *Cache[V]) serve(r *link.Request) {
 		c.serveFill(r)
 	case wire.Confirm:
 		c.serveConfirm(r)
+	case wire.Recall:
+		c.serveRecall(r)
 	case wire.Clear:
 		c.clearHere()
 		r.Answer(&wire.Frame{Type: wire.Done})
@@ -53,10 +55,13 @@ func (c *Cache[V]) serve(r *link.Request) {
 
 func (c *Cache[V]) serveGet(r *link.Request) {
 	hash := c.store.hash(r.Key)
-	c.n.served.inc()
+	c.countServed(r.Key)
 	if n := c.store.index.find(hash, r.Key); n != nil && c.store.fresh(n) && n.flags&flagBorrowed == 0 {
 		c.store.touch(n)
 		c.hits.inc()
+		if r.Flags&wire.Borrow != 0 && c.lend(r, hash, n) {
+			return
+		}
 		var f wire.Frame
 		c.hit(&f, n)
 		r.Answer(&f)
@@ -67,6 +72,13 @@ func (c *Cache[V]) serveGet(r *link.Request) {
 	})
 	if ok {
 		r.Answer(f)
+	}
+}
+
+// countServed counts a request by another peer.
+func (c *Cache[V]) countServed(key string) {
+	if n := c.n.served.inc(); sampled(n, sampleServed) {
+		c.hot.add(ringHash(key), key, sampleServed, c.store.clock.now())
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 // or with GroupOptions.Listener one of its own. Its methods are safe for concurrent use.
 type Group struct {
 	opt      GroupOptions
+	start    time.Time // zero of the clock of the links
 	path     string
 	node     *link.Node
 	server   *http.Server // of GroupOptions.Listener, or nil
@@ -58,6 +59,9 @@ type shared interface {
 	sweep()            // let go of what is no longer owned
 	lost(l *link.Link) // a link is down
 	number() uint16    // of the cache in this process's frames
+	used(key string, hits uint64)
+	reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool)
+	hotKeys(k int) []HotKey
 	plainGet(ctx context.Context, key string) (plainEntry, error)
 	plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error
 	Delete(ctx context.Context, key string, o ...DeleteOption) error
@@ -87,6 +91,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	}
 	g := &Group{
 		opt:   o,
+		start: time.Now(),
 		path:  DefaultPath,
 		peers: make(map[string]*link.Peer),
 		out:   make(map[string]error),
@@ -111,6 +116,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g.node, err = link.NewNode(link.Config{
 		Name: o.Name, Instance: rand.Uint64() | 1, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, OpTimeout: o.OpTimeout, Logger: o.Logger,
 		Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
+		Report: g.reportHits, Reported: g.reported, Start: g.start,
 	})
 	if err != nil {
 		g.stop()

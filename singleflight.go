@@ -54,6 +54,10 @@ type keyed[V any] struct {
 	throttled map[string]struct{}     // keys whose load has just failed
 	rights    map[uint64]*flight[V]   // given to other peers, by token
 	writing   map[string]*writing     // writes that ask other peers
+	loans     map[string]*lending     // copies at other peers
+
+	recalled    map[string]int64 // keys of which copies on their way must not be kept, and when they were recalled
+	recalledAll int64            // the same for all keys
 }
 
 func (c *Cache[V]) keyed(hash uint32) *keyed[V] {

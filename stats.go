@@ -3,6 +3,7 @@ package covey
 // stats.go counts what a cache does.
 
 import (
+	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,11 @@ type Stats struct {
 	// Between peers.
 	PeerHits    int64 // answers that came from the owners of the keys
 	PeerErrors  int64 // owners that could not be asked
+	L1Hits      int64 // values served from local copies of other peers' keys
+	L1Entries   int64 // those copies; a gauge
+	L1Bytes     int64 // their accounted bytes, which count towards MaxBytes; a gauge
+	Loans       int64 // copies lent to other peers
+	Recalls     int64 // copies taken back because of a write
 	Served      int64 // gets and lookups answered for other peers
 	NotOwner    int64 // those for keys that this process does not own
 	Undecodable int64 // values of peers that the codec did not understand
@@ -58,7 +64,7 @@ type Stats struct {
 
 // HitRatio returns the share of lookups that were answered from the cache, 0 if there were none.
 func (s Stats) HitRatio() float64 {
-	hits := s.Hits + s.StaleHits + s.NegativeHits
+	hits := s.Hits + s.L1Hits + s.StaleHits + s.NegativeHits
 	if hits+s.Misses == 0 {
 		return 0
 	}
@@ -75,7 +81,8 @@ type counters struct {
 	loading                                       atomic.Int64
 	peerHits, peerErrors, notOwner                atomic.Int64
 	undecodable, unconfirmed                      atomic.Int64
-	served                                        striped
+	loans, recalls                                atomic.Int64
+	served, localHits                             striped
 }
 
 // A striped counter is for the path of a hit: goroutines on different
@@ -98,13 +105,16 @@ func newStriped() striped {
 	return striped{cells: make([]stripe, 1<<(64-shift)), shift: shift}
 }
 
-// inc adds one. The cell is picked by the address of the goroutine's stack,
+// inc adds one and returns the cell's count. The cell is picked by the address of the goroutine's stack,
 // which costs nothing to know and rarely changes.
-func (s *striped) inc() {
+func (s *striped) inc() int64 {
 	var here byte
 	at := uint64(uintptr(unsafe.Pointer(&here))) >> 11
-	s.cells[at*0x9E3779B97F4A7C15>>s.shift].n.Add(1)
+	return s.cells[at*0x9E3779B97F4A7C15>>s.shift].n.Add(1)
 }
+
+// sampled picks one of every so many values of a counter, a power of two, without a rhythm that could fall in with the caller's.
+func sampled(n int64, every uint64) bool { return uint64(n)*0x9E3779B97F4A7C15 < math.MaxUint64/every }
 
 func (s *striped) sum() (n int64) {
 	for i := range s.cells {

@@ -56,6 +56,7 @@ type store struct {
 	maxBytes, maxEntries int64
 
 	bytes, entries         atomic.Int64
+	outside                *atomic.Int64 // bytes that count towards maxBytes but are kept elsewhere; may be nil
 	evictions, expirations atomic.Int64
 
 	staleFor int64  // how long an entry is kept after expires
@@ -251,7 +252,11 @@ func (s *store) trim(gone []departure) (_ []departure, more bool) {
 }
 
 func (s *store) over() bool {
-	return s.maxBytes > 0 && s.bytes.Load() > s.maxBytes || s.maxEntries > 0 && s.entries.Load() > s.maxEntries
+	bytes := s.bytes.Load()
+	if s.outside != nil {
+		bytes += s.outside.Load()
+	}
+	return s.maxBytes > 0 && bytes > s.maxBytes || s.maxEntries > 0 && s.entries.Load() > s.maxEntries
 }
 
 // expire takes out entries whose time is over at now. It may stop early and then reports that there is more to do. mu is held.

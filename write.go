@@ -110,13 +110,17 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 	case gen != w.gen:
 		w.err = errElsewhere
 		return true
-	case w.writing == nil && (c.group.strange.Load() != nil || c.keyed(w.hash).writing[w.key] != nil):
+	case w.writing == nil && (c.group.strange.Load() != nil || c.keyed(w.hash).writing[w.key] != nil || c.keyed(w.hash).lent(w.key)):
 		w.err = errDisputed
 		return true
 	case w.writing != nil && w.writing.disputed:
 		w.e = nil
 	}
 	old, place := g.locate(w.hash, w.key, s.index.shift)
+	if old != nil && old.flags&flagBorrowed != 0 { // from when the key was another peer's
+		c.removeCopy(g, old)
+		old, place = nil, nil
+	}
 	known, hasKnown := c.knownVersion(w, old)
 	if w.versioned && hasKnown && (w.version < known || w.version == known && w.f == nil) {
 		if w.version < known {

@@ -1,0 +1,224 @@
+package covey
+
+// hotkey.go finds out which keys are asked for most: at the owner, to show them; at the peers that ask, to know what is worth borrowing.
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A HotKey is one of the keys that are asked for most.
+type HotKey struct {
+	// Cache is the name of the key's cache.
+	Cache string
+	// Key is the key; of one longer than 128 bytes only these.
+	Key string
+	// Rate is how often it is asked for by all peers together, in requests a second over the last 5 to 10 s.
+	Rate float64
+}
+
+const (
+	hotCounters = 512 // of a window: an estimate is too high by at most 1/512 of all requests of the window
+	hotKeyLen   = 128 // bytes that are kept of a key
+	hotWindow   = int64(5 * time.Second)
+)
+
+// hotKeys counts the requests for the keys that this process owns, with Space-Saving (Metwally, Agrawal and El Abbadi, "Efficient Computation of
+// Frequent and Top-k Elements in Data Streams", 2005): a key without a counter takes over the smallest one. There are two windows, one that is being
+// counted and the one before, which is frozen.
+type hotKeys struct {
+	mu     sync.Mutex
+	begun  int64 // when the window began
+	now    spaceSaving
+	before map[uint64]hotCounter
+	length int64 // of the window before
+}
+
+type hotCounter struct {
+	hash  uint64
+	key   string
+	count uint64
+	err   uint64 // of count, which is too high by at most so much
+}
+
+func newHotKeys(now int64) *hotKeys { return &hotKeys{begun: now} }
+
+// add counts n requests for a key at a time. It keeps a copy of key if it keeps it at all.
+func (h *hotKeys) add(hash uint64, key string, n uint64, now int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.turn(now)
+	h.now.add(hash, key, n)
+}
+
+// turn begins a new window when the current one is over.
+func (h *hotKeys) turn(now int64) {
+	length := now - h.begun
+	if length < hotWindow {
+		return
+	}
+	h.before, h.length = nil, hotWindow
+	if length < 2*hotWindow {
+		h.length = length
+		h.before = make(map[uint64]hotCounter, len(h.now.counters))
+		for _, c := range h.now.counters {
+			h.before[c.hash] = c
+		}
+	}
+	h.now = spaceSaving{}
+	h.begun = now
+}
+
+// top returns the k keys with the highest rates, the highest first.
+func (h *hotKeys) top(k int, now int64) []HotKey {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.turn(now)
+	elapsed := max(now-h.begun, 0)
+	span := float64(elapsed + h.length)
+	if span == 0 {
+		span = 1
+	}
+	span = max(span/1e9, 0.1) // of requests within less time little can be said
+	var all []HotKey
+	add := func(c hotCounter, more uint64) {
+		all = append(all, HotKey{Key: c.key, Rate: float64(c.count-c.err/2+more) / span})
+	}
+	for _, c := range h.now.counters {
+		old := h.before[c.hash]
+		add(c, old.count-old.err/2)
+	}
+	for hash, c := range h.before {
+		if _, counted := h.now.index[hash]; !counted {
+			add(c, 0)
+		}
+	}
+	slices.SortFunc(all, func(a, b HotKey) int {
+		switch {
+		case a.Rate > b.Rate:
+			return -1
+		case a.Rate < b.Rate:
+			return 1
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+	return all[:min(k, len(all))]
+}
+
+// spaceSaving is a heap of counters, the smallest first.
+type spaceSaving struct {
+	counters []hotCounter
+	index    map[uint64]int // by hash
+}
+
+func (s *spaceSaving) add(hash uint64, key string, n uint64) {
+	i, ok := s.index[hash]
+	switch {
+	case ok:
+		s.counters[i].count += n
+	case len(s.counters) < hotCounters:
+		if s.index == nil {
+			s.index = make(map[uint64]int, hotCounters)
+		}
+		i = len(s.counters)
+		s.counters = append(s.counters, hotCounter{hash, clip(key), n, 0})
+		s.index[hash] = i
+		for i > 0 && s.less(i, (i-1)/2) {
+			s.swap(i, (i-1)/2)
+			i = (i - 1) / 2
+		}
+	default:
+		smallest := s.counters[0]
+		delete(s.index, smallest.hash)
+		i = 0
+		s.counters[0] = hotCounter{hash, clip(key), smallest.count + n, smallest.count}
+		s.index[hash] = 0
+	}
+	for {
+		child := 2*i + 1
+		if child >= len(s.counters) {
+			return
+		}
+		if child+1 < len(s.counters) && s.less(child+1, child) {
+			child++
+		}
+		if !s.less(child, i) {
+			return
+		}
+		s.swap(i, child)
+		i = child
+	}
+}
+
+func (s *spaceSaving) less(i, j int) bool { return s.counters[i].count < s.counters[j].count }
+
+func (s *spaceSaving) swap(i, j int) {
+	c := s.counters
+	c[i], c[j] = c[j], c[i]
+	s.index[c[i].hash], s.index[c[j].hash] = i, j
+}
+
+func clip(key string) string { return strings.Clone(key[:min(len(key), hotKeyLen)]) }
+
+// HotKeys returns the 100 keys with the highest rates among those that this process owns, the highest first. What other peers serve from
+// their local copies is counted, with a delay of half a second or so.
+func (g *Group) HotKeys() []HotKey {
+	var all []HotKey
+	for name, c := range *g.caches.Load() {
+		for _, h := range c.hotKeys(hotShown) {
+			h.Cache = name
+			all = append(all, h)
+		}
+	}
+	slices.SortFunc(all, func(a, b HotKey) int {
+		switch {
+		case a.Rate > b.Rate:
+			return -1
+		case a.Rate < b.Rate:
+			return 1
+		}
+		return strings.Compare(a.Cache+a.Key, b.Cache+b.Key)
+	})
+	return all[:min(hotShown, len(all))]
+}
+
+const hotShown = 100
+
+func (c *Cache[V]) hotKeys(k int) []HotKey { return c.hot.top(k, c.store.clock.now()) }
+
+// Every so many requests one is counted, for all of them.
+const (
+	sampleHits   = 64 // of hits in this process
+	sampleServed = 8  // of requests by other peers
+)
+
+// demand estimates how often this process has lately asked other peers for a key: a count-min sketch (Cormode and Muthukrishnan 2005) of
+// which all counters are halved now and then, as TinyLFU does it (Einziger, Friedman and Manes 2017). Counting costs two
+// atomic additions; a lost one does not matter.
+type demand struct {
+	rows  [2][demandWidth]atomic.Uint32
+	added atomic.Uint32
+}
+
+const (
+	demandWidth = 1 << 14
+	demandAge   = 8 * demandWidth // additions until the halving
+)
+
+// add counts a request and returns the estimate, this request included.
+func (d *demand) add(hash uint64) uint32 {
+	if n := d.added.Add(1); n%demandAge == 0 {
+		for r := range d.rows {
+			for i := range d.rows[r] {
+				c := &d.rows[r][i]
+				c.Store(c.Load() / 2)
+			}
+		}
+	}
+	a := d.rows[0][hash%demandWidth].Add(1)
+	b := d.rows[1][hash>>32%demandWidth].Add(1)
+	return min(a, b)
+}

@@ -1,0 +1,266 @@
+package covey
+
+// loan.go is the owner's side of local copies: a peer that asks often for a key may keep a copy, and a write recalls all copies before
+// it takes effect.
+//
+// A copy is valid until its own TTL, a recall, or the end of the lease of the link over which it was lent, whichever comes first
+// (leases: Gray and Cheriton 1989; of whole connections: Yin et al. 1999). What is lent is kept apart from the
+// entries: an eviction forgets no loan.
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// A lending is what is lent of one key. It is guarded by the segment's lock.
+type lending struct {
+	copies []loan
+	debt   int // requests to come before the key is lent again: recalls have to be worth their while
+}
+
+type loan struct {
+	link  *link.Link
+	until int64 // the copy's own end
+}
+
+const (
+	// maxLoans bounds what a segment of the index remembers of loans.
+	maxLoans = 4 << 10
+	// recallPrice is how many requests a recalled copy has to save before the key is lent again. A key that is written more often
+	// than it is read so many times by each borrower is hardly ever lent.
+	recallPrice = 2
+)
+
+// lend answers r with a copy to keep, if the key may be lent, and reports whether it did. Looking up, registering the loan and
+// queueing the answer are one critical section.
+func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
+	var f wire.Frame
+	if c.hit(&f, n); f.Type != wire.Hit {
+		return false
+	}
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := c.store.clock.now()
+	if c.closed.Load() || c.store.index.find(hash, n.key) != n || c.judge(n, now) != fresh || c.group.strange.Load() != nil {
+		return false
+	}
+	k := c.keyed(hash)
+	if k.writing[n.key] != nil {
+		return false
+	}
+	until := n.expires
+	if until != never {
+		// Copies end before the entry: then all who want it ask here, and one of them causes the early refresh.
+		until -= 3 * int64(c.delta(n))
+		if until <= now {
+			return false
+		}
+	}
+	l := k.loans[n.key]
+	if l == nil {
+		if len(k.loans) >= maxLoans && !c.forgetLoans(k, now) {
+			return false
+		}
+		if k.loans == nil {
+			k.loans = make(map[string]*lending)
+		}
+		l = new(lending)
+		k.loans[n.key] = l
+	}
+	if l.debt > 0 {
+		l.debt--
+		return false
+	}
+	l.lend(r.Link(), until)
+	c.meta(&f, n, now)
+	if until != never {
+		f.TTL = time.Duration(until - now)
+	}
+	f.Flags |= wire.Loan
+	c.n.loans.Add(1)
+	r.Answer(&f)
+	return true
+}
+
+func (l *lending) lend(to *link.Link, until int64) {
+	for i := range l.copies {
+		if l.copies[i].link == to {
+			l.copies[i].until = until
+			return
+		}
+	}
+	l.copies = append(l.copies, loan{to, until})
+}
+
+// forgetLoans makes room for more: what has run out need not be remembered. The segment is locked.
+func (c *Cache[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
+	for key, l := range k.loans {
+		live := l.copies[:0]
+		for _, one := range l.copies {
+			if one.until > now && (one.link.Err() == nil || c.group.leased(one.link)) {
+				live = append(live, one)
+			}
+		}
+		if l.copies = live; len(live) == 0 {
+			delete(k.loans, key)
+		}
+	}
+	return len(k.loans) < maxLoans
+}
+
+// leased reports whether the other end of a link may still have the lease that this process gave it.
+func (g *Group) leased(l *link.Link) bool { return int64(time.Since(g.start)) < l.GivenUntil() }
+
+// lent reports whether there are copies of the key. The segment is locked.
+func (k *keyed[V]) lent(key string) bool {
+	l := k.loans[key]
+	return l != nil && len(l.copies) > 0
+}
+
+// recall takes back all copies of a key, which nobody lends meanwhile, and returns when nobody can use one any more.
+func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	k := c.keyed(hash)
+	l := k.loans[key]
+	if l == nil || len(l.copies) == 0 {
+		g.mu.Unlock()
+		return nil
+	}
+	copies := append([]loan(nil), l.copies...)
+	g.mu.Unlock()
+
+	now := c.store.clock.now()
+	waits := recalls{all: make(chan struct{}, 1), left: 1}
+	asked := make([]*recallOf, 0, len(copies))
+	for _, one := range copies {
+		if one.until <= now {
+			continue
+		}
+		c.n.recalls.Add(1)
+		a := &recallOf{recalls: &waits, link: one.link}
+		asked = append(asked, a)
+		waits.expect()
+		if _, err := one.link.Send(ctx, &wire.Frame{Type: wire.Recall, Cache: c.id, Key: key}, a); err != nil {
+			a.Fail(err)
+		}
+	}
+	waits.done()
+	select {
+	case <-waits.all:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for _, a := range asked {
+		if !a.confirmed() {
+			if err := c.group.outwait(ctx, a.link); err != nil {
+				return &PeerError{Peer: a.link.Name(), Err: err}
+			}
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if k.loans[key] == l {
+		l.debt = recallPrice * len(l.copies)
+		l.copies = nil
+	}
+	return nil
+}
+
+// outwait waits until the other end of a link that does not confirm has no lease any more.
+func (g *Group) outwait(ctx context.Context, l *link.Link) error {
+	l.Close()
+	for g.leased(l) && !g.reconnected(l) {
+		left := time.Duration(l.GivenUntil()) - time.Since(g.start)
+		timer := time.NewTimer(min(max(left, time.Millisecond), 50*time.Millisecond))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// reconnected reports whether the process at the other end has made another link: it has then dropped what it borrowed over this one.
+func (g *Group) reconnected(old *link.Link) bool {
+	if old.Dialed() {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for l := range g.links {
+		if l != old && !l.Dialed() && l.Instance() == old.Instance() {
+			return true
+		}
+	}
+	return false
+}
+
+// recalls counts the answers that are missing.
+type recalls struct {
+	mu   sync.Mutex
+	left int
+	all  chan struct{}
+}
+
+func (r *recalls) expect() {
+	r.mu.Lock()
+	r.left++
+	r.mu.Unlock()
+}
+
+func (r *recalls) done() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.left--; r.left == 0 {
+		r.all <- struct{}{}
+	}
+}
+
+// A recallOf is the sink of one of them.
+type recallOf struct {
+	*recalls
+	link *link.Link
+	ok   bool // guarded by recalls.mu
+}
+
+func (a *recallOf) confirmed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ok
+}
+
+// Answer implements link.Sink.
+func (a *recallOf) Answer(f *wire.Frame, last bool) {
+	if last {
+		a.mu.Lock()
+		a.ok = f.Type == wire.Done
+		a.mu.Unlock()
+		a.done()
+	}
+}
+
+// Fail implements link.Sink.
+func (a *recallOf) Fail(error) { a.done() }
+
+// reported takes note of requests that a borrower has served from its copy.
+func (g *Group) reported(_ *link.Link, cache, key string, hits uint64) {
+	if c := (*g.caches.Load())[cache]; c != nil {
+		c.used(key, hits)
+	}
+}
+
+func (c *Cache[V]) used(key string, hits uint64) {
+	hash := c.store.hash(key)
+	if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed == 0 {
+		c.store.touch(n)
+	}
+	c.hot.add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())
+}

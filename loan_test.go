@@ -1,0 +1,226 @@
+package covey
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// borrowAt makes p borrow key k, which has a value at its owner.
+func borrowAt(t *testing.T, p *proc, k string) {
+	t.Helper()
+	time.Sleep(time.Millisecond) // what was asked for when a copy was recalled is not kept
+	for range borrowFrom {
+		_, err := p.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+	}
+	e, ok, err := p.cache.Lookup(t.Context(), k)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, SourceL1, e.Source)
+}
+
+func TestLoan(t *testing.T) {
+	inWorld(t, 3, Options[string]{TTL: time.Hour, TTLJitter: -1, EarlyRefresh: -1}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := a.key()
+		require.NoError(t, a.cache.Put(t.Context(), k, "v1", WithVersion(3)))
+		borrowAt(t, b, k)
+		borrowAt(t, c, k)
+		before := a.cache.Stats().Served
+		for range 10 {
+			v, err := b.cache.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+			require.Equal(t, "v1", v)
+		}
+		e, _, _ := b.cache.Lookup(t.Context(), k)
+		require.EqualValues(t, 3, e.Version)
+		require.InDelta(t, time.Hour, e.TTL, float64(time.Second))
+		require.Equal(t, before, a.cache.Stats().Served, "hits on a copy stay in the process")
+		require.EqualValues(t, 11, b.cache.Stats().L1Hits-1, "and are counted")
+
+		require.NoError(t, c.cache.Put(t.Context(), k, "v2"))
+		for _, p := range w.procs {
+			v, err := p.cache.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+			require.Equal(t, "v2", v)
+		}
+		require.EqualValues(t, 2, a.cache.Stats().Recalls)
+		for range 4 * recallPrice {
+			_, _ = b.cache.Get(t.Context(), k, nil)
+		}
+		borrowAt(t, b, k)
+		require.NoError(t, b.cache.Delete(t.Context(), k))
+		for _, p := range w.procs {
+			_, ok, err := p.cache.Lookup(t.Context(), k)
+			require.NoError(t, err)
+			require.False(t, ok)
+		}
+	})
+}
+
+func TestLoanOutlivesEviction(t *testing.T) { // H4
+	inWorld(t, 2, Options[string]{MaxEntries: 4, MaxBytes: 1 << 20}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		keys := a.keys(20)
+		require.NoError(t, a.cache.Put(t.Context(), keys[0], "v1"))
+		borrowAt(t, b, keys[0])
+		for _, k := range keys[1:] {
+			for range 5 {
+				require.NoError(t, a.cache.Put(t.Context(), k, "other"))
+				_, _ = a.cache.Get(t.Context(), k, nil)
+			}
+		}
+		g := a.cache.store.index.segment(a.cache.store.hash(keys[0]))
+		g.mu.Lock()
+		evicted := a.cache.store.index.find(a.cache.store.hash(keys[0]), keys[0]) == nil
+		g.mu.Unlock()
+		require.True(t, evicted, "the test needs it")
+		require.NoError(t, a.cache.Delete(t.Context(), keys[0]))
+		_, ok, err := b.cache.Lookup(t.Context(), keys[0])
+		require.NoError(t, err)
+		require.False(t, ok)
+	})
+}
+
+func TestWriteOutwaitsSilentBorrower(t *testing.T) { // H6
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := a.key()
+		require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+		borrowAt(t, b, k)
+		w.net.Partition("a", "b")
+		v, err := b.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		require.Equal(t, "v1", v, "the lease lasts still")
+		start := time.Now()
+		require.NoError(t, c.cache.Delete(t.Context(), k))
+		require.Greater(t, time.Since(start), time.Second)
+		require.Less(t, time.Since(start), 3*time.Second)
+		_, ok, _ := b.cache.Lookup(t.Context(), k)
+		require.False(t, ok)
+		w.net.Heal("a", "b")
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestBorrowerDropsWithTheLink(t *testing.T) { // H9
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := a.key()
+		require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+		borrowAt(t, b, k)
+		w.net.Reset("a", "b")
+		time.Sleep(time.Second)
+		start := time.Now()
+		require.NoError(t, a.cache.Put(t.Context(), k, "v2"))
+		require.Less(t, time.Since(start), 3*time.Second)
+		v, err := b.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		require.Equal(t, "v2", v)
+	})
+}
+
+func TestL1IsBounded(t *testing.T) {
+	const limit = 20 << 10
+	inWorld(t, 2, Options[string]{MaxBytes: 1 << 20, L1: limit}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		for _, k := range a.keys(500) {
+			require.NoError(t, a.cache.Put(t.Context(), k, k))
+			borrowAt(t, b, k)
+			require.LessOrEqual(t, b.cache.Stats().L1Bytes, int64(limit))
+		}
+		s := b.cache.Stats()
+		require.Greater(t, s.L1Entries, int64(20))
+		require.EqualValues(t, 500, a.cache.Stats().Loans)
+		n := 0
+		for k, v := range b.cache.All() {
+			require.Equal(t, k, v)
+			n++
+		}
+		require.EqualValues(t, s.L1Entries, n, "the index has what the ring has")
+		require.NoError(t, b.cache.Clear(t.Context()))
+		require.Zero(t, b.cache.Stats().L1Entries)
+	})
+}
+
+func TestL1Off(t *testing.T) {
+	inWorld(t, 2, Options[string]{L1: -1}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := a.key()
+		require.NoError(t, a.cache.Put(t.Context(), k, "v"))
+		for range 10 {
+			_, err := b.cache.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+		}
+		require.EqualValues(t, 10, a.cache.Stats().Served)
+		require.Zero(t, b.cache.Stats().L1Entries)
+	})
+}
+
+// What borrowers serve from their copies is seen by the owner.
+func TestReportedHits(t *testing.T) { // H20
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := a.key()
+		require.NoError(t, a.cache.Put(t.Context(), k, "v"))
+		borrowAt(t, b, k)
+		for range 10 {
+			for range 1000 {
+				_, _ = b.cache.Get(t.Context(), k, nil)
+			}
+			time.Sleep(time.Second)
+		}
+		hot := a.group.HotKeys()
+		require.NotEmpty(t, hot)
+		require.Equal(t, k, hot[0].Key)
+		require.Equal(t, "test", hot[0].Cache)
+		require.InDelta(t, 1000, hot[0].Rate, 200)
+	})
+}
+
+// A key that is written all the time is not worth lending.
+func TestWrittenKeysAreNotLent(t *testing.T) {
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := a.key()
+		for i := range 100 {
+			require.NoError(t, a.cache.Put(t.Context(), k, fmt.Sprint(i)))
+			v, err := b.cache.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(i), v)
+		}
+		require.LessOrEqual(t, a.cache.Stats().Recalls, int64(100/recallPrice))
+	})
+}
+
+// A copy that is still on its way when the key is written must not be kept.
+func TestCopyOnItsWayIsNotKept(t *testing.T) { // H3
+	for delay := range 8 {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 2, Options[string]{})
+			a, b := w.procs[0], w.procs[1]
+			k := a.key()
+			require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+			_, err := b.cache.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+			w.net.SetDelay(10 * time.Millisecond)
+			got := make(chan string)
+			go func() {
+				v, _ := b.cache.Get(context.Background(), k, nil)
+				got <- v
+			}()
+			time.Sleep(time.Duration(delay) * 3 * time.Millisecond)
+			require.NoError(t, a.cache.Put(t.Context(), k, "v2"))
+			require.Contains(t, []string{"v1", "v2"}, <-got)
+			v, err := b.cache.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+			require.Equal(t, "v2", v)
+			w.close()
+		})
+	}
+}

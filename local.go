@@ -1,0 +1,243 @@
+package covey
+
+// local.go keeps the copies that owners have lent to this process: L1. They are in the same index as what the process owns, so that one
+// lookup finds either, but have a bound of their own, and CLOCK (Corbató 1968) chooses who leaves.
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// A borrowed entry is a copy that the key's owner has lent.
+type borrowed[V any] struct {
+	entry[V]
+	loanOf
+}
+
+// loanOf is what a copy has beside the entry.
+type loanOf struct {
+	lender *link.Link
+	hits   atomic.Uint32 // since the last report
+	at     int           // its place in the copies; -1: it has left; guarded by copies.mu
+}
+
+func borrowedOf[V any](n *node) *borrowed[V] { return (*borrowed[V])(unsafe.Pointer(n)) }
+
+// copies are the borrowed entries. mu comes after a segment's lock.
+type copies struct {
+	limit  int64        // bytes
+	demand *demand      // for keys of others; nil: L1 is off
+	bytes  atomic.Int64 // of the copies
+	count  atomic.Int64 // of the copies
+	offset int64        // of the clock of the links to that of the cache
+
+	mu     sync.Mutex
+	ring   []*node
+	hand   int
+	report int // where the next report begins
+	loan   func(*node) *loanOf
+}
+
+// wants says whether it is worth to borrow a key, of which this is one more request.
+func (l *copies) wants(hash uint64) bool { return l.demand != nil && l.demand.add(hash) >= borrowFrom }
+
+// borrowFrom is how many requests within the memory of demand make a key worth borrowing.
+const borrowFrom = 2
+
+// isLent reports whether a copy is valid: by the real clock, since a lease may have ended while the process stood still.
+func (c *Cache[V]) isLent(n *node, now int64) bool {
+	held := borrowedOf[V](n).lender.HeldUntil()
+	return held > 0 && now < held+c.copies.offset && now < n.expires && n.gen.Load() == c.store.gen.Load()
+}
+
+// useCopy returns the copy's value if it is valid.
+func (c *Cache[V]) useCopy(n *node) (v V, ok bool) {
+	if !c.isLent(n, c.store.clock.now()) {
+		return v, false
+	}
+	b := borrowedOf[V](n)
+	if n.mark.Load() == 0 {
+		n.mark.Store(1)
+	}
+	b.hits.Add(1)
+	c.n.localHits.inc()
+	return b.value, true
+}
+
+// borrow keeps a copy that came with the answer to a request that was made at start, under generation gen.
+func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer *wire.Frame, start int64, gen uint32) {
+	size := c.baseSize + int(unsafe.Sizeof(loanOf{})) + sizeClass(len(key)) + c.opt.Size(key, value)
+	if int64(size) > c.copies.limit/8 {
+		return
+	}
+	now := c.store.clock.now()
+	e := &borrowed[V]{}
+	e.value, e.lender = value, l
+	c.stamp(&e.node, key, hash, size, now-int64(answer.Age), now)
+	e.flags, e.guard, e.expires = flagBorrowed, guardAlways, never
+	if answer.HasVersion {
+		e.flags |= flagVersioned
+		e.version = answer.Version
+	}
+	if answer.TTL != 0 {
+		e.expires = start + int64(answer.TTL)
+	}
+	e.gen.Store(gen)
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	k := c.keyed(hash)
+	if recalled, ok := k.recalled[key]; c.closed.Load() || ok && recalled >= start || k.recalledAll >= start || c.store.gen.Load() != gen || !c.isLent(&e.node, now) {
+		g.mu.Unlock()
+		return
+	}
+	if old := c.store.index.find(hash, key); old != nil {
+		if old.flags&flagBorrowed == 0 {
+			g.mu.Unlock()
+			return
+		}
+		c.removeCopy(g, old)
+	}
+	g.insert(&e.node, c.store.index.shift)
+	c.copies.add(&e.node, &e.loanOf)
+	g.mu.Unlock()
+	c.trimCopies(&e.node)
+	for c.trim() {
+	}
+}
+
+func (l *copies) add(n *node, b *loanOf) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b.at = len(l.ring)
+	l.ring = append(l.ring, n)
+	l.bytes.Add(int64(n.size))
+	l.count.Add(1)
+}
+
+// remove takes a copy out of the ring, and reports whether it was there.
+func (l *copies) remove(n *node, b *loanOf) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b.at < 0 || b.at >= len(l.ring) || l.ring[b.at] != n {
+		return false
+	}
+	last := len(l.ring) - 1
+	moved := l.ring[last]
+	l.ring[b.at] = moved
+	l.loan(moved).at = b.at
+	l.ring[last] = nil
+	l.ring = l.ring[:last]
+	b.at = -1
+	l.bytes.Add(-int64(n.size))
+	l.count.Add(-1)
+	return true
+}
+
+// removeCopy takes a copy out of the index. The segment is locked.
+func (c *Cache[V]) removeCopy(g *segment, n *node) {
+	if c.copies.remove(n, &borrowedOf[V](n).loanOf) {
+		g.remove(n, c.store.index.shift)
+	}
+}
+
+// trimCopies brings L1 within its bound, for the sake of the newest copy.
+func (c *Cache[V]) trimCopies(newest *node) {
+	l := &c.copies
+	for l.bytes.Load() > l.limit {
+		n := l.victim(newest)
+		if n == nil {
+			return
+		}
+		g := c.store.index.segment(n.hash)
+		g.mu.Lock()
+		c.removeCopy(g, n)
+		g.mu.Unlock()
+	}
+}
+
+// victim turns the hand of the clock to a copy, other than the newest, that has not been used since it last passed.
+func (l *copies) victim(newest *node) *node {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for range 2 * len(l.ring) {
+		if l.hand >= len(l.ring) {
+			l.hand = 0
+		}
+		n := l.ring[l.hand]
+		l.hand++
+		if n != newest && n.mark.Swap(0) == 0 {
+			return n
+		}
+	}
+	return nil
+}
+
+// serveRecall gives a copy back: from here on it is not used, nor is one that is on its way here.
+func (c *Cache[V]) serveRecall(r *link.Request) {
+	hash := c.store.hash(r.Key)
+	now := c.store.clock.now()
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	if n := c.store.index.find(hash, r.Key); n != nil && n.flags&flagBorrowed != 0 {
+		c.removeCopy(g, n)
+	}
+	c.keyed(hash).noteRecall(r.Key, now)
+	g.mu.Unlock()
+	r.Answer(&wire.Frame{Type: wire.Done})
+}
+
+const (
+	maxRecalled  = 1 << 10                // keys of a segment
+	recallMemory = int64(30 * 1000000000) // longer than an answer that may be kept can be on its way
+)
+
+// noteRecall remembers that copies of key that are on their way must not be kept. The segment is locked.
+func (k *keyed[V]) noteRecall(key string, now int64) {
+	if len(k.recalled) >= maxRecalled {
+		for other, at := range k.recalled {
+			if at < now-recallMemory {
+				delete(k.recalled, other)
+			}
+		}
+		if len(k.recalled) >= maxRecalled { // then none at all that was asked for before now
+			clear(k.recalled)
+			k.recalledAll = now
+		}
+	}
+	if k.recalled == nil {
+		k.recalled = make(map[string]int64)
+	}
+	k.recalled[string([]byte(key))] = now
+}
+
+// reportHits tells the owner at the other end of l which of its keys were served from copies.
+func (g *Group) reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool) {
+	for _, c := range *g.caches.Load() {
+		c.reportHits(l, add)
+	}
+}
+
+func (c *Cache[V]) reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool) {
+	p := &c.copies
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range len(p.ring) {
+		if p.report >= len(p.ring) {
+			p.report = 0
+		}
+		n := p.ring[p.report]
+		p.report++
+		b := &borrowedOf[V](n).loanOf
+		if b.lender != l {
+			continue
+		}
+		if hits := b.hits.Swap(0); hits > 0 && !add(c.id, n.key, uint64(hits)) {
+			b.hits.Add(hits)
+			return
+		}
+	}
+}
