@@ -178,11 +178,7 @@ func (c *Cache[V]) beginWriting(ctx context.Context, key string, hash uint32) (*
 		k := c.keyed(hash)
 		other := k.writing[key]
 		if other == nil {
-			w := &writing{over: make(chan struct{})}
-			if k.writing == nil {
-				k.writing = make(map[string]*writing)
-			}
-			k.writing[key] = w
+			w := c.startWriting(key, hash)
 			g.mu.Unlock()
 			return w, nil
 		}
@@ -193,6 +189,17 @@ func (c *Cache[V]) beginWriting(ctx context.Context, key string, hash uint32) (*
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// startWriting begins a writing; there is none of the key. The segment is locked.
+func (c *Cache[V]) startWriting(key string, hash uint32) *writing {
+	w := &writing{over: make(chan struct{})}
+	k := c.keyed(hash)
+	if k.writing == nil {
+		k.writing = make(map[string]*writing)
+	}
+	k.writing[key] = w
+	return w
 }
 
 func (c *Cache[V]) endWriting(key string, hash uint32, w *writing) {
@@ -253,37 +260,65 @@ func (c *Cache[V]) serveConfirm(r *link.Request) {
 	}
 	key := strings.Clone(r.Key)
 	hash := c.store.hash(key)
-	g := c.store.index.segment(hash)
-	g.mu.Lock()
-	k := c.keyed(hash)
-	k.noteRecall(key, c.store.clock.now())
-	if w := k.writing[key]; w != nil {
-		w.disputed = true
-	}
-	lent := k.lent(key)
-	g.mu.Unlock()
-	confirm := func() *wire.Frame {
-		c.drop(key, hash)
+	confirmed := func() *wire.Frame {
 		f := &wire.Frame{Type: wire.Done}
 		if v := c.tenures.view(); v.self >= 0 && v.owner(key) == v.self {
 			f.Type = wire.NotOwner
 		}
 		return f
 	}
-	if !lent {
-		r.Answer(confirm())
+	if recall := c.yield(key, hash); recall != nil {
+		op := r.Keep(nil)
+		c.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+			defer cancel()
+			if err := recall(ctx); err != nil {
+				op.Answer(written(err))
+				return
+			}
+			op.Answer(confirmed())
+		})
 		return
 	}
-	op := r.Keep(nil)
-	c.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
-		defer cancel()
-		if err := c.recall(ctx, key, hash); err != nil {
-			op.Answer(written(err))
-			return
+	r.Answer(confirmed())
+}
+
+// yield makes this process drop what it has of a key because another peer writes it. If there are copies of it to
+// be recalled first, it returns how.
+func (c *Cache[V]) yield(key string, hash uint32) (recall func(context.Context) error) {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	k := c.keyed(hash)
+	k.noteRecall(key, c.store.clock.now())
+	w := k.writing[key]
+	if w != nil {
+		w.disputed = true
+	}
+	if !k.lent(key) {
+		g.mu.Unlock()
+		c.drop(key, hash)
+		return nil
+	}
+	own := w == nil
+	if own { // nothing may be lent meanwhile
+		w = c.startWriting(key, hash)
+	}
+	g.mu.Unlock()
+	return func(ctx context.Context) error {
+		if own {
+			defer c.endWriting(key, hash, w)
 		}
-		op.Answer(confirm())
-	})
+		for {
+			err := c.recall(ctx, key, hash)
+			c.drop(key, hash)
+			g.mu.Lock()
+			again := k.lent(key) // by a write that was under way here
+			g.mu.Unlock()
+			if err != nil || !again {
+				return err
+			}
+		}
+	}
 }
 
 // serveWrite carries out a write for another peer.
@@ -323,8 +358,12 @@ func (c *Cache[V]) writeFor(op *link.Op, ch *change[V], from string) *wire.Frame
 		gen := c.store.gen.Load()
 		v := c.tenures.view()
 		if v.self < 0 || v.owner(ch.key) != v.self {
-			c.drop(ch.key, ch.hash)
-			if err := errors.Join(c.recall(ctx, ch.key, ch.hash), c.confirm(ctx, ch.key, from)); err != nil {
+			if recall := c.yield(ch.key, ch.hash); recall != nil {
+				if err := recall(ctx); err != nil {
+					return written(fmt.Errorf("%w: %w", ErrUnconfirmed, err))
+				}
+			}
+			if err := c.confirm(ctx, ch.key, from); err != nil {
 				return written(fmt.Errorf("%w: %w", ErrUnconfirmed, err))
 			}
 			f := &wire.Frame{Type: wire.Done}

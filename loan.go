@@ -9,6 +9,7 @@ package covey
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -167,7 +168,7 @@ func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
 	defer g.mu.Unlock()
 	if k.loans[key] == l {
 		l.debt = recallPrice * len(l.copies)
-		l.copies = nil
+		l.copies = slices.DeleteFunc(l.copies, func(one loan) bool { return slices.Contains(copies, one) })
 	}
 	return nil
 }

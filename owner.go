@@ -285,10 +285,15 @@ func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *l
 			case err == nil:
 				return
 			}
-			if n := c.store.index.find(hash, key); c.judge(n, c.store.clock.now()) == fresh {
+			n := c.store.index.find(hash, key)
+			switch c.judge(n, c.store.clock.now()) {
+			case fresh:
 				f := new(wire.Frame)
 				c.hit(f, n)
 				to.answer(f)
+				return
+			case negative:
+				to.answer(&wire.Frame{Type: wire.NotFound})
 				return
 			}
 		}

@@ -1,12 +1,15 @@
 package lincheck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -107,9 +110,7 @@ func TestLinearizable(t *testing.T) {
 					total.Unconfirmed += stats.Unconfirmed
 					verdict, info := porcupine.CheckOperationsVerbose(model, history, time.Minute)
 					if verdict != porcupine.Ok {
-						path := t.TempDir() + "/history.html"
-						_ = porcupine.VisualizePath(model, info, path)
-						t.Fatalf("seed %d: the history is %s", seed, verdict)
+						t.Fatalf("seed %d: the history is %s:\n%s", seed, verdict, explain(history, info))
 					}
 				})
 			}
@@ -118,6 +119,26 @@ func TestLinearizable(t *testing.T) {
 			require.Positive(t, total.L1Hits)
 		})
 	}
+}
+
+// explain shows the keys whose histories are not linearizable.
+func explain(history []porcupine.Operation, info porcupine.LinearizationInfo) string {
+	var b strings.Builder
+	for i, part := range model.Partition(history) {
+		if porcupine.CheckOperations(model, part) {
+			continue
+		}
+		most := 0
+		for _, p := range info.PartialLinearizations()[i] {
+			most = max(most, len(p))
+		}
+		fmt.Fprintf(&b, "key %d, of %d operations at most %d in order:\n", i, len(part), most)
+		slices.SortFunc(part, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+		for _, op := range part {
+			fmt.Fprintf(&b, "%12v %12v client %d %v: %v\n", time.Duration(op.Call), time.Duration(op.Return), op.ClientId, op.Input, op.Output)
+		}
+	}
+	return b.String()
 }
 
 // run makes a history.
