@@ -31,6 +31,8 @@ const (
 	clients = 8
 	ops     = 1000 // of all clients together
 	keys    = 4
+
+	patience = 10 * time.Second // with one history
 )
 
 // A call is one operation of a history.
@@ -101,20 +103,26 @@ func TestLinearizable(t *testing.T) {
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
 			var total covey.Stats
+			var undecided uint64
 			for seed := *first; seed < *first+*seeds; seed++ {
+				var history []porcupine.Operation
 				synctest.Test(t, func(t *testing.T) {
 					r := rand.New(rand.NewPCG(seed, 1))
-					history, stats := run(t, r, f)
+					var stats covey.Stats
+					history, stats = run(t, r, f)
 					total.Recalls += stats.Recalls
 					total.L1Hits += stats.L1Hits
 					total.Unconfirmed += stats.Unconfirmed
-					verdict, info := porcupine.CheckOperationsVerbose(model, history, time.Minute)
-					if verdict != porcupine.Ok {
-						t.Fatalf("seed %d: the history is %s:\n%s", seed, verdict, explain(history, info))
-					}
 				})
+				switch verdict, info := porcupine.CheckOperationsVerbose(model, history, patience); verdict {
+				case porcupine.Unknown: // writes of which nobody knows whether they took effect make it hard
+					undecided++
+				case porcupine.Illegal:
+					t.Fatalf("seed %d: the history is not linearizable:\n%s", seed, explain(history, info))
+				}
 			}
-			t.Logf("recalls %d, hits on copies %d, unconfirmed writes %d", total.Recalls, total.L1Hits, total.Unconfirmed)
+			t.Logf("recalls %d, hits on copies %d, unconfirmed writes %d, undecided histories %d", total.Recalls, total.L1Hits, total.Unconfirmed, undecided)
+			require.LessOrEqual(t, undecided, *seeds/10)
 			require.Positive(t, total.Recalls)
 			require.Positive(t, total.L1Hits)
 		})
