@@ -3,11 +3,16 @@ package covey
 // hotkey.go finds out which keys are asked for most: at the owner, to show them; at the peers that ask, to know what is worth borrowing.
 
 import (
+	"cmp"
+	"context"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
 )
 
 // A HotKey is one of the keys that are asked for most.
@@ -96,16 +101,7 @@ func (h *hotKeys) top(k int, now int64) []HotKey {
 			add(c, 0)
 		}
 	}
-	slices.SortFunc(all, func(a, b HotKey) int {
-		switch {
-		case a.Rate > b.Rate:
-			return -1
-		case a.Rate < b.Rate:
-			return 1
-		}
-		return strings.Compare(a.Key, b.Key)
-	})
-	return all[:min(k, len(all))]
+	return hottest(all)[:min(k, len(all), hotShown)]
 }
 
 // spaceSaving is a heap of counters, the smallest first.
@@ -163,26 +159,68 @@ func (s *spaceSaving) swap(i, j int) {
 
 func clip(key string) string { return strings.Clone(key[:min(len(key), hotKeyLen)]) }
 
-// HotKeys returns the 100 keys with the highest rates among those that this process owns, the highest first. What other peers serve from
-// their local copies is counted, with a delay of half a second or so.
+// HotKeys returns the 100 keys of the whole group with the highest rates, the highest first: what each member knows of the keys that it owns, the hits
+// on local copies included. It asks the members that can be reached and waits for them for a second at most.
 func (g *Group) HotKeys() []HotKey {
-	var all []HotKey
+	ctx, cancel := context.WithTimeout(g.ctx, time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	all := g.ownHotKeys()
+	var wg sync.WaitGroup
+	for _, p := range g.view.Load().peers {
+		if p == nil {
+			continue
+		}
+		wg.Go(func() {
+			l, err := p.Link(ctx)
+			if err != nil {
+				return
+			}
+			f, err := l.Call(ctx, &wire.Frame{Type: wire.Top})
+			if err != nil || f.Type != wire.Many {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			var one wire.Frame
+			for items := f.Items; len(items) > 0 && err == nil; {
+				if items, err = wire.Next(items, &one); err == nil {
+					all = append(all, HotKey{Cache: strings.Clone(one.Text), Key: strings.Clone(one.Key), Rate: float64(one.Count) / milli})
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return hottest(all)
+}
+
+// ownHotKeys are those of the keys that this process owns.
+func (g *Group) ownHotKeys() (all []HotKey) {
 	for name, c := range *g.caches.Load() {
 		for _, h := range c.hotKeys(hotShown) {
 			h.Cache = name
 			all = append(all, h)
 		}
 	}
+	return hottest(all)
+}
+
+func hottest(all []HotKey) []HotKey {
 	slices.SortFunc(all, func(a, b HotKey) int {
-		switch {
-		case a.Rate > b.Rate:
-			return -1
-		case a.Rate < b.Rate:
-			return 1
-		}
-		return strings.Compare(a.Cache+a.Key, b.Cache+b.Key)
+		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(a.Cache, b.Cache), cmp.Compare(a.Key, b.Key))
 	})
 	return all[:min(hotShown, len(all))]
+}
+
+const milli = 1000 // rates travel in thousandths
+
+// serveTop tells another peer.
+func (g *Group) serveTop(r *link.Request) {
+	f := &wire.Frame{Type: wire.Many, Items: []byte{}}
+	for _, h := range g.ownHotKeys() {
+		f.Items = wire.Append(f.Items, &wire.Frame{Type: wire.Top, Key: h.Key, Text: h.Cache, Count: uint64(h.Rate * milli)})
+	}
+	r.Answer(f)
 }
 
 const hotShown = 100

@@ -16,6 +16,10 @@ import (
 
 // serve gives a request to the cache that it is about.
 func (g *Group) serve(r *link.Request) {
+	if r.Type == wire.Top {
+		g.serveTop(r)
+		return
+	}
 	if c := (*g.caches.Load())[r.CacheName()]; c != nil {
 		c.serve(r)
 		return

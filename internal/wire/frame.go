@@ -40,6 +40,7 @@ const (
 	Expire        //
 	Update        // reserved: one atomic update at the owner
 	Announce      // Ring: the sender goes by this ring from now on
+	Top           // the keys that are asked for most; of no cache
 )
 
 // Answers.
