@@ -172,7 +172,7 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 				}
 				last = err
 			case errors.Is(err, errLoadHere):
-				return c.loadHere(ctx, key, hash, load, nil)
+				return c.loadHere(ctx, key, hash, load, err)
 			default:
 				return value, err
 			}
@@ -198,6 +198,9 @@ var errLoadHere = errors.New("covey: the owner does not take the value")
 // loadHere loads key although this process does not own it, or not surely, and stores nothing. Those who miss it meanwhile wait for the same load.
 func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load Loader[V], cause error) (V, error) {
 	var zero V
+	if load == nil {
+		load = c.opt.Loader
+	}
 	if load == nil {
 		if cause != nil {
 			return zero, fmt.Errorf("%w: cache %q, key %q, and no peer to ask: %w", ErrNoLoader, c.name, key, cause)

@@ -279,14 +279,29 @@ func TestGroupPutLookupDelete(t *testing.T) {
 }
 
 func TestGroupOwnerCrashes(t *testing.T) {
-	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+	for _, bound := range []bool{true, false} {
+		t.Run(fmt.Sprintf("bound=%v", bound), func(t *testing.T) { testOwnerCrashes(t, bound) })
+	}
+}
+
+func testOwnerCrashes(t *testing.T, bound bool) {
+	w := &world{}
+	load := func(ctx context.Context, key string) (string, error) { return w.slow(100*time.Millisecond)(ctx, key) }
+	var o Options[string]
+	passed := Loader[string](load)
+	if bound {
+		o.Loader, passed = load, nil
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w = newWorld(t, 3, o)
+		defer w.close()
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
 		k := b.key()
 		var wg sync.WaitGroup
 		for _, p := range []*proc{a, c} {
 			for range 100 {
 				wg.Go(func() {
-					v, err := p.cache.Get(t.Context(), k, w.slow(100*time.Millisecond))
+					v, err := p.cache.Get(t.Context(), k, passed)
 					require.NoError(t, err)
 					require.Equal(t, "value of "+k, v)
 				})
@@ -299,14 +314,57 @@ func TestGroupOwnerCrashes(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		require.Len(t, a.group.view.Load().ring.members, 2)
 		before := w.loads.Load()
-		_, err := a.cache.Get(t.Context(), k, w.slow(0))
+		_, err := a.cache.Get(t.Context(), k, passed)
 		require.NoError(t, err)
-		_, err = c.cache.Get(t.Context(), k, w.slow(0))
+		_, err = c.cache.Get(t.Context(), k, passed)
 		require.NoError(t, err)
 		require.LessOrEqual(t, w.loads.Load()-before, int64(1), "the key has a new owner")
 
 		b.run()
 		w.ready()
 		require.Equal(t, b.url, a.group.Owner(k))
+	})
+}
+
+// A silent owner is no reason to fail, nor to wait for long; nothing is stored elsewhere meanwhile.
+func TestGroupOwnerIsSilent(t *testing.T) {
+	w := &world{}
+	load := func(ctx context.Context, key string) (string, error) { return w.slow(10*time.Millisecond)(ctx, key) }
+	synctest.Test(t, func(t *testing.T) {
+		w = newWorld(t, 3, Options[string]{Loader: load})
+		defer w.close()
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := b.key()
+		_, err := a.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		w.net.Pause("b")
+		for range 20 {
+			for _, p := range []*proc{a, c} {
+				start := time.Now()
+				v, err := p.cache.Get(t.Context(), k, nil)
+				require.NoError(t, err)
+				require.Equal(t, "value of "+k, v)
+				require.Less(t, time.Since(start), 3*time.Second)
+			}
+			time.Sleep(time.Second)
+		}
+		require.Zero(t, a.cache.Stats().Entries+c.cache.Stats().Entries)
+		require.Len(t, a.group.view.Load().ring.members, 3, "silence is not death")
+
+		start := time.Now()
+		err = a.cache.Delete(t.Context(), k)
+		require.ErrorIs(t, err, ErrUnconfirmed)
+		var peer *PeerError
+		require.ErrorAs(t, err, &peer)
+		require.Equal(t, b.url, peer.Peer)
+		require.Less(t, time.Since(start), 6*time.Second)
+		require.Equal(t, 1, a.group.Stats().Pursued)
+		w.net.Resume("b")
+		time.Sleep(20 * time.Second)
+		require.Zero(t, a.group.Stats().Pursued, "the write has been made good")
+		before := w.loads.Load()
+		_, err = a.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		require.Equal(t, before+1, w.loads.Load(), "the value was dropped")
 	})
 }

@@ -1,5 +1,12 @@
 // Godocs serves the documentation of the standard library's packages, rendered
-// from the Go sources on this machine and cached by Covey.
+// from the Go sources on this machine and cached by Covey. It runs as three
+// processes that share their caches:
+//
+//	go run ./examples/godocs
+//
+// To run one peer by itself, name all of them:
+//
+//	go run ./examples/godocs -addr 127.0.0.1:8080 -peers http://127.0.0.1:8080,http://127.0.0.1:8081
 package main
 
 import (
@@ -7,83 +14,66 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/signal"
+	"strings"
+	"syscall"
 	"time"
+
+	"github.com/coveycache/covey"
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; if it is taken, a free port is used")
-	selftest := flag.Bool("selftest", false, "fetch some pages, check what the cache did, and exit")
+	addr := flag.String("addr", "127.0.0.1:8080", "address of the first peer; the others get the next ports, or free ones")
+	n := flag.Int("n", 3, "number of peers to start")
+	peers := flag.String("peers", "", "run one peer only, of the group with these comma-separated `URLs`; the one at -addr is this one")
+	selftest := flag.Bool("selftest", false, "start the peers, fetch pages, kill one of them meanwhile, check what the caches did, and exit")
 	flag.Parse()
 	log.SetFlags(0)
-	if err := run(*addr, *selftest); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	switch {
+	case *peers != "":
+		err = servePeer(ctx, *addr, strings.Split(*peers, ","))
+	case *selftest:
+		err = check(ctx, *n)
+	default:
+		err = serveAll(ctx, *addr, *n)
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(addr string, selftest bool) error {
-	site, err := newSite()
+// servePeer is one process of the group.
+func servePeer(ctx context.Context, addr string, urls []string) error {
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
-	defer site.Close()
-	if selftest {
-		return check(site)
-	}
-
-	l, err := net.Listen("tcp", addr)
+	group, err := covey.NewGroup(covey.GroupOptions{Self: "http://" + addr, Discovery: covey.StaticPeers(urls...)})
 	if err != nil {
-		log.Printf("%v: using a free port instead", err)
-		host, _, _ := net.SplitHostPort(addr)
-		if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
-			return err
-		}
+		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	site, err := newSite(group)
+	if err != nil {
+		return err
+	}
 	server := &http.Server{Handler: site, ReadHeaderTimeout: 5 * time.Second}
-	fmt.Printf("The standard library's documentation is at http://%s/\nWhat the cache does is at http://%s/cache\n", l.Addr(), l.Addr())
 	go func() {
 		<-ctx.Done()
 		drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = server.Shutdown(drain)
+		_ = group.Shutdown(drain)
 	}()
+	fmt.Printf("peer http://%s/ has process id %d\n", addr, os.Getpid())
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
-	}
-	return nil
-}
-
-// check is what CI runs: real requests over a real socket.
-func check(site *site) error {
-	server := httptest.NewServer(site)
-	defer server.Close()
-	for _, page := range []struct {
-		path   string
-		status int
-	}{{"/", 200}, {"/pkg/net/http", 200}, {"/pkg/net/http", 200}, {"/pkg/strings", 200}, {"/pkg/no/such", 404}, {"/pkg/no/such", 404}, {"/cache", 200}} {
-		start := time.Now()
-		resp, err := http.Get(server.URL + page.path)
-		if err != nil {
-			return err
-		}
-		n, err := io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
-		if err != nil || resp.StatusCode != page.status {
-			return fmt.Errorf("GET %s: got %s, %v; want %d", page.path, resp.Status, err, page.status)
-		}
-		fmt.Printf("GET %-14s %d %7d bytes %v\n", page.path, resp.StatusCode, n, time.Since(start).Round(10*time.Microsecond))
-	}
-	s := site.pages.Stats()
-	if s.Loads != 3 || s.Hits != 1 || s.NegativeHits != 1 {
-		return fmt.Errorf("got %d loads, %d hits and %d negative hits; want 3, 1 and 1", s.Loads, s.Hits, s.NegativeHits)
 	}
 	return nil
 }

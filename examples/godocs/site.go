@@ -5,6 +5,7 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"slices"
@@ -30,19 +31,21 @@ type page struct {
 type site struct {
 	http.Handler
 	lib   *library
+	group *covey.Group
 	pages *covey.Cache[page]
 }
 
-func newSite() (*site, error) {
+func newSite(group *covey.Group) (*site, error) {
 	lib, err := findLibrary()
 	if err != nil {
 		return nil, err
 	}
-	s := &site{lib: lib}
+	s := &site{lib: lib, group: group}
 	s.pages, err = covey.New("pages", covey.Options[page]{
 		MaxBytes: 32 << 20,
 		TTL:      10 * time.Minute,
 		Loader:   s.render,
+		Group:    group,
 	})
 	if err != nil {
 		return nil, err
@@ -52,6 +55,9 @@ func newSite() (*site, error) {
 	mux.HandleFunc("GET /pkg/{path...}", s.servePackage)
 	mux.HandleFunc("GET /cache", s.serveCache)
 	mux.HandleFunc("POST /cache/clear", s.clear)
+	mux.HandleFunc("GET /members", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, group.Stats().Members) })
+	mux.HandleFunc("GET /loads", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, s.pages.Stats().Loads) })
+	mux.Handle(group.Path(), group)
 	s.Handler = mux
 	return s, nil
 }
@@ -74,6 +80,7 @@ func (s *site) render(_ context.Context, path string) (page, error) {
 
 func (s *site) servePackage(w http.ResponseWriter, r *http.Request) {
 	path := r.PathValue("path")
+	start := time.Now()
 	p, err := s.pages.Get(r.Context(), path, nil)
 	switch {
 	case errors.Is(err, covey.ErrNotFound), errors.Is(err, covey.ErrInvalidKey):
@@ -83,7 +90,30 @@ func (s *site) servePackage(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = w.Write(p.HTML)
+		s.showOrigin(w, r, path, time.Since(start))
 	}
+}
+
+// showOrigin ends a page with where it came from.
+func (s *site) showOrigin(w http.ResponseWriter, r *http.Request, path string, took time.Duration) {
+	owner := s.group.Owner(path)
+	if owner == s.group.Name() {
+		owner += " (this process)"
+	}
+	from := "nowhere any more"
+	if e, ok, _ := s.pages.Lookup(r.Context(), path); ok {
+		switch {
+		case e.Age <= took+e.Value.Took:
+			from = "the Go sources, just now"
+		case e.Source == covey.SourceMain:
+			from = "this process's own store"
+		case e.Source == covey.SourceL1:
+			from = "a local copy, lent by the owner"
+		default:
+			from = "the owner's store"
+		}
+	}
+	_ = templates.ExecuteTemplate(w, "origin", map[string]any{"Owner": owner, "From": from, "Took": took.Round(time.Microsecond)})
 }
 
 func (s *site) serveIndex(w http.ResponseWriter, r *http.Request) {
@@ -116,7 +146,9 @@ func (s *site) serveCache(w http.ResponseWriter, _ *http.Request) {
 	if st.Loads > 0 {
 		saved = time.Duration(int64(st.LoadTime) / st.Loads * st.Hits)
 	}
-	s.show(w, "cache.html", map[string]any{"Stats": st, "Rows": rows, "Saved": saved.Round(time.Millisecond), "Percent": 100 * st.HitRatio()})
+	hot := s.group.HotKeys()
+	s.show(w, "cache.html", map[string]any{"Stats": st, "Rows": rows, "Saved": saved.Round(time.Millisecond), "Percent": 100 * st.HitRatio(),
+		"Self": s.group.Name(), "Peers": s.group.Peers(), "HotKeys": hot[:min(10, len(hot))]})
 }
 
 func (s *site) clear(w http.ResponseWriter, r *http.Request) {
