@@ -1,68 +1,67 @@
 package covey
 
-// duel.go finds out whether recency or frequency serves a cache better.
+// duel.go finds out by which mode of lfu.go a cache has the most hits.
 
 import (
+	"math/bits"
 	"sync"
 	"sync/atomic"
 )
 
-// A duel runs two small caches beside the real one, of which one is LRU and
-// the other W-TinyLFU. Both see the same sample of the keys and are smaller than the real
-// cache in the same proportion, so their hit ratios are close to what it would have
+// A duel runs a small cache for each mode beside the real one. All see the same sample of the
+// keys and are smaller than the real cache in the same proportion, so their hit ratios
+// are close to what it would have in that mode
 // (miniature simulation: Waldspurger, Saemundson, Ahmad and Park, 2017; for
 // TinyLFU's window: Einziger, Eytan, Friedman and Manes, "Adaptive Software Cache Management", 2018).
 type duel struct {
 	mask atomic.Uint32 // of the mixed hash; 0 bits in it: the key is sampled
+	lead atomic.Uint32 // the mode that is ahead
 
-	mu       sync.Mutex
-	size     int // entries of each small cache
-	lru, lfu mini
-	sketch   sketch
-	score    float64 // decayed: hits of lru less hits of lfu
-	lead     atomic.Bool
+	mu     sync.Mutex
+	size   int // entries of each small cache
+	minis  [modes]mini
+	sketch sketch
+	behind [modes]float64 // hits that a mode had less than the best, of late
 }
 
+// Bounds of the size of a small cache, if the real one is larger. They are more
+// than a factor of two apart, so that the sample does not change to and fro.
 const (
-	duelSize = 256 // a small cache has up to twice as many entries
+	duelMin = 192
+	duelMax = 512
 )
 
 func (d *duel) samples(hash uint32) bool {
 	return (hash*0x85EBCA6B)>>7&d.mask.Load() == 0
 }
 
-// recency reports whether LRU is ahead.
-func (d *duel) recency() bool { return d.lead.Load() }
-
 // resize follows the capacity of the real cache.
 func (d *duel) resize(capacity int) {
-	mask := uint32(0)
-	for capacity>>bitsOf(mask) >= 2*duelSize {
-		mask = mask<<1 | 1
+	capacity = max(1, min(capacity, 1<<30)) // more entries than the mask has bits for don't fit anywhere
+	old := d.mask.Load()
+	skip := bits.Len32(old)
+	for capacity>>skip >= duelMax {
+		skip++
 	}
-	size := capacity >> bitsOf(mask)
-	if mask == d.mask.Load() && size <= d.size+d.size/16 && size >= d.size-d.size/16 {
+	for skip > 0 && capacity>>skip < duelMin {
+		skip--
+	}
+	mask, size := uint32(1)<<skip-1, capacity>>skip
+	if mask == old && size <= d.size+d.size/16 && size >= d.size-d.size/16 {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if mask != d.mask.Load() {
-		d.mask.Store(mask)
-		d.lru.thin(d)
-		d.lfu.thin(d)
+	d.mask.Store(mask)
+	d.size = size
+	d.sketch.resize(size)
+	for i := range d.minis {
+		d.minis[i].thin(d)
+		d.minis[i].trim(size)
 	}
-	d.size = max(size, 1)
-	d.sketch.resize(d.size)
 }
 
-func bitsOf(mask uint32) (n uint) {
-	for ; mask != 0; mask >>= 1 {
-		n++
-	}
-	return n
-}
-
-// observe has both caches handle a request of a sampled key. If somebody else is at it the request is left out.
+// observe has the small caches handle a request of a sampled key. If somebody else is at it the request is left out.
 func (d *duel) observe(hash uint32) {
 	if !d.mu.TryLock() {
 		return
@@ -72,27 +71,39 @@ func (d *duel) observe(hash uint32) {
 		return
 	}
 	d.sketch.add(hash, 1)
-	gain := 0.0
-	if d.lru.recent(hash, d.size) {
-		gain++
+	size := float64(d.size)
+	for m := range modes {
+		d.behind[m] -= d.behind[m] / (8 * size)
+		if !d.minis[m].ask(m, hash, d.size, &d.sketch) {
+			d.behind[m]++
+		}
 	}
-	if d.lfu.frequent(hash, d.size, &d.sketch) {
-		gain--
+	best := byFrequency
+	for m := range modes {
+		if d.behind[m] < d.behind[best] {
+			best = m
+		}
 	}
-	span := 8 * float64(d.size)
-	d.score += gain - d.score/span
-	// The score tends to span times the difference of the hit ratios.
-	switch margin := span / 200; {
-	case d.score > margin:
-		d.lead.Store(true)
-	case d.score < -margin:
-		d.lead.Store(false)
+	// However bad a mode was, it can be back in front after a cacheful of hits, when the traffic has changed
+	// (as by a share of the weight in "Tracking the Best Expert": Herbster and Warmuth, 1998).
+	least := d.behind[best]
+	for m := range modes {
+		d.behind[m] = min(d.behind[m]-least, size)
+	}
+	if d.behind[d.lead.Load()] > size/50 {
+		d.lead.Store(uint32(best))
 	}
 }
 
-func (d *duel) bytes() int64 { return int64(d.size) * 80 }
+func (d *duel) bytes() int64 {
+	n := d.sketch.bytes()
+	for i := range d.minis {
+		n += d.minis[i].bytes()
+	}
+	return n
+}
 
-// A mini is a small cache of hashes: a window, and behind it main, which LRU leaves empty.
+// A mini is a small cache of hashes: a window, and behind it main, which by recency stays empty.
 type mini struct {
 	places map[uint32]uint32 // by hash, the element's number
 	elems  []miniElem
@@ -191,23 +202,9 @@ func (m *mini) thin(d *duel) {
 	}
 }
 
-// recent is LRU.
-func (m *mini) recent(hash uint32, size int) (hit bool) {
-	if at, ok := m.places[hash]; ok {
-		m.pull(at)
-		m.push(at, miniWindow)
-		return true
-	}
-	m.enter(hash)
-	for len(m.places) > size {
-		m.drop(m.window.tail)
-	}
-	return false
-}
-
-// frequent is W-TinyLFU with a window of a hundredth and a protected segment of four fifths of the rest.
-func (m *mini) frequent(hash uint32, size int, s *sketch) (hit bool) {
-	window := max(1, size/100)
+// ask is a lookup of a key and, if it is not there, a Put.
+func (m *mini) ask(by mode, hash uint32, size int, s *sketch) (hit bool) {
+	window := by.window(size)
 	if at, ok := m.places[hash]; ok {
 		in := m.elems[at].in
 		m.pull(at)
@@ -235,17 +232,29 @@ func (m *mini) frequent(hash uint32, size int, s *sketch) (hit bool) {
 		if victim == at && m.safe.tail != 0 {
 			victim = m.safe.tail
 		}
-		if s.count(m.elems[at].hash) > s.count(m.elems[victim].hash) {
+		if by.admits(s, m.elems[at].hash, m.elems[victim].hash, 0) {
 			m.drop(victim)
 		} else {
 			m.drop(at)
 		}
 	}
-	for len(m.places) > size && m.main.tail != 0 {
-		m.drop(m.main.tail)
-	}
-	for len(m.places) > size && m.safe.tail != 0 {
-		m.drop(m.safe.tail)
-	}
+	m.trim(size)
 	return false
 }
+
+// trim drops what is more than size.
+func (m *mini) trim(size int) {
+	for len(m.places) > size {
+		switch {
+		case m.main.tail != 0:
+			m.drop(m.main.tail)
+		case m.safe.tail != 0:
+			m.drop(m.safe.tail)
+		default:
+			m.drop(m.window.tail)
+		}
+	}
+}
+
+// bytes counts a map's element at 20 bytes.
+func (m *mini) bytes() int64 { return int64(16*cap(m.elems) + 20*len(m.places)) }

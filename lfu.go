@@ -1,18 +1,54 @@
 package covey
 
-// lfu.go is the default policy: it keeps what is popular, by W-TinyLFU or by
-// recency, whichever does better on the keys that come.
+// lfu.go is the default policy: it keeps what is popular by frequency, by
+// recency or by return, whichever does best on the keys that come.
 
 import (
 	"math"
 	"time"
 )
 
-// An lfu has two queues. New entries enter the window. In the frequency mode
-// the window is small, and who leaves it has to be asked for more often than
-// the entry that main would evict, or it leaves the cache (W-TinyLFU: Einziger,
-// Friedman and Manes, "TinyLFU: A Highly Efficient Cache Admission Policy", 2017).
-// In the recency mode the window is the whole cache. The duel decides between the two.
+// A mode is one way to tell the popular from others. In each of them new entries enter
+// a window, and when it is full who leaves it may take a place in main, or has to go.
+type mode uint32
+
+const (
+	// byFrequency lets in who was asked for more often than the entry that main
+	// would evict (W-TinyLFU: Einziger, Friedman and Manes, "TinyLFU: A
+	// Highly Efficient Cache Admission Policy", 2017).
+	byFrequency mode = iota
+	// byRecency has no main: it is LRU.
+	byRecency
+	// byReturn lets in who was asked for twice (as do 2Q: Johnson and Shasha,
+	// 1994, and S3-FIFO: Yang et al., 2023), so that scans pass by, but what
+	// was popular once keeps nobody out.
+	byReturn
+	modes
+)
+
+// window returns how many of n entries may be in the window.
+func (m mode) window(n int) int {
+	switch m {
+	case byRecency:
+		return n
+	case byReturn:
+		return max(1, n/10)
+	}
+	return max(1, n/100)
+}
+
+// admits says whether who leaves the window takes the place of main's victim. By frequency it must be ahead by more than the margin.
+func (m mode) admits(s *sketch, candidate, victim uint32, margin uint64) bool {
+	switch m {
+	case byRecency:
+		return true
+	case byReturn:
+		return s.count(candidate) >= 2
+	}
+	return s.count(candidate) > s.count(victim)+margin
+}
+
+// An lfu has two queues, window and main; the duel chooses the mode.
 //
 // Both queues are CLOCKs: a hit only counts up in the entry's mark. When the
 // entry comes to its queue's tail the count is harvested: the sketch of
@@ -24,6 +60,7 @@ type lfu struct {
 	sketch     sketch
 	duel       duel
 	last       uint32 // the resident added last, 0 if it has left
+	maxBytes   int64
 	maxEntries int
 	values     values
 }
@@ -53,25 +90,29 @@ func (p *lfu) hit(n *node) {
 
 func (p *lfu) len() int { return p.window.len + p.main.len + p.safe.len + p.values.len }
 
-// capacity is how many entries fit, as far as can be told.
-func (p *lfu) capacity() int {
+// room is how many entries fit, as far as can be told.
+func (p *lfu) room() int {
+	n := float64(math.MaxInt32)
 	if p.maxEntries > 0 {
-		return min(p.maxEntries, max(p.len(), 1))
+		n = float64(p.maxEntries)
 	}
-	return max(p.len(), 1)
+	if p.maxBytes > 0 {
+		held := p.window.bytes + p.main.bytes + p.safe.bytes + p.values.held
+		n = min(n, float64(p.len())*float64(p.maxBytes)/float64(max(held, 1)))
+	}
+	return int(min(n, math.MaxInt32))
 }
 
 func (p *lfu) add(id uint32) {
 	n := p.slots.node(id)
-	c := p.capacity()
-	p.sketch.resize(c)
-	p.duel.resize(c)
+	n.mark.Store(0)
+	p.sketch.resize(p.len() + 1)
+	p.sketch.add(n.hash, 1)
+	p.enter(id)
+	p.duel.resize(p.room())
 	if p.duel.samples(n.hash) {
 		p.duel.observe(n.hash)
 	}
-	p.sketch.add(n.hash, 1)
-	n.mark.Store(0)
-	p.enter(id)
 }
 
 func (p *lfu) readd(id uint32) {
@@ -142,10 +183,10 @@ func (p *lfu) choose() uint32 {
 			return id
 		}
 	}
-	if p.duel.recency() {
-		return p.leastRecent()
+	if by := mode(p.duel.lead.Load()); by != byRecency {
+		return p.contest(by)
 	}
-	return p.leastFrequent()
+	return p.leastRecent()
 }
 
 // leastRecent drains main first, whose entries are the older ones.
@@ -177,8 +218,9 @@ func (p *lfu) oldest() uint32 {
 	}
 }
 
-func (p *lfu) leastFrequent() uint32 {
-	target := max(1, p.len()/100)
+// contest has the one who would leave the window and main's victim compete.
+func (p *lfu) contest(by mode) uint32 {
+	target := by.window(p.len())
 	// After a change of mode the window gives its oldest to main, a few at a time.
 	for range 8 {
 		if p.window.len <= target+1 {
@@ -196,7 +238,7 @@ func (p *lfu) leastFrequent() uint32 {
 		return victim
 	}
 	candidate := p.oldest() // not the one added last: the window has more than one
-	if p.sketch.count(p.slots.node(candidate).hash) <= p.sketch.count(p.slots.node(victim).hash)+1 {
+	if !by.admits(&p.sketch, p.slots.hash(candidate), p.slots.hash(victim), 1) {
 		return candidate
 	}
 	p.window.remove(p.slots, candidate)
@@ -241,7 +283,7 @@ func (p *lfu) probation() uint32 {
 }
 
 func (p *lfu) resize(maxBytes int64, maxEntries int) {
-	p.maxEntries = maxEntries
+	p.maxBytes, p.maxEntries = maxBytes, maxEntries
 	if bySize := maxBytes > 0; bySize != p.values.bySize {
 		p.values.bySize = bySize
 		p.reappraise()

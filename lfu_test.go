@@ -124,7 +124,7 @@ func TestLFURandomOperations(t *testing.T) {
 			if r.IntN(100) == 0 { // the traffic changes
 				spread := 1 + r.Uint32N(2)*r.Uint32N(10_000)
 				m.traits = func(n *node) { n.size, n.cost = 100+r.Uint32N(spread), uint8(r.IntN(3)) }
-				m.duel.lead.Store(r.IntN(2) == 0)
+				m.duel.lead.Store(r.Uint32N(uint32(modes)))
 				m.values.due = 0
 			}
 			m.step(bound)
@@ -147,13 +147,13 @@ func TestLFURandomOperations(t *testing.T) {
 // The one added last stays, in whichever mode and however often the cache evicts, until it is alone.
 func TestLFUSparesTheLast(t *testing.T) {
 	r := newRand(t)
-	for _, mode := range []string{"frequency", "recency", "value"} {
-		t.Run(mode, func(t *testing.T) {
+	for _, by := range []string{"frequency", "recency", "return", "value"} {
+		t.Run(by, func(t *testing.T) {
 			for residents := 1; residents <= 40; residents += 1 + residents/8 {
 				m := newLFUTest(t, r)
 				m.resize(1000, 0)
-				m.duel.lead.Store(mode == "recency")
-				if mode == "value" {
+				m.duel.lead.Store(uint32(map[string]mode{"recency": byRecency, "return": byReturn}[by]))
+				if by == "value" {
 					m.traits = func(n *node) { n.size = 100 << r.IntN(10) }
 				}
 				for range 100 {

@@ -24,6 +24,7 @@ type values struct {
 	on     bool
 	bySize bool // bytes are bounded
 	len    int
+	held   int64   // bytes of the residents in the heap
 	clock  float32 // worth of what was evicted last
 	since  int     // evictions since the clock was set back
 	heap   filings
@@ -141,8 +142,10 @@ func (p *lfu) weigh() {
 // appraise files a new resident of the heap.
 func (p *lfu) appraise(id uint32) {
 	*p.slots.state(id) = inValues
+	n := p.slots.node(id)
 	p.values.len++
-	p.values.file(p.slots, id, p.worth(p.slots.node(id)))
+	p.values.held += int64(n.size)
+	p.values.file(p.slots, id, p.worth(n))
 }
 
 // reappraise files everybody anew, by another density.
@@ -231,6 +234,7 @@ func (v *values) dead(s *slots, f filing) bool {
 func (v *values) remove(s *slots, id uint32) {
 	*s.queue(id), *s.state(id) = neighbours{}, 0
 	v.len--
+	v.held -= int64(s.node(id).size)
 	// The clock must not grow until it swallows what the residents' worths differ by.
 	if len(v.heap) > 2*v.len+64 || v.since > 1024*(v.len+64) {
 		v.sweep(s)

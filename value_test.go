@@ -57,6 +57,7 @@ func TestWeighingChangesNothingAmongEquals(t *testing.T) {
 	require.NotEmpty(t, want)
 	const bound = 1 << 30 // entries bind, but sizes count
 	require.Equal(t, want, evicted(bound, size, noCost), "equal sizes, equal costs")
+	require.Equal(t, want, evicted(300*200, size, noCost), "bytes bind")
 	require.Equal(t, want, evicted(bound, size, func(int) uint8 { return 20 }), "all costs high")
 	require.Equal(t, want, evicted(bound, func(k int) uint32 { return 210 + hashOf(k)%50 }, noCost), "sizes differ a little")
 	require.Equal(t, want, evicted(bound, size, func(k int) uint8 { return uint8(hashOf(k) % 4) }), "noise in the costs")
