@@ -100,7 +100,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		c.copies.offset = int64(c.group.start.Sub(c.store.clock.start))
 		c.copies.limit = o.L1
 		if o.L1 > 0 {
-			c.copies.demand = new(demand)
+			c.copies.demand = newDemand(o.L1)
 		}
 		s.outside = &c.copies.bytes
 		if err := c.group.join(name, c.codec, c, &c.id); err != nil {

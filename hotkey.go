@@ -5,6 +5,7 @@ package covey
 import (
 	"cmp"
 	"context"
+	"math/bits"
 	"slices"
 	"strings"
 	"sync"
@@ -237,26 +238,39 @@ const (
 // which all counters are halved now and then, as TinyLFU does it (Einziger, Friedman and Manes 2017). Counting costs two
 // atomic additions; a lost one does not matter.
 type demand struct {
-	rows  [2][demandWidth]atomic.Uint32
+	rows  [2][]atomic.Uint32 // a power of two
 	added atomic.Uint32
 }
 
-const (
-	demandWidth = 1 << 14
-	demandAge   = 8 * demandWidth // additions until the halving
-)
+// newDemand returns a sketch for copies of so many bytes altogether; it takes up to a sixteenth of that itself.
+func newDemand(bytes int64) *demand {
+	width := 1 << min(max(bits.Len64(uint64(bytes/128))-1, 8), 20)
+	return &demand{rows: [2][]atomic.Uint32{make([]atomic.Uint32, width), make([]atomic.Uint32, width)}}
+}
+
+func (d *demand) counters(hash uint64) (a, b *atomic.Uint32) {
+	mask := uint64(len(d.rows[0]) - 1)
+	return &d.rows[0][hash&mask], &d.rows[1][hash>>32&mask]
+}
 
 // add counts a request and returns the estimate, this request included.
 func (d *demand) add(hash uint64) uint32 {
-	if n := d.added.Add(1); n%demandAge == 0 {
-		for r := range d.rows {
-			for i := range d.rows[r] {
-				c := &d.rows[r][i]
-				c.Store(c.Load() / 2)
+	if n := d.added.Add(1); int(n)%(demandAge*len(d.rows[0])) == 0 {
+		for _, row := range d.rows {
+			for i := range row {
+				row[i].Store(row[i].Load() / 2)
 			}
 		}
 	}
-	a := d.rows[0][hash%demandWidth].Add(1)
-	b := d.rows[1][hash>>32%demandWidth].Add(1)
-	return min(a, b)
+	a, b := d.counters(hash)
+	return min(a.Add(1), b.Add(1))
 }
+
+// of returns the estimate.
+func (d *demand) of(hash uint64) uint32 {
+	a, b := d.counters(hash)
+	return min(a.Load(), b.Load())
+}
+
+// demandAge is how many additions for each counter of a row there are until the halving.
+const demandAge = 8

@@ -29,11 +29,12 @@ func borrowedOf[V any](n *node) *borrowed[V] { return (*borrowed[V])(unsafe.Poin
 
 // copies are the borrowed entries. mu comes after a segment's lock.
 type copies struct {
-	limit  int64        // bytes
-	demand *demand      // for keys of others; nil: L1 is off
-	bytes  atomic.Int64 // of the copies
-	count  atomic.Int64 // of the copies
-	offset int64        // of the clock of the links to that of the cache
+	limit  int64         // bytes
+	demand *demand       // for keys of others; nil: L1 is off
+	bytes  atomic.Int64  // of the copies
+	count  atomic.Int64  // of the copies
+	bar    atomic.Uint32 // the mean demand for copies that have left, shifted by barBits
+	offset int64         // of the clock of the links to that of the cache
 
 	mu     sync.Mutex
 	ring   []*node
@@ -42,8 +43,20 @@ type copies struct {
 	loan   func(*node) *loanOf
 }
 
-// wants says whether it is worth to borrow a key, of which this is one more request.
-func (l *copies) wants(hash uint64) bool { return l.demand != nil && l.demand.add(hash) >= borrowFrom }
+// wants says whether it is worth to borrow a key, of which this is one more request: while L1 is full it has to be asked for more
+// often than what leaves.
+func (l *copies) wants(hash uint64) bool {
+	return l.demand != nil && l.demand.add(hash) >= max(borrowFrom, l.bar.Load()>>barBits)
+}
+
+// leaves takes note of how often a copy was asked for that leaves because L1 is full.
+func (l *copies) leaves(key string) {
+	bar := l.bar.Load()
+	l.bar.Store(bar - bar>>barBits + l.demand.of(ringHash(key)) + 1)
+}
+
+// barBits make the bar a mean of about the last 16 copies that left.
+const barBits = 4
 
 // borrowFrom is how many requests within the memory of demand make a key worth borrowing.
 const borrowFrom = 2
@@ -156,6 +169,7 @@ func (c *Cache[V]) trimCopies(newest *node) {
 		g.mu.Lock()
 		c.removeCopy(g, n)
 		g.mu.Unlock()
+		l.leaves(n.key)
 	}
 }
 

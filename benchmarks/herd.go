@@ -89,7 +89,7 @@ func runHerd(r *run) error {
 			c.report(covey)
 		}
 	}
-	return nil
+	return runGroupHerd(r)
 }
 
 func (r *run) judgeCold(covey map[string][]float64) {

@@ -26,6 +26,7 @@ func suites() []suite {
 		{"hits", "hit ratio by trace and capacity", runHits},
 		{"memory", "bytes per entry and cost of garbage collection", runMemory},
 		{"herd", "very many callers for one key", runHerd},
+		{"group", "gets of what other processes hold", runGroup},
 	}
 }
 
@@ -42,6 +43,12 @@ type settings struct {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == memoryChild {
 		if err := childMain(os.Args[2:], os.Stdout); err != nil {
+			fatal(err)
+		}
+		return
+	}
+	if len(os.Args) > 2 && os.Args[1] == groupChild {
+		if err := groupChildMain(os.Args[2:], os.Stdin, os.Stdout); err != nil {
 			fatal(err)
 		}
 		return
@@ -152,6 +159,9 @@ func split(list string) []string {
 func checkNames(names []string) error {
 	known := policyNames()
 	for _, s := range systems() {
+		known = append(known, s.name)
+	}
+	for _, s := range groupSystems {
 		known = append(known, s.name)
 	}
 	for _, n := range names {

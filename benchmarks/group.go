@@ -1,0 +1,261 @@
+package main
+
+// group.go measures what it costs to get a value that another process holds: three peers, or a client and its servers, all real
+// processes on loopback. What runs in each of them is in group_child.go.
+
+import (
+	"fmt"
+
+	"slices"
+	"strings"
+	"time"
+)
+
+// groupPeers is how many processes share a cache.
+const groupPeers = 3
+
+// A groupSystem is a way to get values from other processes.
+type groupSystem struct {
+	name   string
+	server string // program that has to run; "" = the processes serve each other
+	single bool   // it has no calls for many keys
+}
+
+var groupSystems = []groupSystem{
+	{name: "covey"},
+	{name: "groupcache", single: true},
+	{name: "groupcache-tuned", single: true},
+	{name: "redis+rueidis", server: "redis-server"},
+	{name: "redis+go-redis", server: "redis-server"},
+	{name: "memcached+gomemcache", server: "memcached"},
+}
+
+var quickGroupSystems = []string{"covey", "groupcache", "redis+rueidis"}
+
+// A groupCase is one load on the askers.
+type groupCase struct {
+	name string
+	load load
+	only string // the one system that can do it
+}
+
+func groupCases() []groupCase {
+	return []groupCase{
+		{name: "remote/100B/c1", load: load{Callers: 1, Value: 100}},
+		{name: "remote/100B/c256", load: load{Callers: 256, Value: 100}},
+		{name: "remote/1KiB/c256", load: load{Callers: 256, Value: 1 << 10}},
+		{name: "many64/100B/c16", load: load{Callers: 16, Value: 100, Batch: 64}},
+		{name: "remote/100B/c256+16MiB", load: load{Callers: 256, Value: 100, Big: 16 << 20}, only: "covey"},
+		{name: "zipf1.01/L1/1%puts", load: load{Callers: 64, Value: 100, Zipf: true, All: true}, only: "covey"},
+	}
+}
+
+// wantsGroup reports whether a system of this suite was asked for.
+func (s *settings) wantsGroup(name string) bool {
+	if s.quick && slices.Equal(s.systems, quickSystems) {
+		return slices.Contains(quickGroupSystems, name)
+	}
+	return len(s.systems) == 0 || slices.Contains(s.systems, name)
+}
+
+func runGroup(r *run) error {
+	var systems []groupSystem
+	for _, s := range groupSystems {
+		switch {
+		case !r.wantsGroup(s.name):
+		case s.server != "" && !installed(s.server):
+			r.verdicts = append(r.verdicts, s.name+" is absent: there is no "+s.server+" on this machine")
+		default:
+			systems = append(systems, s)
+		}
+	}
+	found := map[string]map[string]map[string][]float64{} // by case, system and metric
+	for repeat := range r.repeats {
+		for _, s := range systems {
+			err := withPeers(s, func(peers []*child) error {
+				for _, c := range groupCases() {
+					if c.only != "" && c.only != s.name || c.load.Batch > 0 && s.single {
+						continue
+					}
+					progress("group: %s, %s, repeat %d of %d", c.name, s.name, repeat+1, r.repeats)
+					c.load.For = r.duration
+					figures, err := measureGroup(s, peers, c.load)
+					if err != nil {
+						return fmt.Errorf("%s: %w", c.name, err)
+					}
+					if found[c.name] == nil {
+						found[c.name] = map[string]map[string][]float64{}
+					}
+					if found[c.name][s.name] == nil {
+						found[c.name][s.name] = map[string][]float64{}
+					}
+					for metric, v := range figures {
+						found[c.name][s.name][metric] = append(found[c.name][s.name][metric], v)
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+		}
+	}
+	for _, m := range []struct{ name, unit string }{
+		{"ops_per_s", "gets/s"}, {"cpu_us_per_op", "us, all processes"}, {"p50_us", "us"}, {"p99_us", "us"},
+		{"left_percent", "% of gets that left the process"}, {"errors", "most"}, {"stale", "most"},
+	} {
+		for _, c := range groupCases() {
+			for _, s := range systems {
+				if vs := found[c.name][s.name][m.name]; len(vs) > 0 {
+					v := median(vs)
+					if m.unit == "most" {
+						v = slices.Max(vs)
+					}
+					r.add(c.name, s.name, m.name, v, m.unit)
+				}
+			}
+		}
+	}
+	r.judgeGroup(found)
+	return nil
+}
+
+// measureGroup runs a load. CPU is that of all processes, of the system's server, too, and none of this one.
+func measureGroup(s groupSystem, peers []*child, l load) (map[string]float64, error) {
+	askers := peers[:1]
+	if l.All {
+		askers = peers
+	}
+	if _, err := callAll(peers, command{Op: "value", Load: l}); err != nil {
+		return nil, err
+	}
+	for _, p := range peers {
+		if _, err := p.call(command{Op: "prepare", Load: l}); err != nil {
+			return nil, err
+		}
+	}
+	before, err := cpuOf(peers)
+	if err != nil {
+		return nil, err
+	}
+	served, err := servedBy(peers)
+	if err != nil {
+		return nil, err
+	}
+	replies, err := callAll(askers, command{Op: "run", Load: l})
+	if err != nil {
+		return nil, err
+	}
+	after, err := cpuOf(peers)
+	if err != nil {
+		return nil, err
+	}
+	servedAfter, err := servedBy(peers)
+	if err != nil {
+		return nil, err
+	}
+	f := map[string]float64{}
+	var ops float64
+	for _, r := range replies {
+		ops += float64(r.Ops)
+		f["ops_per_s"] += float64(r.Ops) / r.Seconds
+		f["errors"] += float64(r.Errors)
+		f["stale"] += float64(r.Stale)
+		f["p50_us"] = max(f["p50_us"], r.P50)
+		f["p99_us"] = max(f["p99_us"], r.P99)
+	}
+	f["cpu_us_per_op"] = 1e6 * (after - before) / max(ops, 1)
+	if s.name == "covey" {
+		f["left_percent"] = 100 * float64(servedAfter-served) / max(ops, 1)
+	}
+	return f, nil
+}
+
+func (r *run) judgeGroup(found map[string]map[string]map[string][]float64) {
+	get := func(c, system, metric string) []float64 { return found[c][system][metric] }
+	ratio := func(c, rival string, want float64, goal string) {
+		if rivals := get(c, rival, "ops_per_s"); len(rivals) > 0 {
+			v := medianRatio(get(c, "covey", "ops_per_s"), rivals)
+			r.verdict(v >= want, "%s: %.1fx %s (at least %g%s)", c, v, rival, want, goal)
+		}
+	}
+	if len(get("remote/100B/c256", "covey", "ops_per_s")) == 0 {
+		return
+	}
+	many := "remote/100B/c256"
+	cpu := median(get(many, "covey", "cpu_us_per_op"))
+	r.verdict(cpu <= 5, "%s: %.2f us CPU a get over all processes (at most 5)", many, cpu)
+	left := median(get(many, "covey", "left_percent"))
+	r.verdict(left > 99 && left < 101, "%s: the owners served %.1f %% of the gets (100)", many, left)
+	ratio(many, "groupcache", 40, "")
+	ratio(many, "groupcache-tuned", 12, "")
+	ratio(many, "redis+rueidis", 1.7, ", goal 2")
+	if p := get(many, "redis+rueidis", "p99_us"); len(p) > 0 {
+		v := medianRatio(get(many, "covey", "p99_us"), p)
+		r.verdict(v <= 1, "%s: p99 is %.2fx that of redis+rueidis (at most 1)", many, v)
+	}
+	ratio("remote/100B/c1", "groupcache", 3, "")
+	ratio("many64/100B/c16", "redis+rueidis", 1.5, ", goal 2.5")
+	v := medianRatio(get("remote/1KiB/c256", "covey", "ops_per_s"), get(many, "covey", "ops_per_s"))
+	r.verdict(v >= 0.8, "1 KiB values: %.2fx the rate of 100 B (at least 0.8)", v)
+	v = medianRatio(get("remote/100B/c256+16MiB", "covey", "p99_us"), get(many, "covey", "p99_us"))
+	r.verdict(v <= 2, "16 MiB values under way: p99 of small gets is %.2fx (at most 2)", v)
+	zipf := "zipf1.01/L1/1%puts"
+	ops := median(get(zipf, "covey", "ops_per_s"))
+	r.verdict(ops >= 2e6, "%s: %.2fM gets/s (at least 2M)", zipf, ops/1e6)
+	left = median(get(zipf, "covey", "left_percent"))
+	r.verdict(left < 15, "%s: %.1f %% left the process (under 15)", zipf, left)
+	stale := get(zipf, "covey", "stale")
+	r.verdict(slices.Max(stale) == 0, "%s: %.0f stale reads (0)", zipf, slices.Max(stale))
+}
+
+// runGroupHerd is the part of the suite herd that takes three processes.
+func runGroupHerd(r *run) error {
+	if !r.wants("covey") {
+		return nil
+	}
+	for _, kind := range []string{"bound", "passed", "bound+kill", "passed+kill"} {
+		name := "group/3x1000/" + kind
+		var loads, failed, took []float64
+		for repeat := range r.repeats {
+			progress("herd: %s, covey, repeat %d of %d", name, repeat+1, r.repeats)
+			err := withPeers(groupSystem{name: "covey"}, func(peers []*child) error {
+				l := load{Callers: 1000, Key: fmt.Sprint("herd", repeat), Passed: strings.HasPrefix(kind, "passed"), Owner: len(peers) - 1}
+				askers := peers
+				kill := strings.HasSuffix(kind, "kill")
+				if kill {
+					askers = peers[:len(peers)-1]
+					time.AfterFunc(60*time.Millisecond, func() { _ = peers[len(peers)-1].cmd.Process.Kill() })
+				}
+				replies, err := callAll(askers, command{Op: "herd", Load: l})
+				if err != nil {
+					return err
+				}
+				var n, errs, longest float64
+				for _, reply := range replies {
+					n += float64(reply.Loads)
+					errs += float64(reply.Errors)
+					longest = max(longest, 1e6*reply.Seconds)
+				}
+				if kill { // the one that was killed had begun one, if it was to load
+					n += float64(map[bool]int{true: 0, false: 1}[l.Passed])
+				}
+				loads, failed, took = append(loads, n), append(failed, errs), append(took, longest)
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		r.add(name, "covey", "loads", slices.Max(loads), "most")
+		r.add(name, "covey", "errors", slices.Max(failed), "most")
+		r.add(name, "covey", "served_us", median(took), "us until the last was served")
+		most := 1.0
+		if strings.HasSuffix(kind, "kill") {
+			most = 2
+		}
+		r.verdict(slices.Max(loads) <= most, "%s: %.0f loads (at most %.0f)", name, slices.Max(loads), most)
+		r.verdict(slices.Max(failed) == 0, "%s: %.0f errors (0)", name, slices.Max(failed))
+	}
+	return nil
+}
