@@ -128,12 +128,8 @@ func (m *many[V]) get(keys []string) {
 		v = c.tenures.view()
 		keep = v.await(m.ctx)
 	}
-	asked := make(map[string]struct{}, len(keys))
-	for _, key := range keys {
-		if _, twice := asked[key]; twice {
-			continue
-		}
-		asked[key] = struct{}{}
+	asked := make(map[string]struct{}) // what this call waits for itself
+	for i, key := range keys {
 		hash := c.store.hash(key)
 		n := c.store.index.find(hash, key)
 		if n != nil && c.store.fresh(n) {
@@ -151,10 +147,14 @@ func (m *many[V]) get(keys []string) {
 		if st == usable && !c.isThrottled(key, hash) || st == gone {
 			if v != nil {
 				if owner := v.owner(key); owner < 0 || owner != v.self {
-					away.add(owner, key, hash)
+					away.add(owner, key, hash, len(keys)-i)
 					continue
 				}
 			}
+			if _, twice := asked[key]; twice {
+				continue
+			}
+			asked[key] = struct{}{}
 			p, hit, err := m.join(key, hash, gen, keep)
 			switch {
 			case errors.Is(err, errElsewhere):

@@ -25,7 +25,8 @@ type lending struct {
 
 type loan struct {
 	link  *link.Link
-	until int64 // the copy's own end
+	until int64  // the copy's own end
+	id    uint64 // tells it from a later one of the same key over the same link
 }
 
 const (
@@ -77,7 +78,7 @@ func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
 		l.debt--
 		return false
 	}
-	l.lend(r.Link(), until)
+	l.lend(loan{r.Link(), until, c.group.tokens.Add(1)})
 	c.meta(&f, n, now)
 	if until != never {
 		f.TTL = time.Duration(until - now)
@@ -88,14 +89,14 @@ func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	return true
 }
 
-func (l *lending) lend(to *link.Link, until int64) {
+func (l *lending) lend(one loan) {
 	for i := range l.copies {
-		if l.copies[i].link == to {
-			l.copies[i].until = until
+		if l.copies[i].link == one.link {
+			l.copies[i] = one
 			return
 		}
 	}
-	l.copies = append(l.copies, loan{to, until})
+	l.copies = append(l.copies, one)
 }
 
 // forgetLoans makes room for more: what has run out need not be remembered. The segment is locked.

@@ -28,14 +28,16 @@ type part[V any] struct {
 	answered []bool
 }
 
-func (b *batches[V]) add(owner int, key string, hash uint32) {
+func (b *batches[V]) add(owner int, key string, hash uint32, most int) {
 	for _, one := range *b {
 		if one.owner == owner {
 			one.keys, one.hashes = append(one.keys, key), append(one.hashes, hash)
 			return
 		}
 	}
-	*b = append(*b, &part[V]{owner: owner, keys: []string{key}, hashes: []uint32{hash}})
+	one := &part[V]{owner: owner, keys: make([]string, 0, most), hashes: make([]uint32, 0, most)}
+	one.keys, one.hashes = append(one.keys, key), append(one.hashes, hash)
+	*b = append(*b, one)
 }
 
 // A sent request waits for its answers.
