@@ -16,7 +16,6 @@ import (
 	"github.com/coveycache/covey"
 	"github.com/golang/groupcache"
 	pb "github.com/golang/groupcache/groupcachepb"
-	"github.com/golang/protobuf/proto"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
 )
@@ -184,8 +183,9 @@ func (c *groupcachePeer) get(ctx context.Context, key string) (v []byte, err err
 		err = c.group.Get(ctx, key, groupcache.AllocatingByteSliceSink(&v))
 		return v, err
 	}
+	group := "bench"
 	var answer pb.GetResponse
-	err = peer.Get(ctx, &pb.GetRequest{Group: proto.String("bench"), Key: &key}, &answer)
+	err = peer.Get(ctx, &pb.GetRequest{Group: &group, Key: &key}, &answer)
 	return answer.Value, err
 }
 
