@@ -60,6 +60,7 @@ type lfu struct {
 	sketch     sketch
 	duel       duel
 	last       uint32 // the resident added last, 0 if it has left
+	spared     int    // entries that the eviction under way passed over
 	maxBytes   int64
 	maxEntries int
 	values     values
@@ -73,8 +74,12 @@ const (
 	inValues
 )
 
-// maxMark is where a mark stops to count: what is more popular is popular enough.
-const maxMark = 15
+const (
+	// maxMark is where a mark stops to count: what is more popular is popular enough.
+	maxMark = 15
+	// maxSpared is how many entries with hits an eviction passes over.
+	maxSpared = 256
+)
 
 func newLFU(s *slots) *lfu { return &lfu{slots: s} }
 
@@ -163,10 +168,19 @@ func (p *lfu) harvest(n *node) bool {
 	return true
 }
 
+// spare harvests n, whose turn to leave it is, and reports whether a hit saves
+// it. After so many in one eviction it does not: when nothing but hits came for long, or
+// come faster than they are harvested, the lock must not be held until somebody without one is found.
+func (p *lfu) spare(n *node) bool {
+	p.spared++
+	return p.harvest(n) && p.spared < maxSpared
+}
+
 func (p *lfu) evict() uint32 {
 	if p.len() == 0 {
 		return 0
 	}
+	p.spared = 0
 	p.survey()
 	id := p.choose()
 	p.remove(id)
@@ -194,7 +208,7 @@ func (p *lfu) leastRecent() uint32 {
 	for _, l := range []*list{&p.main, &p.safe} {
 		for l.tail != 0 {
 			id := l.tail
-			if hit := p.harvest(p.slots.node(id)); !hit && id != p.last {
+			if hit := p.spare(p.slots.node(id)); !hit && id != p.last {
 				return id
 			}
 			l.remove(p.slots, id)
@@ -209,7 +223,7 @@ func (p *lfu) oldest() uint32 {
 	w := &p.window
 	for {
 		id := w.tail
-		hit := p.harvest(p.slots.node(id))
+		hit := p.spare(p.slots.node(id))
 		if !hit && (id != p.last || w.len == 1) {
 			return id
 		}
@@ -260,7 +274,7 @@ func (p *lfu) probation() uint32 {
 			p.push(&p.main, inMain, id)
 			continue
 		}
-		hit := p.harvest(p.slots.node(id))
+		hit := p.spare(p.slots.node(id))
 		if !hit && id != p.last {
 			return id
 		}
@@ -273,7 +287,7 @@ func (p *lfu) probation() uint32 {
 		for p.safe.len > (p.main.len+p.safe.len)*4/5 {
 			id := p.safe.tail
 			p.safe.remove(p.slots, id)
-			if p.harvest(p.slots.node(id)) {
+			if p.spare(p.slots.node(id)) {
 				p.push(&p.safe, inSafe, id)
 			} else {
 				p.push(&p.main, inMain, id)

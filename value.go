@@ -177,7 +177,7 @@ func (p *lfu) leastValue() uint32 {
 			v.heap.pop()
 			continue
 		}
-		if n := p.slots.node(id); p.harvest(n) {
+		if n := p.slots.node(id); p.spare(n) {
 			v.heap.pop()
 			v.file(p.slots, id, p.worth(n))
 			continue
