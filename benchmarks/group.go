@@ -19,6 +19,7 @@ type groupSystem struct {
 	name   string
 	server string // program that has to run; "" = the processes serve each other
 	single bool   // it has no calls for many keys
+	many   bool   // it differs from the one above only in calls for many keys
 }
 
 var groupSystems = []groupSystem{
@@ -26,11 +27,18 @@ var groupSystems = []groupSystem{
 	{name: "groupcache", single: true},
 	{name: "groupcache-tuned", single: true},
 	{name: "redis+rueidis", server: "redis-server"},
+	{name: "redis+rueidis-mget", server: "redis-server", many: true},
 	{name: "redis+go-redis", server: "redis-server"},
 	{name: "memcached+gomemcache", server: "memcached"},
 }
 
 var quickGroupSystems = []string{"covey", "groupcache", "redis+rueidis"}
+
+// can reports whether the system is measured by that case, which was asked for.
+func (s *groupSystem) can(c groupCase, r *run) bool {
+	many := c.load.Batch > 0
+	return strings.Contains(c.name, r.cases) && (c.only == "" || c.only == s.name) && (many && !s.single || !many && !s.many)
+}
 
 // A groupCase is one load on the askers.
 type groupCase struct {
@@ -44,6 +52,7 @@ func groupCases() []groupCase {
 		{name: "remote/100B/c1", load: load{Callers: 1, Value: 100}},
 		{name: "remote/100B/c256", load: load{Callers: 256, Value: 100}},
 		{name: "remote/1KiB/c256", load: load{Callers: 256, Value: 1 << 10}},
+		{name: "many64/100B/c1", load: load{Callers: 1, Value: 100, Batch: 64}},
 		{name: "many64/100B/c16", load: load{Callers: 16, Value: 100, Batch: 64}},
 		{name: "remote/100B/c256+16MiB", load: load{Callers: 256, Value: 100, Big: 16 << 20}, only: "covey"},
 		{name: "zipf1.01/L1/1%puts", load: load{Callers: 64, Value: 100, Zipf: true, All: true}, only: "covey"},
@@ -74,12 +83,12 @@ func runGroup(r *run) error {
 		for _, s := range systems {
 			err := withPeers(s, func(peers []*child) error {
 				for _, c := range groupCases() {
-					if c.only != "" && c.only != s.name || c.load.Batch > 0 && s.single {
+					if !s.can(c, r) {
 						continue
 					}
 					progress("group: %s, %s, repeat %d of %d", c.name, s.name, repeat+1, r.repeats)
 					c.load.For = r.duration
-					figures, err := measureGroup(s, peers, c.load)
+					figures, err := r.measureGroup(s, peers, c.load)
 					if err != nil {
 						return fmt.Errorf("%s: %w", c.name, err)
 					}
@@ -121,7 +130,7 @@ func runGroup(r *run) error {
 }
 
 // measureGroup runs a load. CPU is that of all processes, of the system's server, too, and none of this one.
-func measureGroup(s groupSystem, peers []*child, l load) (map[string]float64, error) {
+func (r *run) measureGroup(s groupSystem, peers []*child, l load) (map[string]float64, error) {
 	askers := peers[:1]
 	if l.All {
 		askers = peers
@@ -131,6 +140,16 @@ func measureGroup(s groupSystem, peers []*child, l load) (map[string]float64, er
 	}
 	for _, p := range peers {
 		if _, err := p.call(command{Op: "prepare", Load: l}); err != nil {
+			return nil, err
+		}
+	}
+	if l.Zipf { // until the local copies are those that are worth it
+		if _, err := callAll(askers, command{Op: "run", Load: l}); err != nil {
+			return nil, err
+		}
+	}
+	if r.profile != "" {
+		if _, err := callAll(peers, command{Op: "profile", File: r.profile}); err != nil {
 			return nil, err
 		}
 	}
@@ -154,15 +173,20 @@ func measureGroup(s groupSystem, peers []*child, l load) (map[string]float64, er
 	if err != nil {
 		return nil, err
 	}
+	if r.profile != "" {
+		if _, err := callAll(peers, command{Op: "end"}); err != nil {
+			return nil, err
+		}
+	}
 	f := map[string]float64{}
 	var ops float64
-	for _, r := range replies {
-		ops += float64(r.Ops)
-		f["ops_per_s"] += float64(r.Ops) / r.Seconds
-		f["errors"] += float64(r.Errors)
-		f["stale"] += float64(r.Stale)
-		f["p50_us"] = max(f["p50_us"], r.P50)
-		f["p99_us"] = max(f["p99_us"], r.P99)
+	for _, a := range replies {
+		ops += float64(a.Ops)
+		f["ops_per_s"] += float64(a.Ops) / a.Seconds
+		f["errors"] += float64(a.Errors)
+		f["stale"] += float64(a.Stale)
+		f["p50_us"] = max(f["p50_us"], a.P50)
+		f["p99_us"] = max(f["p99_us"], a.P99)
 	}
 	f["cpu_us_per_op"] = 1e6 * (after - before) / max(ops, 1)
 	if s.name == "covey" {

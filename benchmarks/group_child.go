@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -154,6 +155,14 @@ func (p *groupProcess) do(c command) (r reply, err error) {
 		return p.herd(c.Load)
 	case "cpu":
 		r.CPU = processCPU()
+	case "profile":
+		f, err := os.Create(fmt.Sprint(c.File, ".", os.Getpid()))
+		if err != nil {
+			return r, err
+		}
+		return r, pprof.StartCPUProfile(f)
+	case "end":
+		pprof.StopCPUProfile()
 	case "served":
 		r.Served = p.client.served()
 	default:

@@ -27,8 +27,8 @@ func openGroupClient(name string, args []string, p *groupProcess) (c groupClient
 		c, url, err = newCoveyPeer(p)
 	case "groupcache", "groupcache-tuned":
 		c, url, err = newGroupcachePeer(p, name == "groupcache-tuned")
-	case "redis+rueidis":
-		c, err = newRueidis(p, args[0])
+	case "redis+rueidis", "redis+rueidis-mget":
+		c, err = newRueidis(p, args[0], name == "redis+rueidis-mget")
 	case "redis+go-redis":
 		c = &goRedis{p, redis.NewClient(&redis.Options{Addr: args[0], PoolSize: 64})}
 	case "memcached+gomemcache":
@@ -202,13 +202,14 @@ func (c *groupcachePeer) served() int64 { return c.group.Stats.ServerRequests.Ge
 // What follows fills itself: a key that is missing is set.
 
 type rueidisClient struct {
-	p *groupProcess
-	c rueidis.Client
+	p    *groupProcess
+	c    rueidis.Client
+	mget bool // many keys in one command, else in one batch of commands
 }
 
-func newRueidis(p *groupProcess, addr string) (*rueidisClient, error) {
+func newRueidis(p *groupProcess, addr string, mget bool) (*rueidisClient, error) {
 	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, DisableCache: true})
-	return &rueidisClient{p, c}, err
+	return &rueidisClient{p, c, mget}, err
 }
 
 func (r *rueidisClient) join([]string) error { return nil }
@@ -225,6 +226,9 @@ func (r *rueidisClient) get(ctx context.Context, key string) ([]byte, error) {
 }
 
 func (r *rueidisClient) getMany(ctx context.Context, keys []string) (int, error) {
+	if !r.mget {
+		return r.getBatch(ctx, keys)
+	}
 	values, err := r.c.Do(ctx, r.c.B().Mget().Key(keys...).Build()).ToArray()
 	found := 0
 	for _, v := range values {
@@ -233,6 +237,23 @@ func (r *rueidisClient) getMany(ctx context.Context, keys []string) (int, error)
 		}
 	}
 	return found, err
+}
+
+func (r *rueidisClient) getBatch(ctx context.Context, keys []string) (found int, err error) {
+	commands := make(rueidis.Commands, len(keys))
+	for i, key := range keys {
+		commands[i] = r.c.B().Get().Key(key).Build()
+	}
+	for _, answer := range r.c.DoMulti(ctx, commands...) {
+		b, err := answer.AsBytes()
+		if err != nil {
+			return found, err
+		}
+		if len(b) > 0 {
+			found++
+		}
+	}
+	return found, nil
 }
 
 func (r *rueidisClient) put(ctx context.Context, key string, value []byte, _ uint64) error {

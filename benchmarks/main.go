@@ -38,6 +38,8 @@ type settings struct {
 	systems  []string // empty = all
 	traces   []string
 	requests int // in a generated trace
+	cases    string
+	profile  string
 }
 
 func main() {
@@ -88,7 +90,8 @@ func benchmark(args []string, out io.Writer) error {
 	traceList := flags.String("traces", "", "comma-separated trace `files` or folders of them for the suite hits")
 	flags.IntVar(&set.requests, "requests", 1_000_000, "length of the traces that the suite hits generates")
 	jsonFile := flags.String("json", "", "write one JSON object for each figure to this `file`")
-	profile := flags.String("cpuprofile", "", "write a CPU profile of the suite to this `file`")
+	flags.StringVar(&set.cases, "cases", "", "measure only the cases of the suite group whose name has this `text`")
+	flags.StringVar(&set.profile, "cpuprofile", "", "write a CPU profile of the suite to this `file`, the suite group's processes with their number behind the name")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -129,8 +132,8 @@ func benchmark(args []string, out io.Writer) error {
 	if err := checkNames(set.systems); err != nil {
 		return err
 	}
-	if *profile != "" {
-		f, err := os.Create(*profile)
+	if set.profile != "" {
+		f, err := os.Create(set.profile)
 		if err != nil {
 			return err
 		}
