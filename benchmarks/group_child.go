@@ -275,6 +275,8 @@ func (p *groupProcess) run(l load) (reply, error) {
 
 // caller is one goroutine that asks. It times one call in eight.
 func (p *groupProcess) caller(ctx context.Context, l load, id uint64, stop *atomic.Bool) (ops, errs, stale int64, us []float64, failure error) {
+	ctx, cancel := context.WithCancel(ctx) // as each request to a server has one
+	defer cancel()
 	r := rand.New(rand.NewPCG(uint64(os.Getpid()), id))
 	zipf := newZipf(r)
 	us = make([]float64, 0, 1<<14)

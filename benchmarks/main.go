@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -38,7 +39,7 @@ type settings struct {
 	systems  []string // empty = all
 	traces   []string
 	requests int // in a generated trace
-	cases    string
+	cases    *regexp.Regexp
 	profile  string
 }
 
@@ -90,7 +91,7 @@ func benchmark(args []string, out io.Writer) error {
 	traceList := flags.String("traces", "", "comma-separated trace `files` or folders of them for the suite hits")
 	flags.IntVar(&set.requests, "requests", 1_000_000, "length of the traces that the suite hits generates")
 	jsonFile := flags.String("json", "", "write one JSON object for each figure to this `file`")
-	flags.StringVar(&set.cases, "cases", "", "measure only the cases of the suite group whose name has this `text`")
+	cases := flags.String("cases", "", "measure only the cases of the suite group whose name this `regexp` matches")
 	flags.StringVar(&set.profile, "cpuprofile", "", "write a CPU profile of the suite to this `file`, the suite group's processes with their number behind the name")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -125,6 +126,10 @@ func benchmark(args []string, out io.Writer) error {
 	}
 	if set.repeats < 1 || set.duration <= 0 {
 		return fmt.Errorf("-repeats and -duration must be positive, they are %d and %v", set.repeats, set.duration)
+	}
+	var err error
+	if set.cases, err = regexp.Compile(*cases); err != nil {
+		return fmt.Errorf("-cases: %w", err)
 	}
 	if set.requests < 1000 {
 		return fmt.Errorf("-requests must be at least 1000, it is %d", set.requests)
