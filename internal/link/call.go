@@ -127,7 +127,9 @@ func (l *Link) Send(ctx context.Context, f *wire.Frame, s Sink) (op uint32, err 
 	if now, err = l.enter(ctx, len(f.Value), now, hard); err != nil {
 		return 0, err
 	}
-	return l.send(f, s, now, hard), nil
+	op = l.send(f, s, now, hard)
+	l.flushOwn(l.calls.busy <= fewCalls)
+	return op, nil
 }
 
 // Push is Send for use under a lock: it never waits. If too much is in flight
@@ -150,7 +152,9 @@ func (l *Link) Push(f *wire.Frame, s Sink) (op uint32, err error) {
 		l.failLocked(ErrSlowPeer)
 		return 0, ErrSlowPeer
 	}
-	return l.send(f, s, now, hard), nil
+	op = l.send(f, s, now, hard)
+	l.rouse()
+	return op, nil
 }
 
 // send queues a request. The link is locked.
@@ -163,7 +167,6 @@ func (l *Link) send(f *wire.Frame, s Sink, now, hard int64) (op uint32) {
 		f.Deadline = time.Duration(hard - now)
 	}
 	l.out.add(f)
-	l.rouse()
 	return op
 }
 

@@ -36,8 +36,10 @@ type Link struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	err      error         // why it is down; nil: it is up
-	asleep   bool          // the writer
+	err      error // why it is down; nil: it is up
+	asleep   bool  // the writer
+	writing  bool  // somebody does, from batch
+	batch    batch
 	corked   bool          // the reader will wake the writer
 	resume   chan struct{} // closed when the reader may go on; nil: it does
 	out      queue

@@ -86,6 +86,7 @@ type batch struct {
 	cuts     []cut
 	tail     []byte // headers of the piece
 	pieces   net.Buffers
+	rest     net.Buffers // of pieces, while they are written
 	bytes    int
 }
 

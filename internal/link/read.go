@@ -149,7 +149,7 @@ func (l *Link) uncork() {
 	l.mu.Lock()
 	l.corked = false
 	if !l.out.empty() {
-		l.rouse()
+		l.flushOwn(l.dialer == nil) // the reader at the dialling end must not block
 	}
 	l.mu.Unlock()
 }

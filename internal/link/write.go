@@ -1,66 +1,98 @@
 package link
 
-// write.go is the goroutine that writes a link. It takes everything that is
-// queued when it comes around in one write, and waits for nothing else.
+// write.go writes what is queued. That is done by a goroutine of the link's own, or by one that has just queued something and finds
+// nothing else going on, which saves it the way over the other.
 
-import (
-	"net"
-	"runtime"
-)
+import "runtime"
 
 // rouse makes the writer come around. The link is locked.
 func (l *Link) rouse() {
-	if l.asleep && !l.corked {
+	if l.asleep && !l.corked && !l.writing {
 		l.asleep = false
 		l.wake <- struct{}{} // never blocks: the writer takes it before it sleeps again
 	}
 }
 
+// write is the writer.
 func (l *Link) write() {
-	var b batch
-	var pieces net.Buffers // what is left of a batch; net.Buffers consumes itself
-	for {
-		// Let those run who are about to queue something.
-		runtime.Gosched()
-		l.mu.Lock()
-		for l.err == nil && l.out.empty() {
-			l.asleep = true
-			l.mu.Unlock()
-			select {
-			case <-l.wake:
-			case <-l.down:
-				return
-			}
-			runtime.Gosched()
-			l.mu.Lock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.err == nil {
+		if !l.out.empty() {
+			l.yield()
+			l.flush()
+			continue
 		}
-		if l.err != nil {
-			l.mu.Unlock()
-			return
-		}
-		l.out.take(&b)
-		last := l.leaving.last
+		l.asleep = true
 		l.mu.Unlock()
-
-		var err error
-		if len(b.pieces) == 1 {
-			_, err = l.conn.Write(b.pieces[0])
-		} else {
-			pieces = b.pieces
-			_, err = pieces.WriteTo(l.conn)
+		select {
+		case <-l.wake:
+		case <-l.down:
 		}
-		if err != nil {
-			l.fail(err)
-			return
-		}
-		l.wrote(&b, last)
+		l.mu.Lock()
 	}
 }
 
-// wrote takes note that b has been written.
-func (l *Link) wrote(b *batch, last bool) {
+// maxYields is how often the writer lets others run before it writes.
+const maxYields = 32
+
+// yield lets those run who are about to queue something, for as long as more comes of it: there is no timer. The link is locked
+// before and after, not in between.
+func (l *Link) yield() {
+	for range maxYields {
+		before := l.out.bytes
+		l.mu.Unlock()
+		runtime.Gosched()
+		l.mu.Lock()
+		if l.out.bytes == before || l.out.bytes > l.node.cfg.readBuffer {
+			return
+		}
+	}
+}
+
+// fewCalls is how many requests may be in flight for a caller to write its own: what is unread at the other end is then sure to fit into
+// the connection's buffers, so that the write does not block.
+const fewCalls = 2
+
+// flushOwn writes what the caller has just queued, if nobody else is about to. The link is locked before and after, not in between.
+func (l *Link) flushOwn(few bool) {
+	if few && l.asleep && !l.corked && !l.writing && len(l.out.streams) == 0 && len(l.out.cuts) == 0 {
+		l.flush()
+	} else {
+		l.rouse()
+	}
+}
+
+// flush takes everything that is queued in one write. The link is locked before and after, not in between.
+func (l *Link) flush() {
+	b := &l.batch
+	l.out.take(b)
+	l.writing = true
+	last := l.leaving.last
+	l.mu.Unlock()
+	var err error
+	if len(b.pieces) == 1 {
+		_, err = l.conn.Write(b.pieces[0])
+	} else {
+		b.rest = b.pieces // net.Buffers consumes itself
+		_, err = b.rest.WriteTo(l.conn)
+	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing = false
+	if err != nil {
+		l.failLocked(err)
+	}
+	if l.err != nil {
+		return
+	}
+	l.wrote(b, last)
+	if !l.out.empty() {
+		l.rouse()
+	}
+}
+
+// wrote takes note that b has been written. The link is locked.
+func (l *Link) wrote(b *batch, last bool) {
 	l.out.bytes -= b.bytes
 	clear(b.pieces)
 	if cap(b.buf) > idleBuffer && len(b.buf) < cap(b.buf)/8 {
