@@ -60,7 +60,7 @@ func bulkCause(err error) error {
 // was not found. What the doc of [Cache.Get] says of loaders and of waiting holds here, too. Keys may be
 // given twice. The values are shared: they must not be modified.
 func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V]) (map[string]V, error) {
-	m := many[V]{c: c, ctx: ctx, load: load, found: make(map[string]V, len(keys)), failed: make(map[string]error), passed: load != nil}
+	m := many[V]{c: c, ctx: ctx, load: load, found: make(map[string]V, len(keys)), passed: load != nil}
 	if load == nil {
 		m.load = c.opt.BulkLoader
 	}
@@ -77,7 +77,7 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V
 		m.get(again)
 	}
 	for _, key := range m.again {
-		m.failed[key] = fmt.Errorf("covey: cache %q, key %q: the loads of others failed", c.name, key)
+		m.fail(key, fmt.Errorf("covey: cache %q, key %q: the loads of others failed", c.name, key))
 	}
 	return m.found, m.err()
 }
@@ -91,9 +91,16 @@ type many[V any] struct {
 	load   BulkLoader[V]
 	passed bool // load was given with the call
 	found  map[string]V
-	failed map[string]error
+	failed map[string]error // nil: none
 	again  []string
 	bulk   *bulk[V]
+}
+
+func (m *many[V]) fail(key string, err error) {
+	if m.failed == nil {
+		m.failed = make(map[string]error)
+	}
+	m.failed[key] = err
 }
 
 // err joins the errors, each once: a failed bulk load has one, whatever number of keys it had.
@@ -128,7 +135,7 @@ func (m *many[V]) get(keys []string) {
 		v = c.tenures.view()
 		keep = v.await(m.ctx)
 	}
-	asked := make(map[string]struct{}) // what this call waits for itself
+	var asked map[string]struct{} // what this call waits for itself
 	for i, key := range keys {
 		hash := c.store.hash(key)
 		n := c.store.index.find(hash, key)
@@ -139,20 +146,26 @@ func (m *many[V]) get(keys []string) {
 			continue
 		}
 		if err := checkKey(key); err != nil {
-			m.failed[key] = err
+			m.fail(key, err)
 			continue
 		}
-		now := c.store.clock.now()
-		st := c.judge(n, now)
+		now, st := int64(0), gone
+		if n != nil {
+			now = c.store.clock.now()
+			st = c.judge(n, now)
+		}
 		if st == usable && !c.isThrottled(key, hash) || st == gone {
 			if v != nil {
 				if owner := v.owner(key); owner < 0 || owner != v.self {
-					away.add(owner, key, hash, len(keys)-i)
+					away.add(c, owner, key, hash, len(keys)-i)
 					continue
 				}
 			}
 			if _, twice := asked[key]; twice {
 				continue
+			}
+			if asked == nil {
+				asked = make(map[string]struct{}, len(keys)-i)
 			}
 			asked[key] = struct{}{}
 			p, hit, err := m.join(key, hash, gen, keep)
@@ -161,7 +174,7 @@ func (m *many[V]) get(keys []string) {
 				m.again = append(m.again, key)
 				continue
 			case err != nil:
-				m.failed[key] = err
+				m.fail(key, err)
 				continue
 			case hit == nil:
 				if st == usable {
@@ -170,6 +183,7 @@ func (m *many[V]) get(keys []string) {
 				waiting = append(waiting, p)
 				continue
 			}
+			now = c.store.clock.now()
 			n, st = hit, c.judge(hit, now)
 		}
 		if c.count(n, st) {
@@ -190,6 +204,7 @@ func (m *many[V]) get(keys []string) {
 	m.wait(waiting)
 	for _, b := range away {
 		m.finish(b)
+		b.recycle(c)
 	}
 }
 
@@ -243,6 +258,9 @@ func (m *many[V]) join(key string, hash uint32, gen uint32, keep bool) (p pendin
 
 // wait collects the results of the flights.
 func (m *many[V]) wait(waiting []pending[V]) {
+	if len(waiting) == 0 {
+		return
+	}
 	c := m.c
 	var soft <-chan time.Time
 	softOver := make(chan time.Time)
@@ -277,7 +295,7 @@ func (m *many[V]) wait(waiting []pending[V]) {
 			m.again = append(m.again, p.key)
 		case errors.Is(err, ErrNotFound) && !errors.Is(err, errBulkFailed):
 		default:
-			m.failed[p.key] = bulkCause(err)
+			m.fail(p.key, bulkCause(err))
 		}
 	}
 }

@@ -42,8 +42,11 @@ type Cache[V any] struct {
 	copies copies
 	hot    *hotKeys // of the keys that this process owns
 
-	usualAnswer atomic.Int64 // bytes to make ready for the answer to a request for many keys
-	warned      sync.Map     // peers that were logged about
+	// Memory for requests for many keys, to be used again.
+	buffers sync.Pool // of *[]byte
+	parts   sync.Pool // of *part[V]
+	sinks   sync.Pool // of *manySink
+	warned  sync.Map  // peers that were logged about
 
 	origin       origin
 	refreshes    *semaphore.Weighted

@@ -5,6 +5,7 @@ package covey
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -28,16 +29,28 @@ type part[V any] struct {
 	answered []bool
 }
 
-func (b *batches[V]) add(owner int, key string, hash uint32, most int) {
+func (b *batches[V]) add(c *Cache[V], owner int, key string, hash uint32, most int) {
 	for _, one := range *b {
 		if one.owner == owner {
 			one.keys, one.hashes = append(one.keys, key), append(one.hashes, hash)
 			return
 		}
 	}
-	one := &part[V]{owner: owner, keys: make([]string, 0, most), hashes: make([]uint32, 0, most)}
-	one.keys, one.hashes = append(one.keys, key), append(one.hashes, hash)
+	one, _ := c.parts.Get().(*part[V])
+	if one == nil {
+		one = &part[V]{keys: make([]string, 0, most), hashes: make([]uint32, 0, most), answered: make([]bool, 0, most)}
+	}
+	one.owner, one.keys, one.hashes = owner, append(one.keys, key), append(one.hashes, hash)
 	*b = append(*b, one)
+}
+
+// recycle gives the part's memory back.
+func (b *part[V]) recycle(c *Cache[V]) {
+	clear(b.keys)
+	clear(b.asked)
+	clear(b.answered)
+	*b = part[V]{keys: b.keys[:0], hashes: b.hashes[:0], answered: b.answered[:0], asked: b.asked[:0]}
+	c.parts.Put(b)
 }
 
 // A sent request waits for its answers.
@@ -116,7 +129,7 @@ func (m *many[V]) askAway(v *view, gen uint32, away batches[V]) (waiting []pendi
 
 func (m *many[V]) send(v *view, b *part[V]) {
 	c := m.c
-	b.answered = make([]bool, len(b.keys))
+	b.answered = slices.Grow(b.answered, len(b.keys))[:len(b.keys)]
 	if b.owner < 0 {
 		b.err = errors.New("covey: there are no members")
 		return
@@ -135,7 +148,10 @@ func (m *many[V]) send(v *view, b *part[V]) {
 		f.Flags = wire.CanLoad
 	}
 	ask := func() {
-		s := &manySink{changed: make(chan struct{}, 1)}
+		s, _ := c.sinks.Get().(*manySink)
+		if s == nil {
+			s = &manySink{changed: make(chan struct{}, 1)}
+		}
 		op, err := l.Send(m.ctx, &f, s)
 		if err != nil {
 			b.err = peerError(m.ctx, b.peer, err)
@@ -145,22 +161,29 @@ func (m *many[V]) send(v *view, b *part[V]) {
 	}
 	one := wire.Frame{Type: wire.Get}
 	n := 0
-	size := 0
-	for _, key := range b.keys {
-		size += wire.HeaderSize + 4 + len(key)
-	}
-	f.Items = make([]byte, 0, min(size, 2*maxRequest))
+	buf := c.buffer()
+	f.Items = (*buf)[:0]
 	for i, key := range b.keys {
 		one.Op, one.Key = uint32(i), key
 		f.Items = wire.Append(f.Items, &one)
 		if n++; n == wire.MaxItems || len(f.Items) > maxRequest {
 			ask()
-			f.Items, n = make([]byte, 0, 2*maxRequest), 0
+			f.Items, n = f.Items[:0], 0 // the link has copied them
 		}
 	}
 	if n > 0 {
 		ask()
 	}
+	*buf = f.Items
+	c.buffers.Put(buf)
+}
+
+// buffer returns memory for items.
+func (c *Cache[V]) buffer() *[]byte {
+	if b, ok := c.buffers.Get().(*[]byte); ok {
+		return b
+	}
+	return new([]byte)
 }
 
 // collect takes in the answers to a request: the first that has come, or all.
@@ -178,6 +201,10 @@ func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]
 			}
 		}
 		if last || err != nil {
+			if err == nil {
+				q.s.last = false
+				m.c.sinks.Put(q.s)
+			}
 			q.s = nil
 			return waiting
 		}
@@ -232,7 +259,7 @@ func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pend
 			if err == nil {
 				m.found[key] = v
 			} else if !errors.Is(err, ErrNotFound) {
-				m.failed[key] = err
+				m.fail(key, err)
 			}
 		default:
 			err := answerError(b.peer, &f)
@@ -244,9 +271,9 @@ func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pend
 				b.answered[i] = false
 				b.err = errLoadHere
 			default:
-				m.failed[key] = errors.New(strings.Clone(err.Error()))
+				m.fail(key, errors.New(strings.Clone(err.Error())))
 				if is := errors.Unwrap(err); is != nil {
-					m.failed[key] = &foreignError{peer: b.peer, text: strings.Clone(f.Text), is: is}
+					m.fail(key, &foreignError{peer: b.peer, text: strings.Clone(f.Text), is: is})
 				}
 			}
 		}
@@ -279,7 +306,7 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.F
 		f, err := c.startHeld(m.ctx, key, hash, c.opt.Loader, r, old, nil)
 		if err != nil {
 			c.giveBack(r, key, err)
-			m.failed[key] = err
+			m.fail(key, err)
 			return p, false
 		}
 		return pending[V]{f: f, key: key, own: true}, true
@@ -288,7 +315,7 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.F
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if c.closed.Load() {
-		m.failed[key] = c.errClosed()
+		m.fail(key, c.errClosed())
 		return p, false
 	}
 	if m.bulk == nil {
@@ -317,7 +344,7 @@ func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V
 		b.answered[i] = true
 		switch {
 		case m.ctx.Err() != nil:
-			m.failed[key] = context.Cause(m.ctx)
+			m.fail(key, context.Cause(m.ctx))
 			continue
 		case c.tenures.view() != v:
 			m.again = append(m.again, key)
@@ -328,9 +355,9 @@ func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V
 		case errors.Is(err, errElsewhere) || err == nil && p.f == nil:
 			m.again = append(m.again, key)
 		case errors.Is(err, ErrNoLoader):
-			m.failed[key] = errors.Join(err, cause)
+			m.fail(key, errors.Join(err, cause))
 		case err != nil:
-			m.failed[key] = err
+			m.fail(key, err)
 		default:
 			waiting = append(waiting, p)
 		}
@@ -364,7 +391,8 @@ func (m *many[V]) startBulk() {
 // serveMany answers a request for many keys: at once for those that are here or that the other end is to load, and
 // one by one, as they come, for those that are being loaded.
 func (c *Cache[V]) serveMany(r *link.Request) {
-	answers := &manyAnswers{left: 1, items: make([]byte, 0, c.usualAnswer.Load())}
+	buf := c.buffer()
+	answers := &manyAnswers{left: 1, items: (*buf)[:0]}
 	var req wire.Frame
 	gen := c.store.gen.Load()
 	v := c.tenures.view()
@@ -417,10 +445,10 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 	if b != nil {
 		c.startBulk(c.contextOf(&r.Frame), b, c.opt.BulkLoader, nil)
 	}
-	if size := int64(len(answers.items)); size > c.usualAnswer.Load() || size < c.usualAnswer.Load()/4 {
-		c.usualAnswer.Store(min(size+size/8, 4*maxRequest))
-	}
 	answers.flush(r)
+	if *buf = answers.items; cap(*buf) <= 4*maxRequest {
+		c.buffers.Put(buf) // the link has copied them
+	}
 }
 
 // joinBulk makes a key part of one bulk load with the others of the request, if it is missing and nobody is loading it.
@@ -496,6 +524,9 @@ func (a *manyAnswers) flush(r *link.Request) {
 
 // split cuts items into pieces that fit into frames.
 func split(items []byte) (pieces [][]byte) {
+	if len(items) <= 2*maxRequest {
+		return append(pieces, items)
+	}
 	var f wire.Frame
 	rest, size := items, 0
 	for len(rest) > 0 {
