@@ -8,6 +8,7 @@ package covey
 // slow load does not fill the link with requests for one key.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func (a *ask) Answer(f *wire.Frame, last bool) {
 	}
 	a.answer = *f
 	if f.Size == 0 && len(f.Value) > 0 {
-		a.answer.Value = append(make([]byte, 0, len(f.Value)), f.Value...)
+		a.answer.Value = bytes.Clone(f.Value)
 	}
 	a.answer.Text = strings.Clone(f.Text)
 	a.answer.Key, a.answer.Items, a.answer.Chain, a.answer.Trace = "", nil, nil, nil
@@ -162,6 +163,9 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 		}
 		for attempt := 0; ; attempt++ {
 			value, err := c.askPeer(ctx, v.peers[i], key, hash, load, gen, n == 0)
+			if err == nil {
+				return value, nil
+			}
 			var peer *PeerError
 			switch {
 			case errors.Is(err, errRightLost) && attempt < 3:

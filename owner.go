@@ -32,9 +32,11 @@ func (c *Cache[V]) serve(r *link.Request) {
 		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
 		return
 	}
-	if err := checkKey(r.Key); err != nil && r.Type != wire.GetMany && r.Type != wire.Clear && r.Type != wire.Confirm {
-		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed, Text: err.Error()})
-		return
+	if r.Type != wire.GetMany && r.Type != wire.Clear && r.Type != wire.Confirm { // which have no key, or need none
+		if err := checkKey(r.Key); err != nil {
+			r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed, Text: err.Error()})
+			return
+		}
 	}
 	switch r.Type {
 	case wire.Get:

@@ -95,7 +95,7 @@ func (l *Link) flush() {
 func (l *Link) wrote(b *batch, last bool) {
 	l.out.bytes -= b.bytes
 	clear(b.pieces)
-	if cap(b.buf) > idleBuffer && len(b.buf) < cap(b.buf)/8 {
+	if cap(b.buf) > maxBuffer {
 		b.buf = nil
 	}
 	if l.resume != nil && l.out.bytes <= l.node.cfg.MaxQueue {
@@ -109,13 +109,18 @@ func (l *Link) wrote(b *batch, last bool) {
 	l.admit()
 }
 
-// idleBuffer is what an idle link may keep of each of its buffers.
-const idleBuffer = 2 << 10
+const (
+	idleBuffer = 2 << 10 // what an idle link may keep of each of its buffers
+	maxBuffer  = 1 << 20 // and a busy one
+)
 
 // shrink gives back memory that the last burst needed. The link is locked.
 func (l *Link) shrink() {
 	if len(l.out.buf) == 0 && cap(l.out.buf) > idleBuffer {
 		l.out.buf = nil
+	}
+	if !l.writing && cap(l.batch.buf) > idleBuffer {
+		l.batch = batch{}
 	}
 	l.calls.shrink()
 }
