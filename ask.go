@@ -29,6 +29,7 @@ type ask struct {
 
 	// The last answer.
 	answer wire.Frame // in memory of its own
+	whole  bool       // answer has more than a type, flags and a value
 	err    error      // of the link
 
 	mu   sync.Mutex // against an answer that comes while the caller leaves
@@ -52,12 +53,18 @@ func (a *ask) Answer(f *wire.Frame, last bool) {
 	if !last {
 		return
 	}
-	a.answer = *f
-	if f.Size == 0 && len(f.Value) > 0 {
-		a.answer.Value = bytes.Clone(f.Value)
+	value := f.Value
+	if f.Size == 0 && len(value) > 0 {
+		value = bytes.Clone(value)
 	}
-	a.answer.Text = strings.Clone(f.Text)
-	a.answer.Key, a.answer.Items, a.answer.Chain, a.answer.Trace = "", nil, nil, nil
+	if f.Type == wire.Hit && f.Flags&(wire.Loan|wire.Refresh) == 0 { // as most are: of nothing but the value
+		a.answer.Type, a.answer.Flags, a.answer.Value = f.Type, f.Flags, value
+	} else {
+		a.answer = *f
+		a.answer.Value, a.answer.Text = value, strings.Clone(f.Text)
+		a.answer.Key, a.answer.Items, a.answer.Chain, a.answer.Trace = "", nil, nil, nil
+		a.whole = true
+	}
 	a.woken <- true
 }
 
@@ -155,14 +162,18 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 	}
 	gen := c.store.gen.Load()
 	v := c.tenures.view()
-	var room [2]int
+	place := ringHash(key)
 	var last error
-	for n, i := range v.ring.find(ringHash(key), len(room), room[:0]) {
-		if i == v.self {
+	for n := range 2 { // the owner, and who stands in for it
+		i := v.ring.owner(place)
+		if n > 0 {
+			i = v.ring.after(place)
+		}
+		if i < 0 || i == v.self {
 			break
 		}
 		for attempt := 0; ; attempt++ {
-			value, err := c.askPeer(ctx, v.peers[i], key, hash, load, gen, n == 0)
+			value, err := c.askPeer(ctx, v.peers[i], key, hash, place, load, gen, n == 0)
 			if err == nil {
 				return value, nil
 			}
@@ -222,7 +233,7 @@ func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load L
 }
 
 // askPeer gets key from a peer, which is the owner by the ring of generation gen or stands in for it.
-func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash uint32, load Loader[V], gen uint32, owner bool) (V, error) {
+func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash uint32, place uint64, load Loader[V], gen uint32, owner bool) (V, error) {
 	var zero V
 	for {
 		o := c.holds.of(key)
@@ -251,7 +262,7 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 		f.Flags = wire.CanLoad
 	}
 	var start int64
-	if owner && c.copies.wants(ringHash(key)) {
+	if owner && c.copies.wants(place) {
 		f.Flags |= wire.Borrow
 		start = c.store.clock.now()
 	}
@@ -316,21 +327,23 @@ func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame) (*ask,
 		a.pool.Put(a)
 		return nil, peerError(ctx, l.Name(), err)
 	}
-	var stop <-chan struct{} // while the answer comes at once nobody needs to look at it
-	for last := false; !last; {
+	for last, first := false, true; !last; first = false {
 		err = nil
-		if done := ctx.Done(); done == nil && stop == nil {
-			last = <-a.woken
+		if first { // while the answer comes at once nobody needs to look whether the cache is closed
+			select {
+			case last = <-a.woken:
+			case <-ctx.Done():
+				err = context.Cause(ctx)
+			}
 		} else {
 			select {
 			case last = <-a.woken:
-			case <-done:
+			case <-ctx.Done():
 				err = context.Cause(ctx)
-			case <-stop:
+			case <-c.stop:
 				err = c.errClosed()
 			}
 		}
-		stop = c.stop
 		if err != nil {
 			if l.Cancel(op) {
 				a.leave(context.Canceled)
@@ -349,10 +362,15 @@ func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame) (*ask,
 	return a, nil
 }
 
-// done gives the ask back, if nobody else is left that knows it.
+// done gives the ask back. It has had its last answer, so nobody else knows it any more.
 func (a *ask) done() {
-	a.leave(nil)
-	a.answer = wire.Frame{}
+	if a.held != nil {
+		a.leave(nil)
+	}
+	if a.whole {
+		a.answer, a.whole = wire.Frame{}, false
+	}
+	a.answer.Type, a.answer.Value = 0, nil
 	a.pool.Put(a)
 }
 
