@@ -438,6 +438,11 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 	if c.group == nil {
 		return nil
 	}
+	if err := c.clearOthers(ctx); err != nil {
+		return err
+	}
+	// Who was cleared early may have borrowed meanwhile from an owner whose turn came late.
+	c.clearHere()
 	return c.clearOthers(ctx)
 }
 
