@@ -141,6 +141,66 @@ func inWorld(t *testing.T, n int, o Options[string], f func(t *testing.T, w *wor
 	})
 }
 
+// A roster is a discovery for which the test speaks.
+type roster chan []Member
+
+func (r roster) Watch(ctx context.Context, update func([]Member)) error {
+	for {
+		select {
+		case list := <-r:
+			update(list)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// list gives the process another list of members, of a letter each.
+func (p *proc) list(names string) {
+	p.opt.Discovery.(roster) <- members(names)
+}
+
+func members(names string) (list []Member) {
+	for _, name := range names {
+		list = append(list, Member{URL: "http://" + string(name)})
+	}
+	return list
+}
+
+// inRosters is inWorld where the list of each process can be changed, and begins as given.
+func inRosters(t *testing.T, n int, names string, o Options[string], f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, net: netsim.New(), o: o}
+		for i := range n {
+			r := make(roster, 1)
+			r <- members(names)
+			w.start(string(rune('a'+i)), r)
+		}
+		time.Sleep(10 * time.Second)
+		defer w.close()
+		f(t, w)
+	})
+}
+
+// movingKey returns a key that is owned by from in the ring of all processes but to, and by to in the ring of all.
+func movingKey(from, to *proc) string {
+	var all, without []Member
+	for _, p := range from.w.procs {
+		all = append(all, Member{Name: p.url})
+		if p != to {
+			without = append(without, Member{Name: p.url})
+		}
+	}
+	before, after := newRing(without), newRing(all)
+	for i := 0; ; i++ {
+		k := fmt.Sprint("key", i)
+		if before.members[before.owner(ringHash(k))].Name == from.url && after.members[after.owner(ringHash(k))].Name == to.url {
+			return k
+		}
+	}
+}
+
 // slow returns a loader that takes a while and counts.
 func (w *world) slow(d time.Duration) Loader[string] {
 	return func(ctx context.Context, key string) (string, error) {

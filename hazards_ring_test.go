@@ -1,0 +1,106 @@
+package covey
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// For minutes two peers go by the old list and two by the new one, so that a
+// Delete is carried out by another owner than the one who is asked for the key.
+func TestHazard08RingsDiffer(t *testing.T) {
+	inRosters(t, 4, "abc", Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c, d := w.procs[0], w.procs[1], w.procs[2], w.procs[3]
+		k := movingKey(a, d)
+		for _, write := range []struct {
+			at   *proc
+			call func(c *Cache[string]) error
+		}{
+			{b, func(c *Cache[string]) error { return c.Delete(t.Context(), k) }},
+			{c, func(c *Cache[string]) error { return c.Put(t.Context(), k, "v2") }},
+			{d, func(c *Cache[string]) error { return c.Put(t.Context(), k, "v2") }},
+			{a, func(c *Cache[string]) error { return c.Delete(t.Context(), k) }},
+			{c, func(c *Cache[string]) error { return c.Clear(t.Context()) }},
+		} {
+			for _, p := range w.procs {
+				p.list("abc")
+			}
+			time.Sleep(10 * time.Second)
+			require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+			borrowAt(t, c, k)
+			b.list("abcd")
+			d.list("abcd")
+			time.Sleep(10 * time.Second)
+
+			require.NoError(t, write.call(write.at.cache))
+			for _, p := range w.procs {
+				start := time.Now()
+				v, _ := p.cache.Get(t.Context(), k, nil)
+				require.NotEqual(t, "v1", v, "at %s", p.name)
+				v, err := p.cache.Get(t.Context(), k, constant("v3"))
+				require.NoError(t, err)
+				require.Contains(t, []string{"v2", "v3"}, v)
+				require.Less(t, time.Since(start), time.Second)
+			}
+		}
+	})
+}
+
+// The list changes everywhere at once, but what the old owner has stored is
+// still there for its own callers, and again when the key comes back to it.
+func TestHazard08OwnerChanges(t *testing.T) {
+	inRosters(t, 4, "abc", Options[string]{}, func(t *testing.T, w *world) {
+		a, d := w.procs[0], w.procs[3]
+		k := movingKey(a, d)
+		require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+		for _, p := range w.procs {
+			p.list("abcd")
+		}
+		synctest.Wait()
+		require.NoError(t, d.cache.Put(t.Context(), k, "v2"))
+		for _, p := range w.procs {
+			v, err := p.cache.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+			require.Equal(t, "v2", v, "at %s", p.name)
+		}
+		require.NoError(t, d.cache.Delete(t.Context(), k))
+		for _, p := range w.procs {
+			p.list("abc")
+		}
+		synctest.Wait()
+		v, _ := a.cache.Get(t.Context(), k, nil)
+		require.Empty(t, v)
+	})
+}
+
+// A peer that starts is in its own list before it is in anybody else's: it stores keys that nobody knows
+// it to own, and no write reaches it.
+func TestHazard08OnlyItself(t *testing.T) {
+	inRosters(t, 4, "abc", Options[string]{}, func(t *testing.T, w *world) {
+		a, b, d := w.procs[0], w.procs[1], w.procs[3]
+		d.list("abcd")
+		time.Sleep(10 * time.Second)
+		k := movingKey(a, d)
+		require.NoError(t, d.cache.Put(t.Context(), k, "v1"))
+		for _, write := range []func() error{
+			func() error { return b.cache.Delete(t.Context(), k) },
+			func() error { return a.cache.Put(t.Context(), k, "v2") },
+			func() error { return b.cache.Clear(t.Context()) },
+		} {
+			v, err := d.cache.Get(t.Context(), k, constant("v1"))
+			require.NoError(t, err)
+			require.Equal(t, "v1", v)
+			require.NoError(t, write())
+			v, _ = d.cache.Get(t.Context(), k, nil)
+			require.NotEqual(t, "v1", v)
+			require.NoError(t, b.cache.Delete(t.Context(), k))
+		}
+	})
+}
+
+func constant(v string) Loader[string] {
+	return func(context.Context, string) (string, error) { return v, nil }
+}
