@@ -445,6 +445,9 @@ func (g *Group) linkUp(l *link.Link) {
 	g.change(func() {
 		g.links[l] = struct{}{}
 		delete(g.out, l.Name())
+		if p := g.peers[l.Name()]; p != nil {
+			p.Retry()
+		}
 	})
 	g.ringChanged(l)
 }

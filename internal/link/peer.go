@@ -200,10 +200,23 @@ func (p *Peer) again(err error) {
 	p.timer = time.AfterFunc(wait, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if !p.closed {
+		if !p.closed && !p.dialing && p.link.Load() == nil {
 			p.dial()
 		}
 	})
+}
+
+// Retry ends the pause before the next try to dial, since the peer has shown
+// that it is there.
+func (p *Peer) Retry() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.dialing || p.err == nil {
+		return
+	}
+	p.timer.Stop()
+	p.err = nil
+	p.dial()
 }
 
 // Close ends the link and dials no more.
