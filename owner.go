@@ -341,12 +341,17 @@ func (c *Cache[V]) peek(ctx context.Context, key string) *wire.Frame {
 	if i < 0 || i == v.self {
 		return nil
 	}
-	l, err := c.linkTo(ctx, v.peers[i])
-	if err != nil {
-		return nil
+	f := wire.Frame{Type: wire.Failed}
+	for range 2 { // when the link breaks, to dial again tells whether the owner is gone
+		l, err := c.linkTo(ctx, v.peers[i])
+		if err != nil {
+			return nil
+		}
+		if f, err = l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: c.id, Key: key}); err == nil || !isBroken(err) {
+			break
+		}
 	}
-	f, err := l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: c.id, Key: key})
-	if err != nil || f.Type != wire.Hit && f.Type != wire.NotFound {
+	if f.Type != wire.Hit && f.Type != wire.NotFound {
 		return nil
 	}
 	return &wire.Frame{Type: f.Type, Flags: f.Flags&wire.Stale | wire.NoKeep, Value: f.Value}
