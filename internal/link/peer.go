@@ -6,10 +6,12 @@ package link
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -135,6 +137,9 @@ func (p *Peer) dial() {
 		ctx, cancel := context.WithTimeoutCause(p.node.ctx, p.node.cfg.HandshakeTimeout, ErrTimeout)
 		defer cancel()
 		err := p.node.dial(ctx, p)
+		if isCut(err) { // a process that dies resets what it had not taken in; from then on its port refuses, which says more
+			err = p.node.dial(ctx, p)
+		}
 		if err == nil {
 			return
 		}
@@ -144,6 +149,11 @@ func (p *Peer) dial() {
 		p.dialing = false
 		p.again(p.error(err))
 	})
+}
+
+// isCut reports whether a connection has been ended by the other side.
+func isCut(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // got takes a link that is ready. It runs on the link's reader.
