@@ -164,36 +164,43 @@ func (c *Cache[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *vie
 // errDisputed says that others may have the key, so that a write has to ask them first.
 var errDisputed = errors.New("covey: the key has more than one owner")
 
-// A writing is a write of a key that is asking others. While it does, other writes of the key wait.
+// A writing is there while writes of a key ask others. One does at a time; the rest wait for their turn, and nothing is lent before the
+// last is done, so that only the first of them has copies to recall.
 type writing struct {
-	over     chan struct{}
-	disputed bool // another peer is the owner by its ring: a Put stores nothing
+	writes   int           // the one whose turn it is and those that wait; guarded by the segment's lock
+	turn     chan struct{} // has one place
+	disputed bool          // another peer is the owner by its ring: the Put whose turn it is stores nothing
 }
 
-// beginWriting waits until no other write of the key is asking around.
+// beginWriting waits for the write's turn.
 func (c *Cache[V]) beginWriting(ctx context.Context, key string, hash uint32) (*writing, error) {
 	g := c.store.index.segment(hash)
-	for {
-		g.mu.Lock()
-		k := c.keyed(hash)
-		other := k.writing[key]
-		if other == nil {
-			w := c.startWriting(key, hash)
-			g.mu.Unlock()
-			return w, nil
-		}
+	g.mu.Lock()
+	w := c.keyed(hash).writing[key]
+	if w == nil {
+		w = c.startWriting(key, hash)
 		g.mu.Unlock()
-		select {
-		case <-other.over:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
+		return w, nil
 	}
+	w.writes++
+	g.mu.Unlock()
+	select {
+	case <-w.turn:
+		return w, nil
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if w.writes--; w.writes == 0 { // its turn came just now
+		delete(c.keyed(hash).writing, key)
+		<-w.turn
+	}
+	return nil, context.Cause(ctx)
 }
 
 // startWriting begins a writing; there is none of the key. The segment is locked.
 func (c *Cache[V]) startWriting(key string, hash uint32) *writing {
-	w := &writing{over: make(chan struct{})}
+	w := &writing{writes: 1, turn: make(chan struct{}, 1)}
 	k := c.keyed(hash)
 	if k.writing == nil {
 		k.writing = make(map[string]*writing)
@@ -205,9 +212,13 @@ func (c *Cache[V]) startWriting(key string, hash uint32) *writing {
 func (c *Cache[V]) endWriting(key string, hash uint32, w *writing) {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
-	delete(c.keyed(hash).writing, key)
-	g.mu.Unlock()
-	close(w.over)
+	defer g.mu.Unlock()
+	w.disputed = false
+	if w.writes--; w.writes == 0 {
+		delete(c.keyed(hash).writing, key)
+	} else {
+		w.turn <- struct{}{}
+	}
 }
 
 // confirm has all the peers drop the key that go by another ring than this process, except for those named.

@@ -235,21 +235,8 @@ func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load L
 // askPeer gets key from a peer, which is the owner by the ring of generation gen or stands in for it.
 func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash uint32, place uint64, load Loader[V], gen uint32, owner bool) (V, error) {
 	var zero V
-	for {
-		o := c.holds.of(key)
-		if o == nil {
-			break
-		}
-		select {
-		case <-o.over:
-			if o.err != nil {
-				return zero, o.err
-			}
-		case <-ctx.Done():
-			return zero, context.Cause(ctx)
-		case <-c.stop:
-			return zero, c.errClosed()
-		}
+	if err := c.awaitHold(ctx, key); err != nil {
+		return zero, err
 	}
 	l, err := c.linkTo(ctx, p)
 	if err != nil {
@@ -262,15 +249,29 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 		f.Flags = wire.CanLoad
 	}
 	var start int64
+	var mine chan struct{} // others wait for the copy
 	if owner && c.copies.wants(place) {
+		var value V
+		var ok bool
+		if mine, value, ok = c.beginBorrowing(ctx, key, hash); ok {
+			return value, nil
+		}
+		if mine != nil {
+			defer c.endBorrowing(key, hash, mine)
+		} else if err := c.awaitHold(ctx, key); err != nil { // for what was waited for may wait for a load
+			return zero, err
+		}
 		f.Flags |= wire.Borrow
 		start = c.store.clock.now()
 	}
-	a, err := c.send(ctx, l, &f)
+	a, err := c.send(ctx, l, &f, hash, mine)
 	if err != nil {
 		return zero, err
 	}
 	defer a.done()
+	if a.answer.Type != wire.Hit {
+		c.endBorrowing(key, hash, mine)
+	}
 	switch answer := &a.answer; answer.Type {
 	case wire.Hit:
 		value, err := c.decode(answer.Value)
@@ -300,6 +301,26 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 	return zero, err
 }
 
+// awaitHold waits while the owner of key waits for a load, and returns the error of that if it fails.
+func (c *Cache[V]) awaitHold(ctx context.Context, key string) error {
+	for {
+		o := c.holds.of(key)
+		if o == nil {
+			return nil
+		}
+		select {
+		case <-o.over:
+			if o.err != nil {
+				return o.err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-c.stop:
+			return c.errClosed()
+		}
+	}
+}
+
 // linkTo returns the link to a peer that shares the cache.
 func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error) {
 	l, err := p.Link(ctx)
@@ -318,8 +339,9 @@ func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error)
 	return l, nil
 }
 
-// send sends a request for a key and waits for the last answer, which is never one that says Held. The ask has to be done with.
-func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame) (*ask, error) {
+// send sends a request for a key and waits for the last answer, which is never one that says Held. The ask has to be done with. Those who wait
+// for the copy are let go when there is a load to wait for.
+func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, mine chan struct{}) (*ask, error) {
 	a := c.asks.Get().(*ask)
 	a.key, a.err, a.left = f.Key, nil, false
 	op, err := l.Send(ctx, f, a)
@@ -343,6 +365,9 @@ func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame) (*ask,
 			case <-c.stop:
 				err = c.errClosed()
 			}
+		}
+		if !last {
+			c.endBorrowing(f.Key, hash, mine)
 		}
 		if err != nil {
 			if l.Cancel(op) {

@@ -20,7 +20,7 @@ import (
 // A lending is what is lent of one key. It is guarded by the segment's lock.
 type lending struct {
 	copies []loan
-	debt   int // requests to come before the key is lent again: recalls have to be worth their while
+	debt   int // requests to come before the key is lent again
 }
 
 type loan struct {
@@ -32,8 +32,9 @@ type loan struct {
 const (
 	// maxLoans bounds what a segment of the index remembers of loans.
 	maxLoans = 4 << 10
-	// recallPrice is how many requests a recalled copy has to save before the key is lent again. A key that is written more often
-	// than it is read so many times by each borrower is hardly ever lent.
+	// recallPrice is how many requests a copy has to have saved when it is recalled for the recall to have been worth it. If those of a
+	// key have not, it is lent again only after as many requests as they have fallen short of. (Gray and Cheriton 1989 weigh
+	// reads against writes and sharers alike.)
 	recallPrice = 2
 )
 
@@ -168,7 +169,13 @@ func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if k.loans[key] == l {
-		l.debt = recallPrice * len(l.copies)
+		saved := uint64(0)
+		for _, a := range asked {
+			saved += min(a.saved, 1<<30)
+		}
+		if price := uint64(recallPrice * len(copies)); saved < price {
+			l.debt = recallPrice * int(price-saved)
+		}
 		l.copies = slices.DeleteFunc(l.copies, func(one loan) bool { return slices.Contains(copies, one) })
 	}
 	return nil
@@ -229,8 +236,9 @@ func (r *recalls) done() {
 // A recallOf is the sink of one of them.
 type recallOf struct {
 	*recalls
-	link *link.Link
-	ok   bool // guarded by recalls.mu
+	link  *link.Link
+	ok    bool   // guarded by recalls.mu
+	saved uint64 // requests; guarded by recalls.mu
 }
 
 func (a *recallOf) confirmed() bool {
@@ -243,7 +251,7 @@ func (a *recallOf) confirmed() bool {
 func (a *recallOf) Answer(f *wire.Frame, last bool) {
 	if last {
 		a.mu.Lock()
-		a.ok = f.Type == wire.Done
+		a.ok, a.saved = f.Type == wire.Done, f.Count
 		a.mu.Unlock()
 		a.done()
 	}

@@ -4,8 +4,10 @@ package covey
 // lookup finds either, but have a bound of their own, and CLOCK (Corbató 1968) chooses who leaves.
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/coveycache/covey/internal/link"
@@ -20,9 +22,10 @@ type borrowed[V any] struct {
 
 // loanOf is what a copy has beside the entry.
 type loanOf struct {
-	lender *link.Link
-	hits   atomic.Uint32 // since the last report
-	at     int           // its place in the copies; -1: it has left; guarded by copies.mu
+	lender   *link.Link
+	hits     atomic.Uint32 // so far
+	reported uint32        // of them; guarded by copies.mu
+	at       int           // its place in the copies; -1: it has left; guarded by copies.mu
 }
 
 func borrowedOf[V any](n *node) *borrowed[V] { return (*borrowed[V])(unsafe.Pointer(n)) }
@@ -79,6 +82,63 @@ func (c *Cache[V]) useCopy(n *node) (v V, ok bool) {
 	b.hits.Add(1)
 	c.n.localHits.inc()
 	return b.value, true
+}
+
+// maxAwaited is how many callers in a row may be waited for who borrow a key: an owner that is writing it lends nothing.
+const maxAwaited = 2
+
+// beginBorrowing waits while another caller asks for a copy of key, so that they do not all ask, and returns the value if there is a copy
+// then. It is a hit like any other: whether it may be used is decided when it is. Otherwise the caller is to ask, and to call endBorrowing
+// when it has its answer.
+func (c *Cache[V]) beginBorrowing(ctx context.Context, key string, hash uint32) (mine chan struct{}, v V, ok bool) {
+	var late *time.Timer
+	g := c.store.index.segment(hash)
+	for range maxAwaited {
+		g.mu.Lock()
+		k := c.keyed(hash)
+		other := k.borrowing[key]
+		if other == nil {
+			if k.borrowing == nil {
+				k.borrowing = make(map[string]chan struct{})
+			}
+			mine = make(chan struct{})
+			k.borrowing[key] = mine
+			g.mu.Unlock()
+			return mine, v, false
+		}
+		g.mu.Unlock()
+		if late == nil {
+			late = time.NewTimer(patience)
+			defer late.Stop()
+		}
+		select {
+		case <-other:
+		case <-late.C:
+			return nil, v, false
+		case <-ctx.Done():
+			return nil, v, false
+		}
+		if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 {
+			if v, ok = c.useCopy(n); ok {
+				return nil, v, true
+			}
+		}
+	}
+	return nil, v, false
+}
+
+// endBorrowing lets those go on who wait for mine, once; nil: nobody does.
+func (c *Cache[V]) endBorrowing(key string, hash uint32, mine chan struct{}) {
+	if mine == nil {
+		return
+	}
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if k := c.keyed(hash); k.borrowing[key] == mine {
+		delete(k.borrowing, key)
+		close(mine)
+	}
 }
 
 // borrow keeps a copy that came with the answer to a request that was made at start, under generation gen.
@@ -190,18 +250,20 @@ func (l *copies) victim(newest *node) *node {
 	return nil
 }
 
-// serveRecall gives a copy back: from here on it is not used, nor is one that is on its way here.
+// serveRecall gives a copy back, and says how many requests it has saved: from here on it is not used, nor is one that is on its way here.
 func (c *Cache[V]) serveRecall(r *link.Request) {
 	hash := c.store.hash(r.Key)
 	now := c.store.clock.now()
+	saved := uint32(0)
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
 	if n := c.store.index.find(hash, r.Key); n != nil && n.flags&flagBorrowed != 0 {
+		saved = borrowedOf[V](n).hits.Load()
 		c.removeCopy(g, n)
 	}
 	c.keyed(hash).noteRecall(r.Key, now)
 	g.mu.Unlock()
-	r.Answer(&wire.Frame{Type: wire.Done})
+	r.Answer(&wire.Frame{Type: wire.Done, Count: uint64(saved)})
 }
 
 const (
@@ -249,9 +311,13 @@ func (c *Cache[V]) reportHits(l *link.Link, add func(cache uint16, key string, h
 		if b.lender != l {
 			continue
 		}
-		if hits := b.hits.Swap(0); hits > 0 && !add(c.id, n.key, uint64(hits)) {
-			b.hits.Add(hits)
+		hits := b.hits.Load()
+		if hits == b.reported {
+			continue
+		}
+		if !add(c.id, n.key, uint64(hits-b.reported)) {
 			return
 		}
+		b.reported = hits
 	}
 }

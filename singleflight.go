@@ -56,6 +56,8 @@ type keyed[V any] struct {
 	writing   map[string]*writing     // writes that ask other peers
 	loans     map[string]*lending     // copies at other peers
 
+	borrowing map[string]chan struct{} // keys of which a caller asks for a copy; closed when it has its answer
+
 	recalled    map[string]int64 // keys of which copies on their way must not be kept, and when they were recalled
 	recalledAll int64            // the same for all keys
 }
