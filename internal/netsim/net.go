@@ -9,7 +9,9 @@ package netsim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -77,18 +79,20 @@ func (n *Network) Dials() int {
 	return n.dials
 }
 
+// open returns the connections that are, and forgets the others. A pipe's lock comes before the network's.
 func (n *Network) open() []*Conn {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	all := make([]*Conn, 0, len(n.conns))
-	for c := range n.conns {
-		if c.dead() {
+	all := slices.Collect(maps.Keys(n.conns))
+	n.mu.Unlock()
+	return slices.DeleteFunc(all, func(c *Conn) bool {
+		dead := c.dead()
+		if dead {
+			n.mu.Lock()
 			delete(n.conns, c)
-			continue
+			n.mu.Unlock()
 		}
-		all = append(all, c)
-	}
-	return all
+		return dead
+	})
 }
 
 func (n *Network) change(f func()) {
