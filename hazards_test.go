@@ -1,7 +1,8 @@
 package covey
 
 // hazards_test.go plays the interleavings that break a group of caches whose rules have a gap: reads against writes, copies,
-// versions. hazards_ring_test.go does the same for owners that change or cannot be reached, hazards_load_test.go for loads and what surrounds them.
+// versions. The files beside it do the same: hazards_ring_test.go for owners that change, hazards_load_test.go for
+// loads, hazards_http_test.go for what comes over plain HTTP.
 //
 // Each hazard has a number, and one test at least:
 //
@@ -19,13 +20,13 @@ package covey
 //	H12  replicas that lag behind                           no replicas yet
 //	H13  Clear against loads and copies under way           TestHazard13ClearAgainstLoad, TestHazard13ClearAgainstCopy
 //	H14  what is loaded instead of the owner is kept        TestGroupOwnerIsSilent; there is no gutter yet
-//	H15  plain HTTP                                         
-//	H16  rights whose load goes wrong                       TestGroupLoaderErrorEndsTheFlight
-//	H17  loaders that wait for each other                   TestLoadTimeoutDoesNotWaitForTheLoader, TestNestedLoadsPassTheCap
-//	H18  many keys, each caller holding some of them        TestBulkFailureIsItsCallersOwn, TestGetMany
-//	H19  what was not found is created                      
+//	H15  plain HTTP                                         TestHazard15PlainHTTP, TestHazard15OpenDoors, TestHazard15Relay
+//	H16  rights whose load goes wrong                       TestGroupLoaderErrorEndsTheFlight, TestHazard16HolderLeaves, TestHazard16RightPassesOn
+//	H17  loaders that wait for each other                   TestHazard17Recursion, TestLoadTimeoutDoesNotWaitForTheLoader, TestNestedLoadsPassTheCap
+//	H18  many keys, each caller holding some of them        TestHazard18ManyCrosswise, TestBulkFailureIsItsCallersOwn, TestGetMany
+//	H19  what was not found is created                      TestHazard19NotFoundThenPut
 //	H20  copies hide the demand from the owner              TestReportedHits, TestWrittenKeysAreNotLent
-//	H21  values that cannot be stored, read or shared       on links: TestCall, TestOverflow, TestHeld
+//	H21  values that cannot be stored, read or shared       TestHazard21Values, TestHazard21UnknownCache; on links: TestCall, TestOverflow, TestHeld
 
 import (
 	"context"
