@@ -182,6 +182,9 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 		if c.group != nil {
 			v := c.tenures.view()
 			if v.self < 0 || v.owner(key) != v.self {
+				if chainOf(ctx).has(c, c.name, key) { // it would wait for the load that it is part of
+					return zero, recursive(c.name, key)
+				}
 				value, err := c.getShared(ctx, key, hash, passed)
 				if errors.Is(err, errElsewhere) {
 					continue
