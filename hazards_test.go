@@ -55,22 +55,29 @@ func (db *database) slow(d time.Duration) Loader[string] {
 // A fetch that the owner has answered is joined by a caller who comes after a
 // Delete was acknowledged, and so gets the old value.
 func TestHazard01JoinAfterAck(t *testing.T) {
-	inWorld(t, 2, Options[string]{L1: -1}, func(t *testing.T, w *world) {
-		a, b := w.procs[0], w.procs[1]
-		k := a.key()
-		require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
-		w.net.SetDelay(10 * time.Millisecond)
-		first := make(chan string, 1)
-		go func() {
-			v, _ := b.cache.Get(t.Context(), k, nil)
-			first <- v
-		}()
-		time.Sleep(15 * time.Millisecond) // the answer is on its way
-		require.NoError(t, a.cache.Delete(t.Context(), k))
-		_, err := b.cache.Get(t.Context(), k, nil)
-		require.ErrorIs(t, err, ErrNoLoader)
-		require.Equal(t, "v1", <-first)
-	})
+	for _, borrows := range []bool{false, true} {
+		inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+			a, b := w.procs[0], w.procs[1]
+			k := a.key()
+			require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+			if borrows {
+				_, err := b.cache.Get(t.Context(), k, nil)
+				require.NoError(t, err)
+			}
+			w.net.SetDelay(10 * time.Millisecond)
+			first := make(chan string, 1)
+			go func() {
+				v, _ := b.cache.Get(t.Context(), k, nil)
+				first <- v
+			}()
+			time.Sleep(15 * time.Millisecond) // the answer is on its way
+			require.NoError(t, a.cache.Delete(t.Context(), k))
+			_, err := b.cache.Get(t.Context(), k, nil)
+			require.ErrorIs(t, err, ErrNoLoader)
+			require.Equal(t, "v1", <-first)
+			require.Equal(t, borrows, a.cache.Stats().Loans == 1)
+		})
+	}
 }
 
 // The holder of a fill right is loading while a Delete is acknowledged, and
