@@ -66,7 +66,7 @@ type Config struct {
 	MaxValue    int // bytes of a value from a peer; default 64 MiB
 	MaxQueue    int // bytes queued for one peer before it is made to wait; default 4 MiB
 	MaxPending  int // handshakes under way; default 256
-	bulkWindow  int // bytes of chunks on the way
+	bulkWindow  int // bytes of chunks on the way, at least
 	copyBelow   int // values shorter than this are copied into the queue
 	chunkSize   int // and those longer than this sent in chunks
 	maxStreams  int // values of which chunks are on the way
@@ -87,9 +87,9 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxValue, 64<<20)
 	set(&c.MaxQueue, 4<<20)
 	set(&c.MaxPending, 256)
-	set(&c.bulkWindow, 256<<10)
+	set(&c.bulkWindow, 64<<10)
 	set(&c.copyBelow, 4<<10)
-	set(&c.chunkSize, 64<<10)
+	set(&c.chunkSize, 16<<10)
 	set(&c.maxStreams, 4)
 	set(&c.readBuffer, 64<<10)
 	set(&c.reportBytes, 32<<10)

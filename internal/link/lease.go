@@ -149,6 +149,8 @@ func (l *Link) granted(f *wire.Frame) error {
 	asked := l.lease.asked[f.Op%asksKept]
 	until := asked + int64(min(f.TTL, l.node.cfg.Lease))
 	l.lease.held.Store(max(until, l.lease.held.Load()))
-	l.lease.rtt.Store(l.node.now() - asked)
+	rtt := l.node.now() - asked
+	before := l.lease.rtt.Swap(rtt)
+	l.out.fit(time.Duration(min(before, rtt))) // one may have been held up
 	return nil
 }

@@ -5,6 +5,7 @@ package link
 
 import (
 	"net"
+	"time"
 
 	"github.com/coveycache/covey/internal/wire"
 )
@@ -19,7 +20,8 @@ type queue struct {
 	streams []*stream // those under way and behind them those that wait for it
 	under   int       // way
 	next    uint32    // number of a stream
-	credit  int       // bytes of pieces that may still be sent
+	window  int       // bytes of pieces that may be on the way
+	credit  int       // and how many more of them may be sent now
 	bytes   int       // in ctl and buf, and being written
 	long    int       // in streams
 }
@@ -38,8 +40,24 @@ type stream struct {
 }
 
 func (q *queue) init(cfg *Config, maxValue int) {
-	q.cfg, q.maxValue, q.credit = cfg, maxValue, cfg.bulkWindow
+	q.cfg, q.maxValue, q.window, q.credit = cfg, maxValue, cfg.bulkWindow, cfg.bulkWindow
 }
+
+const (
+	bulkRate      = 64 << 20 // bytes of pieces in a second that a window is made for
+	maxBulkWindow = 4 << 20
+)
+
+// fit makes the window one for a round trip of that length. It is no wider than that takes, for what is on the way waits in the buffers of
+// the connection, ahead of short values.
+func (q *queue) fit(rtt time.Duration) {
+	w := max(min(int(min(rtt, time.Second)*bulkRate/time.Second), maxBulkWindow), q.cfg.bulkWindow)
+	q.credit += w - q.window
+	q.window = w
+}
+
+// granted lets n more bytes of pieces be sent.
+func (q *queue) granted(n int) { q.credit = min(q.credit+n, q.window) }
 
 // control adds a frame that goes before all others.
 func (q *queue) control(f *wire.Frame) {

@@ -242,10 +242,10 @@ func (l *Link) gather(b []byte) error {
 func (l *Link) credited(f *wire.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f.Size > uint64(l.node.cfg.bulkWindow) {
+	if f.Size > uint64(max(maxBulkWindow, l.node.cfg.bulkWindow)) {
 		return ErrProtocol
 	}
-	l.out.credit = min(l.out.credit+int(f.Size), l.node.cfg.bulkWindow)
+	l.out.granted(int(f.Size))
 	if !l.out.empty() {
 		l.rouse()
 	}
