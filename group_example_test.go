@@ -1,0 +1,63 @@
+package covey_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/coveycache/covey"
+)
+
+// Two peers, which are two processes elsewhere, share a cache.
+func ExampleNewGroup() {
+	var listeners []net.Listener
+	var urls []string
+	for range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		listeners = append(listeners, l)
+		urls = append(urls, "http://"+l.Addr().String())
+	}
+
+	ctx := context.Background()
+	var groups []*covey.Group
+	var caches []*covey.Cache[string]
+	for i, l := range listeners {
+		group, err := covey.NewGroup(covey.GroupOptions{Self: urls[i], Discovery: covey.StaticPeers(urls...), Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer group.Shutdown(ctx)
+		mux := http.NewServeMux() // of the server that the process has anyway
+		mux.Handle(group.Path(), group)
+		server := &http.Server{Handler: mux}
+		go server.Serve(l)
+		defer server.Close()
+
+		users, err := covey.New("users", covey.Options[string]{Group: group})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		groups, caches = append(groups, group), append(caches, users)
+	}
+
+	for i, users := range caches {
+		_ = groups[i].Ready(ctx) // until then it loads for itself
+		name, err := users.Get(ctx, "42", func(context.Context, string) (string, error) {
+			fmt.Println("loaded by peer", i)
+			return "Ada", nil
+		})
+		fmt.Println(name, err)
+	}
+	// Output:
+	// loaded by peer 0
+	// Ada <nil>
+	// Ada <nil>
+}
