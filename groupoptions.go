@@ -46,6 +46,9 @@ type GroupOptions struct {
 	// OpTimeout is how long an operation waits for a peer's answer, the time that a load takes at the owner not
 	// included. 0 means 5 s. Negative is an error.
 	OpTimeout time.Duration
+	// IsolatedTTL bounds the TTL of what this process stores while it hears none of the other members, whose writes it may miss.
+	// (When that begins, and when it ends, everything stored is loaded anew.) 0 means 10 s. Negative is an error.
+	IsolatedTTL time.Duration
 	// Logger gets what goes wrong between peers. nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -86,6 +89,10 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 		bad("OpTimeout is %v, it must not be negative", o.OpTimeout)
 	}
 	setDefault(&o.OpTimeout, 5*time.Second)
+	if o.IsolatedTTL < 0 {
+		bad("IsolatedTTL is %v, it must not be negative", o.IsolatedTTL)
+	}
+	setDefault(&o.IsolatedTTL, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

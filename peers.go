@@ -36,6 +36,7 @@ type Group struct {
 	caches   atomic.Pointer[map[string]shared]
 	tokens   atomic.Uint64
 	pursuits pursuits
+	apart    apart
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -55,7 +56,8 @@ type Group struct {
 // A shared cache is a Cache of any type as its group sees it.
 type shared interface {
 	serve(r *link.Request)
-	adopt(v *view)     // go by another ring
+	adopt(v *view) // go by another ring
+	clearHere()
 	sweep()            // let go of what is no longer owned
 	lost(l *link.Link) // a link is down
 	number() uint16    // of the cache in this process's frames
@@ -97,6 +99,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 		out:   make(map[string]error),
 		links: make(map[*link.Link]struct{}),
 		known: make(chan struct{}),
+		apart: apart{dropped: make(map[string]struct{})},
 	}
 	if o.Self != "" {
 		u, _ := url.Parse(o.Self) // has been checked
@@ -130,6 +133,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 			o.Logger.Error("covey: discovery has ended", "err", err)
 		}
 	})
+	g.wg.Go(g.watchApart)
 	timer := time.NewTimer(firstList)
 	defer timer.Stop()
 	select {
@@ -309,12 +313,20 @@ func (g *Group) update(list []Member) {
 					continue
 				}
 				delete(g.out, m.Name)
+				if _, dropped := g.apart.dropped[m.Name]; dropped {
+					g.out[m.Name] = errNotTold
+				}
 			} else {
 				delete(old, m.Name)
 			}
 			g.peers[m.Name] = p
 		}
 		gone = slices.Collect(maps.Values(old))
+		for _, p := range gone {
+			if g.peers[p.Name()] == nil && g.out[p.Name()] == nil && len(g.apart.dropped) < maxDropped {
+				g.apart.dropped[p.Name()] = struct{}{}
+			}
+		}
 		select {
 		case <-g.known:
 		default:
@@ -440,11 +452,16 @@ func (g *Group) ringChanged(*link.Link) {
 	g.mu.Unlock()
 }
 
-// linkUp: whoever has a link takes part.
+// linkUp: whoever has a link takes part, unless it has to drop something first.
 func (g *Group) linkUp(l *link.Link) {
+	g.hear()
 	g.change(func() {
 		g.links[l] = struct{}{}
-		delete(g.out, l.Name())
+		if _, dropped := g.apart.dropped[l.Name()]; dropped {
+			g.wg.Go(func() { g.dropAt(l) })
+		} else {
+			delete(g.out, l.Name())
+		}
 		if p := g.peers[l.Name()]; p != nil {
 			p.Retry()
 		}

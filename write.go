@@ -238,7 +238,7 @@ func (c *Cache[V]) newEntry(key string, hash uint32, v V, begin, end int64, meta
 	}
 	e := &entry[V]{value: v}
 	c.stamp(&e.node, key, hash, total, begin, end)
-	e.expires = c.expiry(end, hash, c.opt.TTL, meta)
+	e.expires = c.boundApart(c.expiry(end, hash, c.opt.TTL, meta), end)
 	e.cost = costClass(time.Duration(end - begin))
 	if e.expires != never {
 		e.guard = guardClass(max(c.slack, c.earlyAt(&e.node)))
@@ -250,7 +250,7 @@ func (c *Cache[V]) newEntry(key string, hash uint32, v V, begin, end int64, meta
 func (c *Cache[V]) newNegative(key string, hash uint32, begin, end int64) *entry[V] {
 	e := new(entry[V])
 	c.stamp(&e.node, key, hash, c.baseSize+sizeClass(len(key)), begin, end)
-	e.expires = end + int64(c.opt.NegativeTTL)
+	e.expires = c.boundApart(end+int64(c.opt.NegativeTTL), end)
 	e.cost = costClass(time.Duration(end - begin))
 	e.flags = flagNegative
 	e.guard = guardAlways

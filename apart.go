@@ -1,0 +1,126 @@
+package covey
+
+// apart.go is about processes that run on while the others do without them: writes are acknowledged that they do not hear of.
+// One that hears nobody finds out by itself; one that the discovery has dropped is told when it comes back.
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// apart is what a group knows of that.
+type apart struct {
+	alone   atomic.Bool         // this process hears no other member
+	dropped map[string]struct{} // members that the discovery has dropped and that may not know of it; guarded by Group.mu
+}
+
+const (
+	apartEvery = 500 * time.Millisecond
+	maxDropped = 1 << 14 // members; of more nothing is known
+)
+
+// errNotTold keeps a member out of the ring.
+var errNotTold = errors.New("covey: it has been out of the discovery's list and has to drop what it has first")
+
+// watchApart looks now and then whether this process hears anybody, and for members that are to be told.
+func (g *Group) watchApart() {
+	tick := time.NewTicker(apartEvery)
+	defer tick.Stop()
+	held := int64(settleTime) // until when this process has heard somebody
+	for {
+		select {
+		case <-tick.C:
+		case <-g.ctx.Done():
+			return
+		}
+		now := int64(time.Since(g.start))
+		others, last := g.heard()
+		if held = max(held, last); !others {
+			held = now + int64(settleTime)
+		}
+		if now > held && g.apart.alone.CompareAndSwap(false, true) {
+			g.opt.Logger.Warn("covey: no other member is heard of: what is stored is loaded anew, and kept for a short while only", "IsolatedTTL", g.opt.IsolatedTTL)
+			g.renew()
+		}
+		g.reachDropped()
+	}
+}
+
+// heard reports whether there are other members, and until when one of them has given a lease.
+func (g *Group) heard() (others bool, until int64) {
+	v := g.view.Load()
+	for i := range v.peers {
+		others = others || i != v.self
+	}
+	for _, l := range g.allLinks() {
+		until = max(until, l.HeldUntil())
+	}
+	return others, until
+}
+
+// renew has every cache load again what it has.
+func (g *Group) renew() {
+	for _, c := range *g.caches.Load() {
+		c.clearHere()
+	}
+}
+
+// hear is called with each link that comes up, before anything is asked over it.
+func (g *Group) hear() {
+	if g.apart.alone.CompareAndSwap(true, false) {
+		g.opt.Logger.Info("covey: another member is heard of again")
+		g.renew()
+	}
+}
+
+// reachDropped dials the members that the discovery has dropped and now lists again.
+func (g *Group) reachDropped() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name := range g.apart.dropped {
+		if p := g.peers[name]; p != nil && !g.closed && p.Up() == nil {
+			g.wg.Go(func() {
+				ctx, cancel := context.WithTimeout(g.ctx, apartEvery)
+				defer cancel()
+				_, _ = p.Link(ctx) // linkUp does the rest
+			})
+		}
+	}
+}
+
+// dropAt has the other end of a link drop what it stored while the others did without it, and then lets it take part.
+func (g *Group) dropAt(l *link.Link) {
+	for name := range *g.caches.Load() {
+		id, ok := g.cacheID(name)
+		if !ok {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(g.ctx, g.opt.OpTimeout)
+		answer, err := l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: id})
+		cancel()
+		if err != nil || answer.Type == wire.Failed && answer.Code != wire.CodeUnknownCache {
+			l.Close() // it is tried again with the next one
+			return
+		}
+	}
+	g.change(func() {
+		if g.peers[l.Name()] == nil {
+			return // still not in the list
+		}
+		delete(g.apart.dropped, l.Name())
+		delete(g.out, l.Name())
+	})
+}
+
+// boundApart returns when an entry that is stored at the time end expires, which is soon while this process is alone.
+func (c *Cache[V]) boundApart(expires, end int64) int64 {
+	if c.group == nil || !c.group.apart.alone.Load() {
+		return expires
+	}
+	return min(expires, end+int64(c.group.opt.IsolatedTTL)) // never is the largest
+}
