@@ -13,6 +13,12 @@
 //	…
 //	u, err := users.Get(ctx, "42", loadUser) // func(ctx context.Context, key string) (User, error)
 //
+// # Groups
+//
+// With [Options.Group] the processes of a [Group] share one cache: each key has
+// one owner among them, a miss is loaded once in all of them, and a write reaches every copy before it returns. A write that cannot
+// returns [ErrUnconfirmed]. ARCHITECTURE.md has a table of what is promised when.
+//
 // # Caveats
 //
 // Values are shared by everybody who gets them and must not be modified. A
