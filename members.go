@@ -1,0 +1,303 @@
+package covey
+
+// members.go is who is in the group: members come from the discovery, leave when their machine refuses connections or
+// they say so, and come back with their first link. Each change makes another ring, of which all are told.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+)
+
+// A view is what the group goes by: a ring, and how to reach its members.
+type view struct {
+	ring  *ring
+	self  int          // this process's index in the ring; -1 if it owns nothing
+	peers []*link.Peer // by index in the ring; nil for this process itself
+
+	// ready is closed when every member has been told of the ring, or could
+	// not be for a while. What is loaded before that is not stored: an owner by another ring would not know of it.
+	ready chan struct{}
+}
+
+// owner returns the index of key's owner in the ring, -1 if there is none.
+func (v *view) owner(key string) int { return v.ring.owner(ringHash(key)) }
+
+// checkStatic finds the mistakes in a list that will not change.
+func (g *Group) checkStatic(list []Member) error {
+	members, errs := g.normalize(list)
+	if g.opt.Self != "" && !slices.ContainsFunc(members, func(m Member) bool { return m.Name == g.opt.Name }) {
+		errs = append(errs, fmt.Errorf("covey: GroupOptions.Discovery: this process, %q, is not in the list of members %v: add it or change GroupOptions.Self or Name",
+			g.opt.Name, names(members)))
+	}
+	return errors.Join(errs...)
+}
+
+func names(members []Member) []string {
+	var s []string
+	for _, m := range members {
+		s = append(s, m.Name)
+	}
+	return s
+}
+
+// normalize completes and checks a list of members. It leaves out what is wrong.
+func (g *Group) normalize(list []Member) (members []Member, errs []error) {
+	seen := make(map[string]bool)
+	for _, m := range list {
+		u, err := peerURL(m.URL)
+		if err != nil && m.Weight >= 0 {
+			errs = append(errs, fmt.Errorf("covey: member %q: %w", m.Name, err))
+			continue
+		}
+		m.URL = u
+		if m.Name == "" {
+			m.Name = u
+		}
+		switch {
+		case len(m.Name) > maxPeerName || m.Name == "":
+			err = fmt.Errorf("covey: member %.40q…: its name has %d bytes, it must have 1 to %d", m.Name, len(m.Name), maxPeerName)
+		case seen[m.Name]:
+			err = fmt.Errorf("covey: member %q is in the list twice", m.Name)
+		case !g.opt.authenticated() && m.Weight >= 0 && !isLoopback(u):
+			err = fmt.Errorf("covey: member %q at %s is not on this machine: set GroupOptions.Secrets, or TLS with client certificates", m.Name, u)
+		case m.Name == g.opt.Name && g.opt.Self != "" && u != g.opt.Self:
+			err = fmt.Errorf("covey: member %q has the URL %s, but GroupOptions.Self is %s", m.Name, u, g.opt.Self)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		seen[m.Name] = true
+		members = append(members, m)
+	}
+	slices.SortFunc(members, func(a, b Member) int { return compareStrings(a.Name, b.Name) })
+	return members, errs
+}
+
+func compareStrings(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// update takes a new list of members.
+func (g *Group) update(list []Member) {
+	members, errs := g.normalize(list)
+	for _, err := range errs {
+		g.opt.Logger.Error("covey: a member is left out", "err", err)
+	}
+	if g.opt.Self != "" && !slices.ContainsFunc(members, func(m Member) bool { return m.Name == g.opt.Name }) {
+		g.opt.Logger.Warn("covey: this process is not in the list of members and owns no keys until it is", "self", g.opt.Name, "members", names(members))
+	}
+	var gone []*link.Peer
+	g.change(func() {
+		g.listed = members
+		old := g.peers
+		g.peers = make(map[string]*link.Peer)
+		for _, m := range members {
+			if m.Name == g.opt.Name || m.Weight < 0 {
+				continue
+			}
+			p := old[m.Name]
+			if p == nil || p.URL() != m.URL {
+				var err error
+				if p, err = g.node.Peer(m.Name, m.URL); err != nil {
+					g.opt.Logger.Error("covey: a member is left out", "err", err)
+					continue
+				}
+				delete(g.out, m.Name)
+				if _, dropped := g.apart.dropped[m.Name]; dropped {
+					g.out[m.Name] = errNotTold
+				}
+			} else {
+				delete(old, m.Name)
+			}
+			g.peers[m.Name] = p
+		}
+		gone = slices.Collect(maps.Values(old))
+		for _, p := range gone {
+			if g.peers[p.Name()] == nil && g.out[p.Name()] == nil && len(g.apart.dropped) < maxDropped {
+				g.apart.dropped[p.Name()] = struct{}{}
+			}
+		}
+		select {
+		case <-g.known:
+		default:
+			close(g.known)
+		}
+	})
+	for _, p := range gone {
+		p.Close()
+		if !slices.ContainsFunc(members, func(m Member) bool { return m.Name == p.Name() }) {
+			g.pursuits.drop(p.Name())
+		}
+	}
+}
+
+// change makes a change to the membership and, if the ring is another after it, goes by that.
+func (g *Group) change(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return
+	}
+	f()
+	var members []Member
+	for _, m := range g.listed {
+		if g.out[m.Name] == nil && (m.Name == g.opt.Name || g.peers[m.Name] != nil) {
+			members = append(members, m)
+		}
+	}
+	v := &view{ring: newRing(members), ready: make(chan struct{})}
+	if old := g.view.Load(); old.ring.fingerprint == v.ring.fingerprint {
+		for i, m := range old.ring.members { // same names, perhaps other addresses
+			if i != old.self && old.peers[i] != g.peers[m.Name] {
+				goto changed
+			}
+		}
+		return
+	}
+changed:
+	v.self = v.ring.index(g.opt.Name)
+	v.peers = make([]*link.Peer, len(v.ring.members))
+	for i, m := range v.ring.members {
+		if i != v.self {
+			v.peers[i] = g.peers[m.Name]
+		}
+	}
+	g.node.SetRing(v.ring.fingerprint)
+	for _, c := range *g.caches.Load() {
+		c.adopt(v)
+	}
+	g.view.Store(v)
+	g.findStrangers()
+	g.opt.Logger.Info("covey: ring changed", "self", g.opt.Name, "members", len(v.ring.members), "fingerprint", fmt.Sprintf("%016x", v.ring.fingerprint))
+	g.wg.Go(func() { g.settle(v) })
+}
+
+// settleTime is how long a member is waited for that should hear of a new ring: it covers a lease.
+const settleTime = 2500 * time.Millisecond
+
+// settle tells everybody of the ring, and lets go of what is no longer owned.
+func (g *Group) settle(v *view) {
+	ctx, cancel := context.WithTimeout(g.ctx, settleTime)
+	defer cancel()
+	told := make(map[uint64]bool)
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 64)
+	announce := func(l *link.Link) { _ = l.Announce(ctx, v.ring.fingerprint) }
+	g.mu.Lock()
+	for l := range g.links {
+		told[l.Instance()] = true
+		wg.Go(func() { announce(l) })
+	}
+	g.mu.Unlock()
+	for _, p := range v.peers {
+		if p == nil {
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if l, err := p.Link(ctx); err == nil && !told[l.Instance()] {
+				announce(l)
+			}
+		})
+	}
+	wg.Wait()
+	if g.view.Load() == v {
+		for _, c := range *g.caches.Load() {
+			c.sweep()
+		}
+	}
+	close(v.ready)
+}
+
+// findStrangers notes which links lead to peers that go by another ring. mu is held.
+func (g *Group) findStrangers() {
+	var strange []*link.Link
+	ring := g.view.Load().ring.fingerprint
+	seen := make(map[uint64]bool)
+	for l := range g.links {
+		if l.Ring() != ring && !seen[l.Instance()] {
+			seen[l.Instance()] = true
+			strange = append(strange, l)
+		}
+	}
+	if strange == nil {
+		g.strange.Store(nil)
+	} else {
+		g.strange.Store(&strange)
+	}
+}
+
+// strangers returns links to the peers that go by another ring: they may think that they own what this process owns.
+func (g *Group) strangers() []*link.Link {
+	if s := g.strange.Load(); s != nil {
+		return *s
+	}
+	return nil
+}
+
+func (g *Group) ringChanged(*link.Link) {
+	g.mu.Lock()
+	g.findStrangers()
+	g.mu.Unlock()
+}
+
+// linkUp: whoever has a link takes part, unless it has to drop something first.
+func (g *Group) linkUp(l *link.Link) {
+	g.hear()
+	g.change(func() {
+		g.links[l] = struct{}{}
+		if _, dropped := g.apart.dropped[l.Name()]; dropped {
+			g.wg.Go(func() { g.dropAt(l) })
+		} else {
+			delete(g.out, l.Name())
+		}
+		if p := g.peers[l.Name()]; p != nil {
+			p.Retry()
+		}
+	})
+	g.ringChanged(l)
+}
+
+func (g *Group) linkDown(l *link.Link, err error) {
+	for _, c := range *g.caches.Load() {
+		c.lost(l)
+	}
+	g.mu.Lock()
+	delete(g.links, l)
+	g.findStrangers()
+	g.mu.Unlock()
+	if errors.Is(err, link.ErrGoingAway) {
+		g.leave(l.Name(), err)
+	}
+}
+
+// dialFailed: silence is not death, but a machine that refuses the connection has no such process.
+func (g *Group) dialFailed(p *link.Peer, err error) {
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, link.ErrSelf) {
+		g.leave(p.Name(), err)
+	}
+}
+
+func (g *Group) leave(name string, err error) {
+	g.change(func() {
+		if p := g.peers[name]; p != nil && p.Up() == nil {
+			g.out[name] = err
+		}
+	})
+}

@@ -1,0 +1,160 @@
+package covey
+
+// put.go has the calls that change what is in a cache.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/coveycache/covey/internal/wire"
+	"golang.org/x/sync/errgroup"
+)
+
+// Put stores v under key. A Get, Lookup or GetMany that starts after it has
+// returned finds v or something newer, or nothing if v had to leave since. What is being loaded for
+// the key goes to those who wait for it and is not stored. A value that cannot be stored removes the old one: ErrTooLarge.
+// With [WithVersion] a Put may be refused: ErrOutdated.
+//
+// In a group it returns when the key's owner has it. If that cannot be made sure of before ctx ends, within
+// GroupOptions.OpTimeout at most, it returns ErrUnconfirmed: the value may be stored or not, and
+// whoever could not be asked is made to drop what it has as soon as it can be reached.
+func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) error {
+	if err := c.check(key); err != nil {
+		return err
+	}
+	o := joinPutOptions(opts)
+	if o.hasTTL && o.ttl < 0 {
+		return fmt.Errorf("covey: cache %q, key %q: the TTL is %v, it must not be negative", c.name, key, o.ttl)
+	}
+	c.puts.inc()
+	ch := change[V]{kind: wire.Put, key: key, hash: c.store.hash(key), value: v, put: o}
+	return c.change(ctx, &ch)
+}
+
+// PutMany is a Put of each item with the same options. It does them all and joins the errors.
+func (c *Cache[V]) PutMany(ctx context.Context, items map[string]V, opts ...PutOption) error {
+	return c.each(len(items), maps.Keys(items), func(key string) error { return c.Put(ctx, key, items[key], opts...) })
+}
+
+// Delete removes key. A Get, Lookup or GetMany that starts after it has
+// returned finds nothing from before it, stale or not; what is being loaded goes to those who wait
+// for it and is not stored. Deleting what is not there is no error. What the doc of [Cache.Put] says of groups holds here, too.
+func (c *Cache[V]) Delete(ctx context.Context, key string, opts ...DeleteOption) error {
+	if err := c.check(key); err != nil {
+		return err
+	}
+	ch := change[V]{kind: wire.Delete, key: key, hash: c.store.hash(key)}
+	for _, o := range opts {
+		if o.hasVersion {
+			ch.del = o
+		}
+	}
+	c.n.deletes.Add(1)
+	return c.change(ctx, &ch)
+}
+
+// DeleteMany is a Delete of each key. It does them all and joins the errors.
+func (c *Cache[V]) DeleteMany(ctx context.Context, keys []string) error {
+	return c.each(len(keys), slices.Values(keys), func(key string) error { return c.Delete(ctx, key) })
+}
+
+// manyAtOnce is how many writes of one call are on their way to other peers.
+const manyAtOnce = 64
+
+// each calls f for every key and joins the errors. In a group it does not wait for one peer's answer before it asks the next.
+func (c *Cache[V]) each(n int, keys iter.Seq[string], f func(key string) error) error {
+	var mu sync.Mutex
+	var errs []error
+	var calls errgroup.Group
+	calls.SetLimit(manyAtOnce)
+	for key := range keys {
+		one := func() error {
+			if err := f(key); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+			return nil
+		}
+		if c.group == nil || n == 1 {
+			_ = one()
+		} else {
+			calls.Go(one)
+		}
+	}
+	_ = calls.Wait()
+	return errors.Join(errs...)
+}
+
+// Expire ends the TTL of key's value now: the next Get loads it, and the old value serves only
+// as StaleWhileRevalidate and StaleIfError allow. What is being loaded is not stored. What the doc of [Cache.Put] says of groups
+// holds here, too.
+func (c *Cache[V]) Expire(ctx context.Context, key string) error {
+	if err := c.check(key); err != nil {
+		return err
+	}
+	ch := change[V]{kind: wire.Expire, key: key, hash: c.store.hash(key)}
+	return c.change(ctx, &ch)
+}
+
+// Clear removes everything. Nothing from before it is found by a call that
+// starts after it has returned, nor stored by a load that began before it. In a group it
+// clears the cache at every member; ErrUnconfirmed names those that could not be asked.
+func (c *Cache[V]) Clear(ctx context.Context) error {
+	if c.closed.Load() {
+		return c.errClosed()
+	}
+	c.clearHere()
+	if c.group == nil {
+		return nil
+	}
+	if err := c.clearOthers(ctx); err != nil {
+		return err
+	}
+	// Who was cleared early may have borrowed meanwhile from an owner whose turn came late.
+	c.clearHere()
+	return c.clearOthers(ctx)
+}
+
+func (c *Cache[V]) clearHere() {
+	c.nextGeneration() // from here on no hit serves what is there now
+	for i := range c.store.index.segments {
+		g := &c.store.index.segments[i]
+		k := &c.segments[i]
+		g.mu.Lock()
+		for key, f := range k.flights {
+			c.unlink(key, f.hash)
+		}
+		clear(k.tombs)
+		clear(k.throttled)
+		g.mu.Unlock()
+		c.removeInvalid(i)
+	}
+}
+
+// removeAll takes out those of the nodes that are still there.
+func (c *Cache[V]) removeAll(g *segment, nodes []*node) {
+	s := c.store
+	var left []departure
+	s.mu.Lock()
+	g.mu.Lock()
+	for _, n := range nodes {
+		if s.index.find(n.hash, n.key) != n {
+			continue
+		}
+		if n.flags&flagBorrowed != 0 {
+			c.removeCopy(g, n)
+		} else {
+			s.remove(g, n)
+			left = append(left, departure{n, CauseDeleted})
+		}
+	}
+	g.mu.Unlock()
+	s.mu.Unlock()
+	c.departed(left)
+}

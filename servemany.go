@@ -1,0 +1,199 @@
+package covey
+
+// servemany.go answers a GetMany by another peer of keys that this process owns.
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// serveMany answers a request for many keys: at once for those that are here or that the other end is to load, and
+// one by one, as they come, for those that are being loaded.
+func (c *Cache[V]) serveMany(r *link.Request) {
+	buf := c.buffer()
+	answers := &manyAnswers{left: 1, items: (*buf)[:0]}
+	var req wire.Frame
+	gen := c.store.gen.Load()
+	v := c.tenures.view()
+	var b *bulk[V]
+	var cancels []func()
+	for items := r.Items; len(items) > 0; {
+		var err error
+		if items, err = wire.Next(items, &req); err != nil {
+			answers.add(r.Op, &wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed})
+			break
+		}
+		hash := c.store.hash(req.Key)
+		c.countServed(req.Key)
+		index := req.Op
+		if n := c.store.index.find(hash, req.Key); n != nil && c.store.fresh(n) && n.flags&flagBorrowed == 0 {
+			c.store.touch(n)
+			c.hits.inc()
+			var f wire.Frame
+			c.hit(&f, n)
+			answers.add(index, &f)
+			continue
+		}
+		if err := checkKey(req.Key); err != nil {
+			answers.add(index, &wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed, Text: err.Error()})
+			continue
+		}
+		if answers.op == nil {
+			answers.op = r.Keep(func(*link.Op) {
+				for _, cancel := range cancels {
+					cancel()
+				}
+			})
+		}
+		req.Flags, req.Chain = r.Flags, r.Chain
+		key := strings.Clone(req.Key)
+		wait := func(cancelled func()) answerer {
+			cancels = append(cancels, cancelled)
+			answers.expect()
+			return manyItem{answers, index}
+		}
+		if c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.owner(key) == v.self {
+			if c.joinBulk(&b, &req, key, hash, gen, isReady(v), wait) {
+				continue
+			}
+		}
+		if f, ok := c.answerGet(&req, key, hash, r.Link(), wait); ok {
+			answers.add(index, f)
+		}
+	}
+	if b != nil {
+		c.startBulk(c.contextOf(&r.Frame), b, c.opt.BulkLoader, nil)
+	}
+	answers.flush(r)
+	if *buf = answers.items; cap(*buf) <= 4*maxRequest {
+		c.buffers.Put(buf) // the link has copied them
+	}
+}
+
+// joinBulk makes a key part of one bulk load with the others of the request, if it is missing and nobody is loading it.
+func (c *Cache[V]) joinBulk(b **bulk[V], req *wire.Frame, key string, hash uint32, gen uint32, keep bool, wait func(func()) answerer) bool {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := c.store.index.find(hash, key)
+	if c.closed.Load() || c.store.gen.Load() != gen || c.judge(n, c.store.clock.now()) != gone || c.joinable(key, hash) != nil || req.Chain.Has(loadHash(c.name, key)) {
+		return false
+	}
+	c.n.misses.Add(1)
+	if *b == nil {
+		*b = c.newBulk(c.contextOf(req))
+	}
+	f := c.linkBulk(*b, key, hash, nil)
+	f.gen, f.noStore = gen, !keep
+	f.waiters++
+	var to answerer
+	to = wait(func() { c.leaveRemote(f, to) })
+	f.remote = append(f.remote, waiter{to: to, canLoad: req.Flags&wire.CanLoad != 0})
+	return true
+}
+
+// manyAnswers are the answers to one request for many keys.
+type manyAnswers struct {
+	op *link.Op // nil: all could be answered at once
+
+	mu    sync.Mutex
+	left  int // answers that have not been sent; those at once count as one
+	items []byte
+}
+
+// add takes an answer that is there at once.
+func (a *manyAnswers) add(index uint32, f *wire.Frame) {
+	if len(f.Value) > maxRequest || f.Size > 0 {
+		f = &wire.Frame{Type: wire.Done}
+	}
+	f.Op = index
+	a.items = wire.Append(a.items, f)
+}
+
+func (a *manyAnswers) expect() {
+	a.mu.Lock()
+	a.left++
+	a.mu.Unlock()
+}
+
+// flush sends what has been added.
+func (a *manyAnswers) flush(r *link.Request) {
+	if a.op == nil {
+		frames := split(a.items)
+		for i, items := range frames {
+			f := wire.Frame{Type: wire.Many, Items: items}
+			if i < len(frames)-1 {
+				f.Flags = wire.More
+			}
+			r.Answer(&f)
+		}
+		return
+	}
+	a.mu.Lock()
+	waits := a.left > 1
+	a.mu.Unlock()
+	if waits {
+		a.op.Held()
+	}
+	for _, items := range split(a.items) {
+		a.op.Answer(&wire.Frame{Type: wire.Many, Flags: wire.More, Items: items})
+	}
+	a.sendLast(nil)
+}
+
+// split cuts items into pieces that fit into frames.
+func split(items []byte) (pieces [][]byte) {
+	if len(items) <= 2*maxRequest {
+		return append(pieces, items)
+	}
+	var f wire.Frame
+	rest, size := items, 0
+	for len(rest) > 0 {
+		next, err := wire.Next(rest, &f)
+		if err != nil {
+			break
+		}
+		n := len(rest) - len(next)
+		if size > 0 && size+n > 2*maxRequest {
+			pieces = append(pieces, items[:size:size])
+			items, size = items[size:], 0
+		}
+		size += n
+		rest = next
+	}
+	return append(pieces, items)
+}
+
+// sendLast sends the answer for one key that had to wait; nil stands for those that did not.
+func (a *manyAnswers) sendLast(items []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.left--
+	f := &wire.Frame{Type: wire.Many, Items: items}
+	if items == nil {
+		f.Items = []byte{}
+	}
+	if a.left > 0 {
+		f.Flags = wire.More
+	}
+	a.op.Answer(f)
+}
+
+// A manyItem is one key that waits.
+type manyItem struct {
+	answers *manyAnswers
+	index   uint32
+}
+
+func (i manyItem) link() *link.Link { return i.answers.op.Link() }
+
+func (i manyItem) answer(f *wire.Frame) {
+	if len(f.Value) > maxRequest {
+		f = &wire.Frame{Type: wire.Done}
+	}
+	f.Op = i.index
+	i.answers.sendLast(wire.Append(nil, f))
+}
