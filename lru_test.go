@@ -200,7 +200,7 @@ func TestLRUAgainstModel(t *testing.T) {
 		bound := 1 + r.IntN(50)
 		for range 1000 {
 			if r.IntN(300) == 0 { // as if many hits had come: the next call renumbers
-				p.seq.Store(renumberAt + r.Uint64N(renumberAt/2))
+				p.seq.Store(max(p.seq.Load(), renumberAt+r.Uint64N(renumberAt/2)))
 			}
 			m.step(bound)
 			m.check()
