@@ -132,12 +132,14 @@ func (g *Group) update(list []Member) {
 				g.apart.dropped[p.Name()] = struct{}{}
 			}
 		}
-		select {
-		case <-g.known:
-		default:
-			close(g.known)
-		}
 	})
+	g.mu.Lock()
+	select {
+	case <-g.known:
+	default:
+		close(g.known) // only now: who waits for it looks at the ring
+	}
+	g.mu.Unlock()
 	for _, p := range gone {
 		p.Close()
 		if !slices.ContainsFunc(members, func(m Member) bool { return m.Name == p.Name() }) {
