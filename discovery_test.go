@@ -1,0 +1,295 @@
+package covey
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coveycache/covey/internal/netsim"
+	"github.com/stretchr/testify/require"
+)
+
+// A fakeDNS is a resolver for which the test speaks.
+type fakeDNS struct {
+	mu    sync.Mutex
+	hosts []string
+	srv   []*net.SRV
+	err   error
+	hangs bool   // until the asker has enough
+	asked string // for what
+	times int
+}
+
+func (d *fakeDNS) set(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f()
+}
+
+// question notes a question and waits, if the test wants that.
+func (d *fakeDNS) question(ctx context.Context, what string) error {
+	d.mu.Lock()
+	d.asked = what
+	d.times++
+	hangs := d.hangs
+	d.mu.Unlock()
+	if !hangs {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (d *fakeDNS) LookupHost(ctx context.Context, host string) ([]string, error) {
+	if err := d.question(ctx, "host "+host); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hosts, d.err
+}
+
+func (d *fakeDNS) LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) {
+	if err := d.question(ctx, "srv "+service+proto+name); err != nil {
+		return "", nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return name, d.srv, d.err
+}
+
+// A logbook keeps what is logged.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// watch runs a discovery until the test stops it, and returns the lists of URLs that it tells, and its end.
+func watch(t *testing.T, d Discovery) (lists <-chan []string, stop func() error) {
+	told := make(chan []string, 100)
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		ended <- d.Watch(ctx, func(list []Member) {
+			var urls []string
+			for _, m := range list {
+				urls = append(urls, m.URL)
+			}
+			clear(list) // what is told belongs to the receiver
+			told <- urls
+		})
+	}()
+	return told, func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+func TestStaticPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		members := []Member{{Name: "a", URL: "http://a", Weight: 2, Zone: "z"}, {URL: "http://b"}}
+		d := StaticMembers(members...)
+		members[0].URL = "http://changed"
+		for _, d := range []Discovery{d, d, StaticPeers("http://a", "http://b")} {
+			lists, stop := watch(t, d)
+			require.Equal(t, []string{"http://a", "http://b"}, <-lists)
+			time.Sleep(time.Hour)
+			require.Empty(t, lists)
+			require.NoError(t, stop())
+		}
+	})
+}
+
+func TestDNSPeersForms(t *testing.T) {
+	dns := &fakeDNS{
+		hosts: []string{"10.0.0.9", "10.0.0.7", "fd00::1", "10.0.0.9"},
+		srv:   []*net.SRV{{Target: "c-1.svc.", Port: 81}, {Target: "c-0.svc.", Port: 80}, {Target: "c-1.svc.", Port: 81}},
+	}
+	for _, test := range []struct {
+		base, asked string
+		want        []string
+	}{
+		{"http://svc:8080", "host svc", []string{"http://10.0.0.7:8080", "http://10.0.0.9:8080", "http://[fd00::1]:8080"}},
+		{"https://svc.ns/cache/", "host svc.ns", []string{"https://10.0.0.7/cache/", "https://10.0.0.9/cache/", "https://[fd00::1]/cache/"}},
+		{"http://_covey._tcp.svc/x", "srv _covey._tcp.svc", []string{"http://c-0.svc:80/x", "http://c-1.svc:81/x"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			lists, stop := watch(t, &dnsPeers{base: test.base, resolver: dns})
+			require.Equal(t, test.want, <-lists)
+			require.Equal(t, test.asked, dns.asked)
+			require.NoError(t, stop())
+			for _, u := range test.want {
+				_, err := peerURL(u)
+				require.NoError(t, err)
+			}
+		})
+	}
+	for _, base := range []string{"", "svc:80", "http://", "http://:80", "http://[::1"} {
+		err := DNSPeers(base).Watch(t.Context(), func([]Member) { t.Error("there are no members") })
+		require.ErrorContains(t, err, "http://host:port", "%q", base)
+	}
+}
+
+func TestDNSPeersChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dns := &fakeDNS{err: errors.New("no such host")}
+		lists, stop := watch(t, &dnsPeers{base: "http://svc", resolver: dns})
+		next := func() []string {
+			t.Helper()
+			start := time.Now()
+			list := <-lists
+			require.LessOrEqual(t, time.Since(start), dnsInterval)
+			return list
+		}
+		quiet := func(why string) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			require.Empty(t, lists, why)
+		}
+		quiet("there is no answer yet")
+		dns.set(func() { require.InDelta(t, 12, dns.times, 1, "it asks every 5 s") })
+
+		dns.set(func() { dns.hosts, dns.err = []string{"a", "b"}, nil })
+		require.Equal(t, []string{"http://a", "http://b"}, next())
+		dns.set(func() { dns.hosts = []string{"b", "a"} })
+		quiet("the order means nothing")
+		dns.set(func() { dns.hosts = []string{"b", "a", "c"} })
+		require.Equal(t, []string{"http://a", "http://b", "http://c"}, next())
+
+		dns.set(func() { dns.err = errors.New("server failure") })
+		quiet("an error is no change")
+		dns.set(func() { dns.hosts, dns.err = nil, nil })
+		quiet("an empty answer is an error")
+		dns.set(func() { dns.hangs = true })
+		quiet("silence is an error")
+		dns.set(func() { dns.hosts, dns.hangs = []string{"c"}, false })
+		time.Sleep(dnsInterval) // the last question is still waited for
+		require.Equal(t, []string{"http://c"}, next())
+		require.NoError(t, stop())
+	})
+}
+
+func TestDNSPeersEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failure := errors.New("no such host")
+		for _, dns := range []*fakeDNS{{err: failure}, {hangs: true}} {
+			_, stop := watch(t, &dnsPeers{base: "http://svc", resolver: dns})
+			time.Sleep(time.Second)
+			start := time.Now()
+			require.Error(t, stop(), "there never was a list")
+			require.Zero(t, time.Since(start))
+		}
+	})
+}
+
+// dnsGroup starts the member at http://a of a group that the DNS tells of.
+func dnsGroup(t *testing.T, dns *fakeDNS) (*Group, *logbook) {
+	var log logbook
+	network := netsim.New()
+	g, err := NewGroup(GroupOptions{
+		Self: "http://a", Discovery: &dnsPeers{base: "http://svc", resolver: dns}, Secrets: [][]byte{testSecret},
+		Dial: network.Dialer("a"), Logger: log.logger(),
+	})
+	require.NoError(t, err)
+	return g, &log
+}
+
+func TestGroupWithoutDNS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dns := &fakeDNS{err: errors.New("no such host")}
+		start := time.Now()
+		g, log := dnsGroup(t, dns)
+		defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
+		require.Equal(t, firstList, time.Since(start))
+		require.Contains(t, log.String(), "no list of members yet")
+		c, err := New("test", Options[string]{Group: g, Logger: log.logger()})
+		require.NoError(t, err)
+		v, err := c.Get(t.Context(), "k", constant("v"))
+		require.NoError(t, err)
+		require.Equal(t, "v", v)
+		require.Zero(t, c.Stats().Entries, "another process may own it")
+		require.Empty(t, g.Owner("k"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.ErrorIs(t, g.Ready(ctx), context.DeadlineExceeded)
+
+		dns.set(func() { dns.hosts, dns.err = []string{"a"}, nil })
+		require.NoError(t, g.Ready(t.Context()))
+		require.Equal(t, "http://a/_covey/", g.Owner("k"))
+		_, err = c.Get(t.Context(), "k", constant("v"))
+		require.NoError(t, err)
+		require.EqualValues(t, 1, c.Stats().Entries)
+	})
+}
+
+// A process that the DNS does not know yet asks those that it knows, and says what is missing.
+func TestGroupSelfIsMissingFromDNS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dns := &fakeDNS{hosts: []string{"b"}}
+		g, log := dnsGroup(t, dns)
+		defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
+		require.Contains(t, log.String(), `this process is not in the list of members and owns no keys until it is" self=http://a/_covey/ members=[http://b/_covey/]`)
+		require.Len(t, g.Peers(), 1)
+		dns.set(func() { dns.hosts = []string{"a"} })
+		time.Sleep(2 * dnsInterval)
+		require.Equal(t, "http://a/_covey/", g.Owner("k"))
+	})
+}
+
+func TestDiscoveryThatCannotGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logbook
+		g, err := NewGroup(GroupOptions{Self: "http://127.0.0.1", Discovery: DNSPeers("svc"), Logger: log.logger()})
+		require.NoError(t, err)
+		require.Contains(t, log.String(), "discovery has ended")
+		require.Contains(t, log.String(), "DNSPeers")
+		require.NoError(t, g.Shutdown(t.Context()))
+	})
+}
+
+// Processes that the DNS tells of each other become one group, and follow it.
+func TestGroupFollowsDNS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dns := &fakeDNS{hosts: []string{"a", "b"}}
+		w := &world{t: t, net: netsim.New()}
+		for _, name := range []string{"a", "b", "c"} {
+			w.start(name, &dnsPeers{base: "http://svc", resolver: dns})
+		}
+		defer w.close()
+		time.Sleep(10 * time.Second)
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		for _, p := range w.procs {
+			require.Equal(t, 2, p.group.Stats().Members)
+			require.Equal(t, a.group.view.Load().ring.fingerprint, p.group.view.Load().ring.fingerprint)
+		}
+		require.NoError(t, c.cache.Put(t.Context(), "k", "v"))
+		e, ok, err := b.cache.Lookup(t.Context(), "k")
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, "v", e.Value)
+
+		dns.set(func() { dns.hosts = []string{"a", "b", "c"} })
+		w.ready()
+		require.NotEmpty(t, c.key())
+	})
+}
