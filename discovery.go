@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"slices"
@@ -48,15 +49,21 @@ func (s staticPeers) Watch(ctx context.Context, update func([]Member)) error {
 // the ports, too: "http://_covey._tcp.prod.svc.cluster.local". The names of the members
 // are their URLs, so that Self has to be of that form: "http://10.0.0.7:8080".
 //
-// It asks every 5 s, and keeps the last answer while the DNS fails.
-func DNSPeers(base string) Discovery { return &dnsPeers{base: base, resolver: net.DefaultResolver} }
+// It asks every 5 s, and keeps the last answer while the DNS fails, which the group logs.
+func DNSPeers(base string) Discovery {
+	return &dnsPeers{base: base, resolver: net.DefaultResolver, logger: slog.Default()}
+}
 
 const dnsInterval = 5 * time.Second
 
 type dnsPeers struct {
 	base     string
 	resolver resolver
+	logger   *slog.Logger
 }
+
+// logTo returns the same discovery with another logger.
+func (d *dnsPeers) logTo(l *slog.Logger) Discovery { return &dnsPeers{d.base, d.resolver, l} }
 
 // A resolver is the part of net.Resolver that is needed.
 type resolver interface {
@@ -76,6 +83,9 @@ func (d *dnsPeers) Watch(ctx context.Context, update func([]Member)) error {
 		if err == nil && !slices.Equal(members, last) {
 			last = members
 			update(slices.Clone(members))
+		}
+		if err != nil && failed == nil && ctx.Err() == nil {
+			d.logger.Warn("covey: the DNS does not tell who the members are; the last answer stays true", "url", d.base, "err", err)
 		}
 		failed = err
 		select {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -134,7 +135,7 @@ func TestDNSPeersForms(t *testing.T) {
 		{"http://_covey._tcp.svc/x", "srv _covey._tcp.svc", []string{"http://c-0.svc:80/x", "http://c-1.svc:81/x"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			lists, stop := watch(t, &dnsPeers{base: test.base, resolver: dns})
+			lists, stop := watch(t, &dnsPeers{test.base, dns, slog.New(slog.DiscardHandler)})
 			require.Equal(t, test.want, <-lists)
 			require.Equal(t, test.asked, dns.asked)
 			require.NoError(t, stop())
@@ -153,7 +154,8 @@ func TestDNSPeersForms(t *testing.T) {
 func TestDNSPeersChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dns := &fakeDNS{err: errors.New("no such host")}
-		lists, stop := watch(t, &dnsPeers{base: "http://svc", resolver: dns})
+		var log logbook
+		lists, stop := watch(t, &dnsPeers{"http://svc", dns, log.logger()})
 		next := func() []string {
 			t.Helper()
 			start := time.Now()
@@ -186,6 +188,10 @@ func TestDNSPeersChanges(t *testing.T) {
 		time.Sleep(dnsInterval) // the last question is still waited for
 		require.Equal(t, []string{"http://c"}, next())
 		require.NoError(t, stop())
+		for _, cause := range []string{"no such host", "server failure", "deadline exceeded"} {
+			require.LessOrEqual(t, strings.Count(log.String(), cause), 1, "each trouble is told once")
+		}
+		require.Equal(t, 2, strings.Count(log.String(), "url=http://svc"), log.String())
 	})
 }
 
@@ -193,7 +199,7 @@ func TestDNSPeersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failure := errors.New("no such host")
 		for _, dns := range []*fakeDNS{{err: failure}, {hangs: true}} {
-			_, stop := watch(t, &dnsPeers{base: "http://svc", resolver: dns})
+			_, stop := watch(t, &dnsPeers{"http://svc", dns, slog.New(slog.DiscardHandler)})
 			time.Sleep(time.Second)
 			start := time.Now()
 			require.Error(t, stop(), "there never was a list")
@@ -207,7 +213,7 @@ func dnsGroup(t *testing.T, dns *fakeDNS) (*Group, *logbook) {
 	var log logbook
 	network := netsim.New()
 	g, err := NewGroup(GroupOptions{
-		Self: "http://a", Discovery: &dnsPeers{base: "http://svc", resolver: dns}, Secrets: [][]byte{testSecret},
+		Self: "http://a", Discovery: &dnsPeers{"http://svc", dns, slog.New(slog.DiscardHandler)}, Secrets: [][]byte{testSecret},
 		Dial: network.Dialer("a"), Logger: log.logger(),
 	})
 	require.NoError(t, err)
@@ -222,6 +228,7 @@ func TestGroupWithoutDNS(t *testing.T) {
 		defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
 		require.Equal(t, firstList, time.Since(start))
 		require.Contains(t, log.String(), "no list of members yet")
+		require.Contains(t, log.String(), "no such host")
 		c, err := New("test", Options[string]{Group: g, Logger: log.logger()})
 		require.NoError(t, err)
 		v, err := c.Get(t.Context(), "k", constant("v"))
@@ -273,7 +280,7 @@ func TestGroupFollowsDNS(t *testing.T) {
 		dns := &fakeDNS{hosts: []string{"a", "b"}}
 		w := &world{t: t, net: netsim.New()}
 		for _, name := range []string{"a", "b", "c"} {
-			w.start(name, &dnsPeers{base: "http://svc", resolver: dns})
+			w.start(name, &dnsPeers{"http://svc", dns, slog.New(slog.DiscardHandler)})
 		}
 		defer w.close()
 		time.Sleep(10 * time.Second)

@@ -93,6 +93,9 @@ func NewGroup(o GroupOptions) (*Group, error) {
 			return nil, err
 		}
 	}
+	if dns, ok := o.Discovery.(*dnsPeers); ok {
+		o.Discovery = dns.logTo(o.Logger)
+	}
 	g.pursuits.group = g
 	g.caches.Store(&map[string]shared{})
 	empty := &view{ring: newRing(nil), self: -1, ready: make(chan struct{})}
