@@ -81,13 +81,16 @@ func (c *Cache[V]) current(n *node) bool {
 // sweep removes what is not valid any more, and forgets the views that nothing is stored under.
 func (c *Cache[V]) sweep() {
 	t := &c.tenures
-	last := len(*t.list.Load()) - 1
+	list := *t.list.Load()
+	last := list[len(list)-1].from
 	for i := range c.store.index.segments {
 		c.removeInvalid(i)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := (*t.list.Load())[last:]
+	for list = *t.list.Load(); list[0].from < last; { // another sweep may have forgotten more already
+		list = list[1:]
+	}
 	t.list.Store(&list)
 }
 
