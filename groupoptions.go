@@ -34,7 +34,7 @@ type GroupOptions struct {
 
 	// Secrets authenticate the peers to each other: the first signs, all verify, so that a secret can be replaced
 	// in three deployments without a gap. They do not encrypt: for that use https. Without secrets and without
-	// client certificates in TLS, every member's URL must be a loopback address.
+	// client certificates in TLS and https, every member's URL must be a loopback address.
 	Secrets [][]byte
 	// TLS is for links to https URLs. nil means the system's root certificates.
 	TLS *tls.Config
@@ -104,6 +104,11 @@ func (o *GroupOptions) authenticated() bool {
 	return len(o.Secrets) > 0 || o.TLS != nil && len(o.TLS.Certificates) > 0
 }
 
+// authenticates reports whether the peer at a URL has to prove who it is: certificates do that over https only.
+func (o *GroupOptions) authenticates(url string) bool {
+	return len(o.Secrets) > 0 || o.authenticated() && strings.HasPrefix(url, "https:")
+}
+
 const maxPeerName = 255
 
 // peerURL checks the URL of a peer and completes its path.
@@ -112,7 +117,7 @@ func peerURL(raw string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return "", fmt.Errorf("%q is not a URL of the form http://host:port", raw)
 	}
 	if u.RawQuery != "" || u.Fragment != "" || u.User != nil {

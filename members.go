@@ -53,7 +53,10 @@ func (g *Group) normalize(list []Member) (members []Member, errs []error) {
 	seen := make(map[string]bool)
 	for _, m := range list {
 		u, err := peerURL(m.URL)
-		if err != nil && m.Weight >= 0 {
+		if m.URL == "" && m.Weight < 0 {
+			err = nil // nobody calls it
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("covey: member %q: %w", m.Name, err))
 			continue
 		}
@@ -66,8 +69,8 @@ func (g *Group) normalize(list []Member) (members []Member, errs []error) {
 			err = fmt.Errorf("covey: member %.40q…: its name has %d bytes, it must have 1 to %d", m.Name, len(m.Name), maxPeerName)
 		case seen[m.Name]:
 			err = fmt.Errorf("covey: member %q is in the list twice", m.Name)
-		case !g.opt.authenticated() && m.Weight >= 0 && !isLoopback(u):
-			err = fmt.Errorf("covey: member %q at %s is not on this machine: set GroupOptions.Secrets, or TLS with client certificates", m.Name, u)
+		case !g.opt.authenticates(u) && m.Weight >= 0 && !isLoopback(u):
+			err = fmt.Errorf("covey: member %q at %s is not on this machine: set GroupOptions.Secrets, or TLS with client certificates and https URLs", m.Name, u)
 		case m.Name == g.opt.Name && g.opt.Self != "" && u != g.opt.Self:
 			err = fmt.Errorf("covey: member %q has the URL %s, but GroupOptions.Self is %s", m.Name, u, g.opt.Self)
 		}

@@ -178,8 +178,10 @@ func (g *Group) Peers() []Peer {
 		}
 		if p.Self {
 			p.SameRing = true
-		} else if l := g.peers[m.Name].Up(); l != nil {
-			p.Up, p.RTT, p.SameRing = true, l.RTT(), l.Ring() == v.ring.fingerprint
+		} else if to := g.peers[m.Name]; to != nil { // nil: it only asks
+			if l := to.Up(); l != nil {
+				p.Up, p.RTT, p.SameRing = true, l.RTT(), l.Ring() == v.ring.fingerprint
+			}
 		}
 		all = append(all, p)
 	}
