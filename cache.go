@@ -141,12 +141,18 @@ func (c *Cache[V]) Name() string { return c.name }
 // loader that captures variables is allocated by the caller, even for a hit: bind it once where that counts.
 func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, error) {
 	hash := c.store.hash(key)
-	if n := c.store.index.find(hash, key); n != nil && c.store.fresh(n) {
+	n := c.store.index.find(hash, key)
+	if n != nil && c.store.fresh(n) {
 		c.store.touch(n)
 		if n := c.hits.inc(); c.hot != nil && sampled(n, sampleHits) {
 			c.hot.add(ringHash(key), key, sampleHits, c.store.clock.now())
 		}
 		return entryOf[V](n).value, nil
+	}
+	if n != nil && n.flags&flagBorrowed != 0 {
+		if v, ok := c.useCopy(n); ok {
+			return v, nil
+		}
 	}
 	return c.get(ctx, key, hash, load)
 }
@@ -156,11 +162,6 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 	var zero V
 	if err := c.check(key); err != nil {
 		return zero, err
-	}
-	if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 {
-		if v, ok := c.useCopy(n); ok {
-			return v, nil
-		}
 	}
 	passed := load
 	if load == nil {
