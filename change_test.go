@@ -132,8 +132,10 @@ func TestNoPeer(t *testing.T) {
 		handler http.HandlerFunc
 		says    string
 	}{
-		"404":        {http.NotFound, "404"},
-		"503":        {func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "starting", http.StatusServiceUnavailable) }, "503"},
+		"404": {http.NotFound, "404"},
+		"503": {func(rw http.ResponseWriter, _ *http.Request) {
+			http.Error(rw, "starting", http.StatusServiceUnavailable)
+		}, "503"},
 		"never":      {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, ""},
 		"truncated":  {upgraded("HTTP/1.1 101 Swi"), "EOF"},
 		"no hello":   {upgraded(switching), ""},
