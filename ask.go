@@ -240,6 +240,9 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 	}
 	l, err := c.linkTo(ctx, p)
 	if err != nil {
+		if c.group.isLinkless(err) {
+			return c.getPlain(ctx, p, key, load)
+		}
 		return zero, err
 	}
 	f := wire.Frame{Type: wire.Get, Cache: c.id, Key: key, Chain: chainOf(ctx).hashes()}

@@ -28,7 +28,8 @@ const VersionHeader = "Covey-Version"
 // ServeHTTP takes in the links of other peers, at v1/link below [Group.Path], and serves single keys at v1/caches/NAME?key=KEY:
 //
 //	GET     the value's bytes as the cache's Codec has them, with Age, Cache-Control and, if it has a version, ETag;
-//	        404 if there is none. It loads what is missing if the cache has an Options.Loader.
+//	        404 if there is none. It loads what is missing if the cache has an Options.Loader; with
+//	        Cache-Control: only-if-cached it does not: 504
 //	PUT     stores the body; Cache-Control: max-age=SECONDS is its TTL, Covey-Version its version
 //	DELETE  removes the key
 //
@@ -112,8 +113,7 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	key := r.URL.Query().Get("key")
-	if r.Header.Get(PeerHeader) != "" && g.Owner(key) != g.opt.Name {
-		http.Error(w, "covey: the key is owned by "+g.Owner(key), http.StatusMisdirectedRequest)
+	if r.Header.Get(PeerHeader) != "" && c.servePeer(w, r, key) {
 		return
 	}
 	ctx := r.Context()
@@ -121,21 +121,29 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		var e plainEntry
-		if e, err = c.plainGet(ctx, key); err == nil {
+		if e, err = c.plainGet(ctx, key, r.Header.Get("Cache-Control") != onlyIfCached); err == nil {
 			e.write(w)
 			return
 		}
 	case http.MethodPut:
 		err = putBody(ctx, c, key, w, r)
 	case http.MethodDelete:
-		err = c.Delete(ctx, key)
+		var o []DeleteOption
+		if n, hasVersion, bad := versionOf(r); bad != nil {
+			err = bad
+		} else {
+			if hasVersion {
+				o = append(o, DeleteOption{version: n, hasVersion: true})
+			}
+			err = c.Delete(ctx, key, o...)
+		}
 	default:
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
 		http.Error(w, "covey: method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
 	if err != nil {
-		http.Error(w, err.Error(), statusOf(err))
+		writeError(w, r, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -163,14 +171,33 @@ func putBody(ctx context.Context, c shared, key string, w http.ResponseWriter, r
 			opts = append(opts, WithTTL(time.Duration(n)*time.Second))
 		}
 	}
-	if v := r.Header.Get(VersionHeader); v != "" {
-		n, err := strconv.ParseUint(v, 10, 64)
-		if err != nil {
-			return fmt.Errorf("%w: %s: %q is not a number", errBadRequest, VersionHeader, v)
+	if ttl := r.Header.Get(ttlHeader); ttl != "" {
+		n, err := strconv.ParseInt(ttl, 10, 64)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%w: %s: %q is not a number of nanoseconds", errBadRequest, ttlHeader, ttl)
 		}
+		opts = append(opts, WithTTL(time.Duration(n)))
+	}
+	n, hasVersion, err := versionOf(r)
+	if err != nil {
+		return err
+	}
+	if hasVersion {
 		opts = append(opts, WithVersion(n))
 	}
 	return c.plainPut(ctx, key, body, opts...)
+}
+
+// versionOf returns the version that a request has.
+func versionOf(r *http.Request) (n uint64, ok bool, err error) {
+	v := r.Header.Get(VersionHeader)
+	if v == "" {
+		return 0, false, nil
+	}
+	if n, err = strconv.ParseUint(v, 10, 64); err != nil {
+		return 0, false, fmt.Errorf("%w: %s: %q is not a number", errBadRequest, VersionHeader, v)
+	}
+	return n, true, nil
 }
 
 // statusOf is the HTTP status of an error.
@@ -181,6 +208,7 @@ func statusOf(err error) int {
 	}{
 		{ErrNotFound, http.StatusNotFound},
 		{ErrNoLoader, http.StatusNotFound},
+		{errNotCached, http.StatusGatewayTimeout},
 		{ErrInvalidKey, http.StatusBadRequest},
 		{errBadRequest, http.StatusBadRequest},
 		{ErrTooLarge, http.StatusRequestEntityTooLarge},
@@ -220,12 +248,18 @@ func (e *plainEntry) write(w http.ResponseWriter) {
 	_, _ = w.Write(e.body)
 }
 
-// plainGet is a Get, or a Lookup if there is no loader.
-func (c *Cache[V]) plainGet(ctx context.Context, key string) (p plainEntry, err error) {
+// errNotCached is for a request that must not load.
+var errNotCached = errors.New("covey: not in the cache")
+
+// plainGet is a Get, or a Lookup if there is no loader or it must not load.
+func (c *Cache[V]) plainGet(ctx context.Context, key string, load bool) (p plainEntry, err error) {
 	if err := c.check(key); err != nil {
 		return p, err
 	}
 	e, ok, err := c.Lookup(ctx, key)
+	if err == nil && (!ok || e.Stale) && !load {
+		return p, errNotCached
+	}
 	if (!ok || e.Stale) && (err == nil || c.opt.Loader != nil) {
 		if c.opt.Loader == nil && !e.Stale {
 			return p, ErrNotFound

@@ -294,8 +294,15 @@ func (g *Group) linkDown(l *link.Link, err error) {
 
 // dialFailed: silence is not death, but a machine that refuses the connection has no such process.
 func (g *Group) dialFailed(p *link.Peer, err error) {
-	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, link.ErrSelf) {
+	var refused *link.UpgradeError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, link.ErrSelf):
 		g.leave(p.Name(), err)
+	case errors.As(err, &refused):
+		if _, before := g.refused.LoadOrStore(p.URL(), true); !before {
+			g.opt.Logger.Warn("covey: a server answers the request for a link with something else. Is the group mounted at that URL? If a proxy or a service mesh refuses the Upgrade, "+
+				"take the port out of it or give the group one of its own (GroupOptions.Listener); until then peers speak over plain HTTP, which is slow", "peer", p.Name(), "url", p.URL(), "status", refused.Status)
+		}
 	}
 }
 

@@ -28,12 +28,14 @@ type Group struct {
 	path     string
 	node     *link.Node
 	server   *http.Server // of GroupOptions.Listener, or nil
+	plain    *http.Client // for peers to whom there can be no links
 	view     atomic.Pointer[view]
 	strange  atomic.Pointer[[]*link.Link] // to peers that go by another ring; nil: there are none
 	caches   atomic.Pointer[map[string]shared]
 	tokens   atomic.Uint64
 	pursuits pursuits
 	apart    apart
+	refused  sync.Map // URLs that have been logged for having refused a link
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -61,7 +63,8 @@ type shared interface {
 	used(key string, hits uint64)
 	reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool)
 	hotKeys(k int) []HotKey
-	plainGet(ctx context.Context, key string) (plainEntry, error)
+	servePeer(w http.ResponseWriter, r *http.Request, key string) bool
+	plainGet(ctx context.Context, key string, load bool) (plainEntry, error)
 	plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error
 	Delete(ctx context.Context, key string, o ...DeleteOption) error
 	Close() error
@@ -83,6 +86,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 		links: make(map[*link.Link]struct{}),
 		known: make(chan struct{}),
 		apart: apart{dropped: make(map[string]struct{})},
+		plain: newPlainClient(&o),
 	}
 	if o.Self != "" {
 		u, _ := url.Parse(o.Self) // has been checked
@@ -264,6 +268,7 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 		if g.server != nil {
 			_ = g.server.Close()
 		}
+		g.plain.CloseIdleConnections()
 		g.wg.Wait()
 	})
 	return err
