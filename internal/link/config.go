@@ -179,7 +179,8 @@ type UpgradeError struct {
 }
 
 func (e *UpgradeError) Error() string {
-	return fmt.Sprintf("link: upgrade refused with status %d: %s", e.Status, e.Text)
+	return fmt.Sprintf("link: the server does not link up, its status is %d (%.200q): check the path of the peer's URL, and that nothing in between stops upgrades",
+		e.Status, e.Text)
 }
 
 // A HandshakeError is the other end's reason to refuse the link.
