@@ -36,7 +36,7 @@ const VersionHeader = "Covey-Version"
 // All three need "Authorization: Bearer SECRET" with one of GroupOptions.Secrets, or a verified client certificate. If the group has
 // neither, they are off, and links are taken from this machine only, and not through proxies.
 func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, path, found := strings.Cut(r.URL.Path, "/v1/")
+	_, path, found := strings.Cut("/"+strings.TrimPrefix(r.URL.Path, g.path), "/v1/") // perhaps somebody has stripped a prefix
 	if !found {
 		http.Error(w, "covey: the group is mounted at "+g.path, http.StatusNotFound)
 		return

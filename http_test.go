@@ -155,6 +155,7 @@ func TestGroupInServers(t *testing.T) {
 		"mux":                  {},
 		"without secrets":      {group: GroupOptions{}},
 		"base path":            {base: "/internal/cache", group: secrets},
+		"base path with /v1/":  {base: "/api/v1/caches/x/", group: secrets},
 		"base path, escaped":   {base: "/a%20b/ü/", group: secrets, serve: func(mux *http.ServeMux, g *Group) { mux.Handle("/", g) }},
 		"stripped":             {base: "/app/covey", group: secrets, serve: func(mux *http.ServeMux, g *Group) { mux.Handle("/app/", http.StripPrefix("/app", g)) }},
 		"stripped to the root": {base: "/app", group: secrets, serve: func(mux *http.ServeMux, g *Group) { mux.Handle("/app/", http.StripPrefix("/app", g)) }},
