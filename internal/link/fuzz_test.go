@@ -1,0 +1,138 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// fuzzNode returns a node that answers some requests at once, some later and some not at all.
+func fuzzNode(f testing.TB, secrets ...[]byte) *Node {
+	n, err := NewNode(Config{
+		Name: "own", Instance: 1, Secrets: secrets, Logger: slog.New(slog.DiscardHandler), MaxOps: 8, MaxValue: 1 << 20, MaxQueue: 1 << 20,
+		Serve: func(r *Request) {
+			switch r.Type {
+			case wire.Get:
+				r.Answer(&wire.Frame{Type: wire.Hit, Value: []byte(r.CacheName() + r.Key)})
+			case wire.Put:
+				op := r.Keep(nil)
+				go op.Answer(&wire.Frame{Type: wire.Done})
+			case wire.Fill:
+				r.Keep(func(op *Op) { op.Answer(&wire.Frame{Type: wire.Done}) })
+			}
+		},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(n.Close)
+	return n
+}
+
+// FuzzHandshake says all kinds of things to both ends of a handshake.
+// Nobody gets through without the secret, and without one only who gives a
+// sound account of himself.
+func FuzzHandshake(f *testing.F) {
+	other := wire.Hello{MinVersion: wire.MinVersion, MaxVersion: wire.MaxVersion, Name: "other", Target: "own", Instance: 2, MaxOps: 1, MaxValue: 1}
+	welcome := wire.Append(nil, &wire.Frame{Type: wire.Welcome})
+	failed := wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeRefused, Text: "unknown secret"})
+	for _, proof := range [][]byte{nil, make([]byte, 32)} {
+		p := wire.Append(nil, &wire.Frame{Type: wire.Proof, Value: proof})
+		f.Add(slices.Concat(wire.AppendHello(nil, wire.HelloFrame, &other), p))
+		f.Add(slices.Concat(wire.AppendHello(nil, wire.Challenge, &other), p, welcome))
+	}
+	f.Add(failed)
+	f.Add(slices.Concat(wire.AppendHello(nil, wire.Challenge, &other), failed))
+	open, closed := fuzzNode(f), fuzzNode(f, []byte("a secret of the group"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ctx := context.Background()
+		if _, err := closed.receive(ctx, bytes.NewReader(data), io.Discard); err == nil {
+			t.Fatal("a client got through without the secret")
+		}
+		if _, err := closed.greet(bytes.NewReader(data), io.Discard, "other"); err == nil {
+			t.Fatal("a server got through without the secret")
+		}
+		client, err := open.receive(ctx, bytes.NewReader(data), io.Discard)
+		if err == nil && (client.Name == "" || client.Target != "own") {
+			t.Fatalf("%+v got through", client)
+		}
+		server, err2 := open.greet(bytes.NewReader(data), io.Discard, "other")
+		if err2 == nil && server.Name != "other" {
+			t.Fatalf("%+v got through", server)
+		}
+		for _, peer := range []*wire.Hello{client, server} {
+			if peer != nil && (peer.Instance == 1 || peer.MaxOps == 0 || peer.MaxValue == 0) {
+				t.Fatalf("%+v got through", peer)
+			}
+		}
+	})
+}
+
+// A finiteConn has nothing to read, and takes everything.
+type finiteConn struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *finiteConn) Read([]byte) (int, error)         { return 0, io.EOF }
+func (c *finiteConn) Write(b []byte) (int, error)      { return len(b), nil }
+func (c *finiteConn) SetDeadline(time.Time) error      { return nil }
+func (c *finiteConn) SetWriteDeadline(time.Time) error { return nil }
+func (c *finiteConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *finiteConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
+
+// FuzzLink lets somebody who has got through send all kinds of things: the
+// link ends, with everything that came over it.
+func FuzzLink(f *testing.F) {
+	frames := []*wire.Frame{
+		{Type: wire.KeepAlive},
+		{Type: wire.Caches, Items: wire.Append(nil, &wire.Frame{Type: wire.Caches, Cache: 1, Key: "users", Text: "json"})},
+		{Type: wire.Get, Cache: 1, Op: 1, Key: "k"},
+		{Type: wire.Put, Cache: 1, Op: 2, Key: "k", Value: []byte("v")},
+		{Type: wire.Put, Cache: 1, Op: 3, Key: "k", Size: 20, Stream: 9},
+		{Type: wire.Fill, Cache: 1, Op: 4, Key: "k"},
+		{Type: wire.GetMany, Cache: 1, Op: 5, Items: wire.Append(nil, &wire.Frame{Type: wire.Get, Key: "k"})},
+		{Type: wire.Hit, Op: 1, Value: []byte("v")},
+		{Type: wire.Credit, Size: 1 << 40},
+		{Type: wire.Cancel, Op: 4},
+		{Type: wire.KeepAliveOK},
+		{Type: 0x3f, Op: 6},
+		{Type: wire.GoAway},
+	}
+	var all []byte
+	for _, frame := range frames {
+		f.Add(wire.Append(nil, frame))
+		all = wire.Append(all, frame)
+	}
+	f.Add(all)
+	chunk := wire.Append(nil, &wire.Frame{Type: wire.Chunk, Op: 9, Value: []byte("0123456789")})
+	f.Add(slices.Concat(all[:len(all)/2], chunk, chunk, all[len(all)/2:]))
+	n := fuzzNode(f)
+	peer := wire.Hello{Name: "other", MaxOps: 8, MaxValue: 1 << 20}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		peer.Instance++
+		conn := &finiteConn{closed: make(chan struct{})}
+		l := newLink(n, conn, nil, &peer)
+		if err := n.begin(l, data); err != nil {
+			t.Fatal(err)
+		}
+		<-conn.closed
+		select {
+		case <-l.gone:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the link has not ended")
+		}
+	})
+}
