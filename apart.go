@@ -1,7 +1,8 @@
 package covey
 
 // apart.go is about processes that run on while the others do without them: writes are acknowledged that they do not hear of.
-// One that hears nobody finds out by itself; one that the discovery has dropped is told when it comes back.
+// One that hears nobody finds out by itself; one that the discovery has dropped, or whose machine
+// has refused connections, is told when it comes back.
 
 import (
 	"context"
@@ -16,7 +17,8 @@ import (
 // apart is what a group knows of that.
 type apart struct {
 	alone   atomic.Bool         // this process hears no other member
-	dropped map[string]struct{} // members that the discovery has dropped and that may not know of it; guarded by Group.mu
+	dropped map[string]struct{} // members that the others did without and that may not know of it; guarded by Group.mu
+	met     map[string]uint64   // members' instances when they last had a link; guarded by Group.mu
 }
 
 const (
@@ -25,7 +27,7 @@ const (
 )
 
 // errNotTold keeps a member out of the ring.
-var errNotTold = errors.New("covey: it has been out of the discovery's list and has to drop what it has first")
+var errNotTold = errors.New("covey: the others have done without it, and it has to drop what it has first")
 
 // watchApart looks now and then whether this process hears anybody, and for members that are to be told.
 func (g *Group) watchApart() {
@@ -76,6 +78,19 @@ func (g *Group) hear() {
 		g.opt.Logger.Info("covey: another member is heard of again")
 		g.renew()
 	}
+}
+
+// recognize notes who is at the other end of a link. If that process has been taken for dead it has run on without the others. mu is held.
+func (g *Group) recognize(l *link.Link) {
+	name := l.Name()
+	if g.peers[name] == nil {
+		return
+	}
+	if g.out[name] != nil && g.apart.met[name] == l.Instance() {
+		g.apart.dropped[name] = struct{}{}
+		g.out[name] = errNotTold
+	}
+	g.apart.met[name] = l.Instance()
 }
 
 // reachDropped dials the members that the discovery has dropped and now lists again.

@@ -131,7 +131,11 @@ func (g *Group) update(list []Member) {
 		}
 		gone = slices.Collect(maps.Values(old))
 		for _, p := range gone {
-			if g.peers[p.Name()] == nil && g.out[p.Name()] == nil && len(g.apart.dropped) < maxDropped {
+			if g.peers[p.Name()] != nil {
+				continue
+			}
+			delete(g.apart.met, p.Name())
+			if !errors.Is(g.out[p.Name()], link.ErrGoingAway) && len(g.apart.dropped) < maxDropped {
 				g.apart.dropped[p.Name()] = struct{}{}
 			}
 		}
@@ -267,6 +271,7 @@ func (g *Group) linkUp(l *link.Link) {
 	g.hear()
 	g.change(func() {
 		g.links[l] = struct{}{}
+		g.recognize(l)
 		if _, dropped := g.apart.dropped[l.Name()]; dropped {
 			g.wg.Go(func() { g.dropAt(l) })
 		} else {

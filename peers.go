@@ -85,7 +85,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 		out:   make(map[string]error),
 		links: make(map[*link.Link]struct{}),
 		known: make(chan struct{}),
-		apart: apart{dropped: make(map[string]struct{})},
+		apart: apart{dropped: make(map[string]struct{}), met: make(map[string]uint64)},
 		plain: newPlainClient(&o),
 	}
 	if o.Self != "" {
