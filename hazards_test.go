@@ -11,8 +11,9 @@ package covey
 //	H3   a copy and its recall overtake each other          TestCopyOnItsWayIsNotKept, TestHazard03LongValueOvertaken
 //	H4   an eviction forgets loans                          TestLoanOutlivesEviction
 //	H5   a new value is seen before the last old one        TestHazard05NewThenOld
-//	H6   processes that stand still                         TestWriteOutwaitsSilentBorrower, link.TestSilentPeer
-//	H7   the owner stands still or is cut off               TestGroupOwnerIsSilent
+//	H6   processes that stand still                         TestWriteOutwaitsSilentBorrower, TestProcessBorrowerIsStopped, link.TestSilentPeer
+//	H7   the owner stands still or is cut off               TestGroupOwnerIsSilent, TestProcessOwnerIsStopped, TestDroppedMemberReturns, TestAlone,
+//	                                                        TestHazard07RefusedOwnerReturns
 //	H8   rings differ for minutes                           TestHazard08RingsDiffer, TestHazard08OwnerChanges, TestHazard08OnlyItself
 //	H9   restarts, reconnects, late operations              TestHazard09OwnerRestarts, TestBorrowerDropsWithTheLink, link.TestHelloWaits
 //	H10  versions are compared with something else          TestHazard10Versions; there are no replicas that could merge
