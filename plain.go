@@ -76,6 +76,9 @@ func (c *Cache[V]) askPlain(ctx context.Context, p *link.Peer, method, key strin
 	}
 	defer resp.Body.Close()
 	a.status, a.header = resp.StatusCode, resp.Header
+	if a.status == http.StatusSwitchingProtocols { // its body is the bare connection, which no context ends
+		return failed(errors.New("status 101 from something that is not a peer"))
+	}
 	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, int64(c.maxWireValue())+1)); err != nil {
 		return failed(err)
 	}
