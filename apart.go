@@ -80,13 +80,18 @@ func (g *Group) hear() {
 	}
 }
 
-// recognize notes who is at the other end of a link. If that process has been taken for dead it has run on without the others. mu is held.
+// recognize notes who is at the other end of a link. If that process has been taken for dead, and there was no link to it, it
+// has run on without the others. mu is held.
 func (g *Group) recognize(l *link.Link) {
 	name := l.Name()
 	if g.peers[name] == nil {
 		return
 	}
-	if g.out[name] != nil && g.apart.met[name] == l.Instance() {
+	linked := false
+	for other := range g.links {
+		linked = linked || other != l && other.Name() == name
+	}
+	if g.out[name] != nil && g.apart.met[name] == l.Instance() && !linked {
 		g.apart.dropped[name] = struct{}{}
 		g.out[name] = errNotTold
 	}
