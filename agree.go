@@ -105,7 +105,7 @@ func (c *Cache[V]) unconfirmed(ch *change[V], err error) error {
 // tell has a peer carry out the change, and returns the name of the owner if that is another one by the peer's ring.
 func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner string, err error) {
 	l, err := c.linkTo(ctx, p)
-	linkless := err != nil && c.group.isLinkless(err)
+	linkless := err != nil && c.group.isLinkless(p, err)
 	if err != nil && !linkless {
 		return "", err
 	}

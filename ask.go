@@ -240,7 +240,7 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 	}
 	l, err := c.linkTo(ctx, p)
 	if err != nil {
-		if c.group.isLinkless(err) {
+		if c.group.isLinkless(p, err) {
 			return c.getPlain(ctx, p, key, load)
 		}
 		return zero, err

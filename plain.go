@@ -36,10 +36,12 @@ func newPlainClient(o *GroupOptions) *http.Client {
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// isLinkless reports whether err says that a peer's server is there and lets no links through. Without authentication keys are not served.
-func (g *Group) isLinkless(err error) bool {
+// isLinkless reports whether err says that a peer's server is there and lets no links through, and that it may be asked over plain HTTP: keys
+// are not served without authentication, and the secret goes only where TLS has proved who is there, or stays on this machine.
+func (g *Group) isLinkless(p *link.Peer, err error) bool {
 	var refused *link.UpgradeError
-	return errors.As(err, &refused) && refused.Status != http.StatusNotFound && g.opt.authenticated()
+	return errors.As(err, &refused) && refused.Status != http.StatusNotFound && g.opt.authenticated() &&
+		(strings.HasPrefix(p.URL(), "https:") || isLoopback(p.URL()))
 }
 
 // A plainAnswer is what a peer has answered over plain HTTP.

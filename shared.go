@@ -54,7 +54,7 @@ func (c *Cache[V]) lookupShared(ctx context.Context, v *view, key string) (e Ent
 	}
 	l, err := c.linkTo(ctx, v.peers[i])
 	if err != nil {
-		if c.group.isLinkless(err) {
+		if c.group.isLinkless(v.peers[i], err) {
 			return c.lookupPlain(ctx, v.peers[i], key)
 		}
 		return e, false, err
