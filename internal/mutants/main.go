@@ -52,6 +52,34 @@ var mutants = []mutant{
 		"write.go", "\t\tgone, more := s.trim(nil)\n\t\ts.mu.Unlock()\n\t\tc.departed(gone)", "\t\tgone, more := s.trim(nil)\n\t\tc.departed(gone)\n\t\ts.mu.Unlock()",
 	},
 	{
+		"I3: copies are recalled before a write takes effect", "TestLoan",
+		"agree.go", "errors.Join(c.recall(ctx, ch.key, ch.hash), c.confirm(ctx, ch.key, from))", "c.confirm(ctx, ch.key, from)",
+	},
+	{
+		"I3: an eviction forgets no loan", "TestLoanOutlivesEviction",
+		"write.go", " || c.keyed(w.hash).lent(w.key)):", "):",
+	},
+	{
+		"I3b: a member that was apart drops what it has", "TestDroppedMemberReturns",
+		"apart.go", "l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: id})", "l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: id, Key: \"k\"})",
+	},
+	{
+		"I5: a request of a peer is not passed on", "TestHazard15PlainHTTP",
+		"http.go", "r.Header.Get(PeerHeader) != \"\" && c.servePeer(w, r, key)", "c.servePeer(w, r, key) && false",
+	},
+	{
+		"I12: a write that could not be confirmed is replayed", "TestGroupOwnerIsSilent",
+		"agree.go", "\t\t\tc.group.pursuits.add(p.Name(), c.name, ch.key)\n", "",
+	},
+	{
+		"I13: nothing from before a Clear is served after it", "TestHazard13ClearAgainstLoad",
+		"put.go", "func (c *Cache[V]) clearHere() {\n", "func (c *Cache[V]) clearHere() {\n\tif c.group != nil {\n\t\treturn\n\t}\n",
+	},
+	{
+		"I15: hits on copies are reported to the owner", "TestReportedHits",
+		"loan.go", "c.hot.add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())", "_ = hits",
+	},
+	{
 		"a nested load does not wait for the cap", "TestNestedLoadsPassTheCap",
 		"origin.go", "if o.slots != nil && !nested {", "if o.slots != nil {",
 	},
@@ -96,18 +124,26 @@ func run() error {
 	return nil
 }
 
-// copyModule copies the root package: its Go files and go.mod.
+// copyModule copies what the root package is built from: its Go files, those of internal, go.mod and go.sum.
 func copyModule(dir string) error {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		return err
 	}
-	for _, f := range append(files, "go.mod", "go.sum") {
+	inner, err := filepath.Glob(filepath.Join("internal", "*", "*.go"))
+	if err != nil {
+		return err
+	}
+	for _, f := range append(append(files, inner...), "go.mod", "go.sum") {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, f), b, fs.FileMode(0o644)); err != nil {
+		to := filepath.Join(dir, f)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, b, fs.FileMode(0o644)); err != nil {
 			return err
 		}
 	}
