@@ -1,0 +1,49 @@
+package link
+
+import (
+	"testing"
+
+	"github.com/coveycache/covey/internal/wire"
+	"github.com/stretchr/testify/require"
+)
+
+// What the other end announces is compared with the bounds before anything is set aside for it.
+func TestBoundsComeBeforeMemory(t *testing.T) {
+	long := func(stream uint32, size uint64) *wire.Frame {
+		return &wire.Frame{Type: wire.Put, Op: stream, Key: "k", Stream: stream, Size: size}
+	}
+	n := fuzzNode(t)
+	most := uint64(n.cfg.MaxValue)
+	var many []*wire.Frame
+	for i := range uint32(n.cfg.maxStreams) {
+		many = append(many, long(i+1, most))
+	}
+	for name, c := range map[string]struct {
+		frames []*wire.Frame
+		tail   []byte
+		err    error // nil: the link only ends with what there is to read
+	}{
+		"a body at its bound":   {tail: []byte{0, 0, 0, 0, byte(wire.Get)}},
+		"a body over its bound": {tail: []byte{1, 0, 0, 0x40, byte(wire.Get), 0, 0, 0, 1, 0, 0, 0}, err: wire.ErrTooLarge},
+		"a value at its bound":  {frames: []*wire.Frame{long(1, most)}},
+		"a value over it":       {frames: []*wire.Frame{long(1, most+1)}, err: ErrProtocol},
+		"as many values as may": {frames: many},
+		"one more":              {frames: append(many, long(99, 1)), err: ErrProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := wire.Append(nil, &wire.Frame{Type: wire.KeepAlive})
+			for _, f := range c.frames {
+				data = wire.Append(data, f)
+			}
+			l := newLink(n, &finiteConn{closed: make(chan struct{})}, nil, &wire.Hello{Name: name, Instance: 7, MaxOps: 8, MaxValue: 1 << 20})
+			require.NoError(t, n.begin(l, append(data, c.tail...)))
+			<-l.gone
+			if c.err != nil {
+				require.ErrorIs(t, l.Err(), c.err)
+			} else {
+				require.NotErrorIs(t, l.Err(), ErrProtocol)
+				require.NotErrorIs(t, l.Err(), wire.ErrTooLarge)
+			}
+		})
+	}
+}
