@@ -269,8 +269,7 @@ func (c *Cache[V]) drop(key string, hash uint32) {
 // serveConfirm drops a key because another peer writes it, which is the owner by another ring.
 func (c *Cache[V]) serveConfirm(r *link.Request) {
 	if r.Key == "" {
-		c.clearHere()
-		r.Answer(&wire.Frame{Type: wire.Done})
+		c.serveClear(r)
 		return
 	}
 	key := strings.Clone(r.Key)

@@ -19,7 +19,8 @@ package covey
 //	H10  versions are compared with something else          TestHazard10Versions; there are no replicas that could merge
 //	H11  tombstones end before copies do                    no replicas and no snapshots yet
 //	H12  replicas that lag behind                           no replicas yet
-//	H13  Clear against loads and copies under way           TestHazard13ClearAgainstLoad, TestHazard13ClearAgainstCopy
+//	H13  Clear against loads and copies under way           TestHazard13ClearAgainstLoad, TestHazard13ClearAgainstCopy, TestHazard13UnconfirmedClear,
+//	                                                        TestHazard13ClearTakesBack
 //	H14  what is loaded instead of the owner is kept        TestGroupOwnerIsSilent; there is no gutter yet
 //	H15  plain HTTP                                         TestHazard15PlainHTTP, TestHazard15OpenDoors, TestHazard15Relay
 //	H16  rights whose load goes wrong                       TestGroupLoaderErrorEndsTheFlight, TestHazard16HolderLeaves, TestHazard16RightPassesOn
@@ -281,5 +282,70 @@ func TestHazard13ClearAgainstCopy(t *testing.T) {
 		e, ok, err := b.cache.Lookup(t.Context(), k)
 		require.NoError(t, err)
 		require.False(t, ok, "%+v", e)
+	})
+}
+
+// A Clear that the owner has not heard of is made up for when it is reached; meanwhile it has lent a copy to a peer that had cleared.
+func TestHazard13UnconfirmedClear(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := a.key()
+		require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+		w.net.Partition("a", "c")
+		require.ErrorIs(t, c.cache.Clear(t.Context()), ErrUnconfirmed)
+		borrowAt(t, b, k)
+		require.Equal(t, 1, c.group.Stats().Pursued)
+		w.net.Heal("a", "c")
+		for c.group.Stats().Pursued > 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		for _, p := range w.procs {
+			e, ok, err := p.cache.Lookup(t.Context(), k)
+			require.NoError(t, err)
+			require.False(t, ok, "%s has %+v", p.name, e)
+		}
+	})
+}
+
+// Whoever clears takes back what he has lent, as a Delete of each key does: with one request to each borrower, and from one
+// that is silent when its lease is over.
+func TestHazard13ClearTakesBack(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		for _, clears := range []*proc{a, c} {
+			keys := a.keys(100)
+			lend := func() {
+				for _, k := range keys {
+					require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+					for range 2 * recallPrice * len(w.procs) { // if a write has taken it back it is lent after a while only
+						_, err := b.cache.Get(t.Context(), k, nil)
+						require.NoError(t, err)
+					}
+					borrowAt(t, b, k)
+				}
+			}
+			lend()
+			before := a.cache.Stats().Recalls
+			start := time.Now()
+			require.NoError(t, clears.cache.Clear(t.Context()))
+			require.Less(t, time.Since(start), time.Second)
+			require.EqualValues(t, 1, a.cache.Stats().Recalls-before)
+			require.Zero(t, b.cache.Stats().L1Entries)
+			require.Zero(t, a.cache.Stats().Entries)
+
+			lend()
+			w.net.Partition("a", "b")
+			v, err := b.cache.Get(t.Context(), keys[0], nil)
+			require.NoError(t, err)
+			require.Equal(t, "v1", v, "the lease lasts still")
+			start = time.Now()
+			require.NoError(t, a.cache.recallAll(t.Context()))
+			require.Greater(t, time.Since(start), time.Second)
+			require.Less(t, time.Since(start), 3*time.Second)
+			_, ok, _ := b.cache.Lookup(t.Context(), keys[0])
+			require.False(t, ok)
+			w.net.Heal("a", "b")
+			w.ready()
+		}
 	})
 }

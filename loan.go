@@ -139,32 +139,15 @@ func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
 	g.mu.Unlock()
 
 	now := c.store.clock.now()
-	waits := recalls{all: make(chan struct{}, 1), left: 1}
-	asked := make([]*recallOf, 0, len(copies))
+	var borrowers []*link.Link
 	for _, one := range copies {
-		if one.until <= now {
-			continue
-		}
-		c.n.recalls.Add(1)
-		a := &recallOf{recalls: &waits, link: one.link}
-		asked = append(asked, a)
-		waits.expect()
-		if _, err := one.link.Send(ctx, &wire.Frame{Type: wire.Recall, Cache: c.id, Key: key}, a); err != nil {
-			a.Fail(err)
+		if one.until > now {
+			borrowers = append(borrowers, one.link)
 		}
 	}
-	waits.done()
-	select {
-	case <-waits.all:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	for _, a := range asked {
-		if !a.confirmed() {
-			if err := c.group.outwait(ctx, a.link); err != nil {
-				return &PeerError{Peer: a.link.Name(), Err: err}
-			}
-		}
+	asked, err := c.recallFrom(ctx, borrowers, key)
+	if err != nil {
+		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -181,9 +164,40 @@ func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
 	return nil
 }
 
-// outwait waits until the other end of a link that does not confirm has no lease any more.
+// recallFrom has the borrowers give back their copies of a key, or with no key all that this cache has lent them, and returns when
+// none of them can use one any more.
+func (c *Cache[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key string) ([]*recallOf, error) {
+	waits := recalls{all: make(chan struct{}, 1), left: 1}
+	asked := make([]*recallOf, 0, len(borrowers))
+	for _, l := range borrowers {
+		c.n.recalls.Add(1)
+		a := &recallOf{recalls: &waits, link: l}
+		asked = append(asked, a)
+		waits.expect()
+		if _, err := l.Send(ctx, &wire.Frame{Type: wire.Recall, Cache: c.id, Key: key}, a); err != nil {
+			a.Fail(err)
+		}
+	}
+	waits.done()
+	select {
+	case <-waits.all:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	silent := slices.DeleteFunc(slices.Clone(asked), (*recallOf).confirmed)
+	for _, a := range silent {
+		a.link.Close() // all of them, even if there is no time left to wait
+	}
+	for _, a := range silent {
+		if err := c.group.outwait(ctx, a.link); err != nil {
+			return nil, &PeerError{Peer: a.link.Name(), Err: err}
+		}
+	}
+	return asked, nil
+}
+
+// outwait waits until the other end of a link that has been closed has no lease any more.
 func (g *Group) outwait(ctx context.Context, l *link.Link) error {
-	l.Close()
 	for g.leased(l) && !g.reconnected(l) {
 		left := time.Duration(l.GivenUntil()) - time.Since(g.start)
 		timer := time.NewTimer(min(max(left, time.Millisecond), 50*time.Millisecond))

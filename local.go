@@ -252,6 +252,10 @@ func (l *copies) victim(newest *node) *node {
 
 // serveRecall gives a copy back, and says how many requests it has saved: from here on it is not used, nor is one that is on its way here.
 func (c *Cache[V]) serveRecall(r *link.Request) {
+	if r.Key == "" {
+		c.serveRecallAll(r)
+		return
+	}
 	hash := c.store.hash(r.Key)
 	now := c.store.clock.now()
 	saved := uint32(0)

@@ -32,7 +32,9 @@ func (c *Cache[V]) serve(r *link.Request) {
 		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
 		return
 	}
-	if r.Type != wire.GetMany && r.Type != wire.Clear && r.Type != wire.Confirm { // which have no key, or need none
+	switch r.Type {
+	case wire.GetMany, wire.Clear, wire.Confirm, wire.Recall: // which have no key, or need none
+	default:
 		if err := checkKey(r.Key); err != nil {
 			r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed, Text: err.Error()})
 			return
@@ -54,8 +56,7 @@ func (c *Cache[V]) serve(r *link.Request) {
 	case wire.Recall:
 		c.serveRecall(r)
 	case wire.Clear:
-		c.clearHere()
-		r.Answer(&wire.Frame{Type: wire.Done})
+		c.serveClear(r)
 	}
 }
 

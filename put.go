@@ -102,41 +102,6 @@ func (c *Cache[V]) Expire(ctx context.Context, key string) error {
 	return c.change(ctx, &ch)
 }
 
-// Clear removes everything. Nothing from before it is found by a call that
-// starts after it has returned, nor stored by a load that began before it. In a group it
-// clears the cache at every member; ErrUnconfirmed names those that could not be asked.
-func (c *Cache[V]) Clear(ctx context.Context) error {
-	if c.closed.Load() {
-		return c.errClosed()
-	}
-	c.clearHere()
-	if c.group == nil {
-		return nil
-	}
-	if err := c.clearOthers(ctx); err != nil {
-		return err
-	}
-	// Who was cleared early may have borrowed meanwhile from an owner whose turn came late.
-	c.clearHere()
-	return c.clearOthers(ctx)
-}
-
-func (c *Cache[V]) clearHere() {
-	c.nextGeneration() // from here on no hit serves what is there now
-	for i := range c.store.index.segments {
-		g := &c.store.index.segments[i]
-		k := &c.segments[i]
-		g.mu.Lock()
-		for key, f := range k.flights {
-			c.unlink(key, f.hash)
-		}
-		clear(k.tombs)
-		clear(k.throttled)
-		g.mu.Unlock()
-		c.removeInvalid(i)
-	}
-}
-
 // removeAll takes out those of the nodes that are still there.
 func (c *Cache[V]) removeAll(g *segment, nodes []*node) {
 	s := c.store

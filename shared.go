@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/coveycache/covey/internal/link"
@@ -78,52 +77,6 @@ func (c *Cache[V]) lookupShared(ctx context.Context, v *view, key string) (e Ent
 	}
 	e.Version, e.Age, e.TTL, e.Stale, e.Source = f.Version, f.Age, f.TTL, f.Flags&wire.Stale != 0, SourcePeer
 	return e, true, nil
-}
-
-// clearOthers clears the cache at all members and at whoever else has a link.
-func (c *Cache[V]) clearOthers(ctx context.Context) error {
-	v := c.tenures.view()
-	var mu sync.Mutex
-	var errs []error
-	var wg sync.WaitGroup
-	done := make(map[string]bool)
-	clearAt := func(name string, to func() (*link.Link, error)) {
-		done[name] = true
-		wg.Go(func() {
-			l, err := to()
-			if err == nil {
-				if _, shared := l.Codec(c.name); !shared {
-					return
-				}
-				var f wire.Frame
-				if f, err = l.Call(ctx, &wire.Frame{Type: wire.Clear, Cache: c.id}); err == nil && f.Type != wire.Done {
-					err = answerError(name, &f)
-				}
-			}
-			if err != nil {
-				c.group.pursuits.add(name, c.name, "")
-				mu.Lock()
-				errs = append(errs, &PeerError{Peer: name, Err: err})
-				mu.Unlock()
-			}
-		})
-	}
-	for _, p := range v.peers {
-		if p != nil {
-			clearAt(p.Name(), func() (*link.Link, error) { return p.Link(ctx) })
-		}
-	}
-	for _, l := range c.group.allLinks() {
-		if !done[l.Name()] {
-			clearAt(l.Name(), func() (*link.Link, error) { return l, nil })
-		}
-	}
-	wg.Wait()
-	if errs != nil {
-		c.n.unconfirmed.Add(1)
-		return errors.Join(append([]error{ErrUnconfirmed}, errs...)...)
-	}
-	return nil
 }
 
 // allLinks returns the links that are up.

@@ -73,7 +73,7 @@ var mutants = []mutant{
 	},
 	{
 		"I13: nothing from before a Clear is served after it", "TestHazard13ClearAgainstLoad",
-		"put.go", "func (c *Cache[V]) clearHere() {\n", "func (c *Cache[V]) clearHere() {\n\tif c.group != nil {\n\t\treturn\n\t}\n",
+		"clear.go", "func (c *Cache[V]) clearHere() {\n", "func (c *Cache[V]) clearHere() {\n\tif c.group != nil {\n\t\treturn\n\t}\n",
 	},
 	{
 		"I15: hits on copies are reported to the owner", "TestReportedHits",

@@ -1,0 +1,186 @@
+package covey
+
+// clear.go empties a cache at every member. Each of them first makes sure that nothing from before is served there, and then takes back all
+// that it has lent: what it lent to a peer after that one had cleared already would else stay there.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// Clear removes everything. Nothing from before it is found by a call that
+// starts after it has returned, nor stored by a load that began before it. In a group it
+// clears the cache at every member; ErrUnconfirmed names those that could not be asked, which are made to clear it as soon as they can be reached.
+func (c *Cache[V]) Clear(ctx context.Context) error {
+	if c.closed.Load() {
+		return c.errClosed()
+	}
+	c.clearHere()
+	if c.group == nil {
+		return nil
+	}
+	return c.clearOthers(ctx)
+}
+
+func (c *Cache[V]) clearHere() {
+	c.nextGeneration() // from here on no hit serves what is there now
+	for i := range c.store.index.segments {
+		g := &c.store.index.segments[i]
+		k := &c.segments[i]
+		g.mu.Lock()
+		for key, f := range k.flights {
+			c.unlink(key, f.hash)
+		}
+		clear(k.tombs)
+		clear(k.throttled)
+		g.mu.Unlock()
+		c.removeInvalid(i)
+	}
+}
+
+// clearOthers clears the cache at all members and at whoever else has a link, and takes back what this process has lent.
+func (c *Cache[V]) clearOthers(ctx context.Context) error {
+	v := c.tenures.view()
+	var mu sync.Mutex
+	var errs []error
+	failed := func(err error) {
+		mu.Lock()
+		errs = append(errs, err)
+		mu.Unlock()
+	}
+	var wg sync.WaitGroup
+	done := make(map[string]bool)
+	clearAt := func(name string, to func() (*link.Link, error)) {
+		done[name] = true
+		wg.Go(func() {
+			l, err := to()
+			if err == nil {
+				if _, shared := l.Codec(c.name); !shared {
+					return
+				}
+				var f wire.Frame
+				if f, err = l.Call(ctx, &wire.Frame{Type: wire.Clear, Cache: c.id}); err == nil && f.Type != wire.Done {
+					err = answerError(name, &f)
+				}
+			}
+			if err != nil {
+				c.group.pursuits.add(name, c.name, "")
+				failed(&PeerError{Peer: name, Err: err})
+			}
+		})
+	}
+	for _, p := range v.peers {
+		if p != nil {
+			clearAt(p.Name(), func() (*link.Link, error) { return p.Link(ctx) })
+		}
+	}
+	for _, l := range c.group.allLinks() {
+		if !done[l.Name()] {
+			clearAt(l.Name(), func() (*link.Link, error) { return l, nil })
+		}
+	}
+	if err := c.recallAll(ctx); err != nil {
+		failed(err)
+	}
+	wg.Wait()
+	if errs != nil {
+		c.n.unconfirmed.Add(1)
+		return errors.Join(append([]error{ErrUnconfirmed}, errs...)...)
+	}
+	return nil
+}
+
+// serveClear clears the cache because another peer does.
+func (c *Cache[V]) serveClear(r *link.Request) {
+	c.clearHere()
+	op := r.Keep(nil)
+	c.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+		defer cancel()
+		err := c.recallAll(ctx)
+		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrUnconfirmed, err)
+		}
+		op.Answer(written(err))
+	})
+}
+
+// recallAll takes back all copies, with one request to each borrower. Since clearHere none of them is lent anew: what is lent meanwhile
+// came later.
+func (c *Cache[V]) recallAll(ctx context.Context) error {
+	var borrowers []*link.Link
+	now := c.store.clock.now()
+	for i := range c.segments {
+		g := &c.store.index.segments[i]
+		g.mu.Lock()
+		for _, l := range c.segments[i].loans {
+			for _, one := range l.copies {
+				if one.until > now && !slices.Contains(borrowers, one.link) {
+					borrowers = append(borrowers, one.link)
+				}
+			}
+		}
+		g.mu.Unlock()
+	}
+	if borrowers == nil {
+		return nil
+	}
+	// What is lent from here on may come behind the recall.
+	last := c.group.tokens.Load()
+	if _, err := c.recallFrom(ctx, borrowers, ""); err != nil {
+		return err
+	}
+	for i := range c.segments {
+		g := &c.store.index.segments[i]
+		k := &c.segments[i]
+		g.mu.Lock()
+		for key, l := range k.loans {
+			l.copies = slices.DeleteFunc(l.copies, func(one loan) bool { return one.id <= last && slices.Contains(borrowers, one.link) })
+			if len(l.copies) == 0 && l.debt == 0 {
+				delete(k.loans, key)
+			}
+		}
+		g.mu.Unlock()
+	}
+	return nil
+}
+
+// serveRecallAll gives back everything that the other end of the link has lent: from here on it is not used, nor is what is on its way here.
+func (c *Cache[V]) serveRecallAll(r *link.Request) {
+	lender := r.Link()
+	op := r.Keep(nil)
+	c.wg.Go(func() {
+		now := c.store.clock.now()
+		for i := range c.segments {
+			g := &c.store.index.segments[i]
+			g.mu.Lock()
+			c.segments[i].recalledAll = now
+			g.mu.Unlock()
+		}
+		for _, n := range c.copies.from(lender) {
+			g := c.store.index.segment(n.hash)
+			g.mu.Lock()
+			c.removeCopy(g, n)
+			g.mu.Unlock()
+		}
+		op.Answer(&wire.Frame{Type: wire.Done})
+	})
+}
+
+// from returns the copies that came over a link.
+func (l *copies) from(lender *link.Link) (nodes []*node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.ring {
+		if l.loan(n).lender == lender {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
