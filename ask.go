@@ -25,7 +25,8 @@ type ask struct {
 	pool  *sync.Pool
 	holds *holds
 	key   string
-	woken chan bool // whether by the last answer; has room for all that is sent
+	woken chan struct{} // has one place: who waits looks at over then
+	over  atomic.Bool   // the last answer has come, or err
 
 	// The last answer.
 	answer wire.Frame // in memory of its own
@@ -39,7 +40,7 @@ type ask struct {
 
 func newAsks(h *holds) *sync.Pool {
 	p := new(sync.Pool)
-	p.New = func() any { return &ask{pool: p, holds: h, woken: make(chan bool, 2)} }
+	p.New = func() any { return &ask{pool: p, holds: h, woken: make(chan struct{}, 1)} }
 	return p
 }
 
@@ -47,7 +48,7 @@ func newAsks(h *holds) *sync.Pool {
 func (a *ask) Answer(f *wire.Frame, last bool) {
 	if f.Type == wire.Held || f.Type == wire.FillRight {
 		if first := a.hold(); first && !last {
-			a.woken <- false
+			a.wake()
 		}
 	}
 	if !last {
@@ -65,13 +66,26 @@ func (a *ask) Answer(f *wire.Frame, last bool) {
 		a.answer.Key, a.answer.Items, a.answer.Chain, a.answer.Trace = "", nil, nil, nil
 		a.whole = true
 	}
-	a.woken <- true
+	a.over.Store(true)
+	a.wake()
 }
 
 // Fail implements link.Sink.
 func (a *ask) Fail(err error) {
 	a.err = err
-	a.woken <- true
+	a.over.Store(true)
+	a.wake()
+}
+
+// Slow implements link.Sink.
+func (a *ask) Slow() { a.wake() }
+
+// wake may come too late and reach who uses the ask next, whom it does no harm.
+func (a *ask) wake() {
+	select {
+	case a.woken <- struct{}{}:
+	default:
+	}
 }
 
 func (a *ask) hold() (first bool) {
@@ -347,39 +361,31 @@ func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error)
 func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, mine chan struct{}) (*ask, error) {
 	a := c.asks.Get().(*ask)
 	a.key, a.err, a.left = f.Key, nil, false
+	a.over.Store(false)
 	op, err := l.Send(ctx, f, a)
 	if err != nil {
 		a.pool.Put(a)
 		return nil, peerError(ctx, l.Name(), err)
 	}
-	for last, first := false, true; !last; first = false {
+	<-a.woken // for an answer that comes at once, as most do, a select would take longer than all the rest here
+	for !a.over.Load() {
+		c.endBorrowing(f.Key, hash, mine)
 		err = nil
-		if first { // while the answer comes at once nobody needs to look whether the cache is closed
-			select {
-			case last = <-a.woken:
-			case <-ctx.Done():
-				err = context.Cause(ctx)
-			}
-		} else {
-			select {
-			case last = <-a.woken:
-			case <-ctx.Done():
-				err = context.Cause(ctx)
-			case <-c.stop:
-				err = c.errClosed()
-			}
-		}
-		if !last {
-			c.endBorrowing(f.Key, hash, mine)
+		select {
+		case <-a.woken:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		case <-c.stop:
+			err = c.errClosed()
 		}
 		if err != nil {
 			if l.Cancel(op) {
 				a.leave(context.Canceled)
 				return nil, err // an answer may be coming to the ask still: it is not used again
 			}
-			for !<-a.woken {
+			for !a.over.Load() {
+				<-a.woken
 			}
-			last = true
 		}
 	}
 	if a.err != nil {

@@ -168,10 +168,13 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 		load = c.opt.Loader
 	}
 	for attempt := 0; ; attempt++ {
-		now := c.store.clock.now()
 		gen := c.store.gen.Load()
 		n := c.store.index.find(hash, key)
-		st := c.judge(n, now)
+		now, st := int64(0), gone
+		if n != nil {
+			now = c.store.clock.now()
+			st = c.judge(n, now)
+		}
 		if st < usable || st == negative || st == usable && c.isThrottled(key, hash) {
 			return c.answer(ctx, n, st, now, load)
 		}
@@ -198,6 +201,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 			return zero, err
 		}
 		if f == nil {
+			now = c.store.clock.now()
 			return c.answer(ctx, hit, c.judge(hit, now), now, load)
 		}
 		v, err := c.wait(ctx, f, c.softTimer(st))

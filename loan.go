@@ -271,6 +271,9 @@ func (a *recallOf) Answer(f *wire.Frame, last bool) {
 	}
 }
 
+// Slow implements link.Sink.
+func (a *recallOf) Slow() {}
+
 // Fail implements link.Sink.
 func (a *recallOf) Fail(error) { a.done() }
 

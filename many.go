@@ -85,6 +85,9 @@ func (s *manySink) Answer(f *wire.Frame, last bool) {
 	s.wake()
 }
 
+// Slow implements link.Sink.
+func (s *manySink) Slow() {}
+
 // Fail implements link.Sink.
 func (s *manySink) Fail(err error) {
 	s.mu.Lock()

@@ -340,4 +340,5 @@ func (c *Cache[V]) sendFill(r *right, f *wire.Frame) {
 type ignore struct{}
 
 func (ignore) Answer(*wire.Frame, bool) {}
+func (ignore) Slow()                    {}
 func (ignore) Fail(error)               {}

@@ -19,6 +19,9 @@ type Sink interface {
 	// is not cloned, but for a Value with a Size, which came in pieces and is
 	// in memory of its own.
 	Answer(f *wire.Frame, last bool)
+	// Slow is called once if the answer does not come at once, within some milliseconds; who waits may then want to look whether it
+	// pays to wait. It must not block, and may be called for a moment after the request has ended.
+	Slow()
 	// Fail is called when there will be no answer. It must not block.
 	Fail(err error)
 }
@@ -29,6 +32,7 @@ type call struct {
 	deadline int64
 	hard     int64 // the caller's own deadline, which is left when the request is held; 0: none
 	taken    bool
+	looks    uint8  // that watch has had at it
 	next     uint32 // of the free list
 }
 
@@ -42,6 +46,8 @@ type calls struct {
 	busy    int
 	timer   *time.Timer
 	expires int64 // when timer runs
+	watcher *time.Timer
+	watched bool // watcher runs
 	waiting []chan struct{}
 }
 
@@ -58,6 +64,33 @@ func (c *calls) put(s call) (op uint32) {
 	c.slots[op-1] = s
 	c.busy++
 	return op
+}
+
+// atOnce is how long an answer may take that comes at once; twice that at most.
+const atOnce = 2 * time.Millisecond
+
+// watch looks for requests that are not answered at once. It has seen them before then.
+func (l *Link) watch() {
+	var slow []Sink
+	l.mu.Lock()
+	c := &l.calls
+	c.watched = false
+	for i := range c.slots {
+		if s := &c.slots[i]; s.sink != nil && s.looks < 2 {
+			if s.looks++; s.looks == 2 {
+				slow = append(slow, s.sink)
+			} else {
+				c.watched = true
+			}
+		}
+	}
+	if c.watched {
+		c.watcher.Reset(atOnce)
+	}
+	l.mu.Unlock()
+	for _, s := range slow {
+		s.Slow()
+	}
 }
 
 // at returns the slot of op, nil if no such request is in flight.
@@ -84,6 +117,7 @@ func (c *calls) drain() []Sink {
 	}
 	if c.timer != nil {
 		c.timer.Stop()
+		c.watcher.Stop()
 	}
 	*c = calls{}
 	return sinks
@@ -162,6 +196,14 @@ func (l *Link) send(f *wire.Frame, s Sink, now, hard int64) (op uint32) {
 	deadline := l.deadline(now, hard)
 	op = l.calls.put(call{sink: s, deadline: deadline, hard: hard})
 	l.expireBy(deadline)
+	if c := &l.calls; !c.watched {
+		c.watched = true
+		if c.watcher == nil {
+			c.watcher = time.AfterFunc(atOnce, l.watch)
+		} else {
+			c.watcher.Reset(atOnce)
+		}
+	}
 	f.Op, f.Deadline = op, 0
 	if hard != 0 {
 		f.Deadline = time.Duration(hard - now)
@@ -362,6 +404,8 @@ func (w *waiter) Answer(f *wire.Frame, last bool) {
 		w.done <- struct{}{}
 	}
 }
+
+func (w *waiter) Slow() {}
 
 func (w *waiter) Fail(err error) {
 	w.err = err
