@@ -82,7 +82,7 @@ func (c *coveyPeer) join(peers []string) (err error) {
 }
 
 // zipfCopy is about what a local copy of the Zipf load takes: 11 bytes of key, 100 of value, entry, index and loan.
-const zipfCopy = 310
+const zipfCopy = 285
 
 // await waits until the group is complete.
 func (c *coveyPeer) await() {
