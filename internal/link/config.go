@@ -91,7 +91,7 @@ func (c Config) withDefaults() Config {
 	set(&c.copyBelow, 4<<10)
 	set(&c.chunkSize, 16<<10)
 	set(&c.maxStreams, 4)
-	set(&c.readBuffer, 64<<10)
+	set(&c.readBuffer, 32<<10)
 	set(&c.reportBytes, 32<<10)
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext

@@ -40,6 +40,6 @@
 // of the same process is answered.
 //
 // Two goroutines serve a link: one reads, one writes. The writer takes all
-// that is queued in one write, without timers. Values over 64 KiB travel in
+// that is queued in one write, without timers. Values over 16 KiB travel in
 // pieces between which everything else overtakes them.
 package link
