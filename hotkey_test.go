@@ -1,6 +1,7 @@
 package covey
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -298,5 +299,55 @@ func TestGroupHotKeys(t *testing.T) {
 				require.LessOrEqual(t, time.Since(start), time.Second)
 			}
 		}
+	})
+}
+
+// What an owner hears first is which copies are used most, however many there are, and of those that have left all there is to hear.
+func TestReportsOfHits(t *testing.T) {
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		owner, c := w.procs[0], w.procs[1].cache
+		keys := owner.keys(20)
+		get := func(key string, times int) {
+			for range times {
+				_, err := c.Get(t.Context(), key, func(context.Context, string) (string, error) { return "v", nil })
+				require.NoError(t, err)
+			}
+		}
+		for _, key := range keys {
+			get(key, 10)
+		}
+		require.EqualValues(t, len(keys), c.Stats().L1Entries)
+		l, err := w.procs[1].group.view.Load().peers[w.procs[1].group.view.Load().ring.owner(ringHash(keys[0]))].Link(t.Context())
+		require.NoError(t, err)
+		report := func(most int) map[string]uint64 {
+			got := make(map[string]uint64)
+			c.reportHits(l, func(_ uint16, key string, hits uint64) bool {
+				if len(got) == most {
+					return false
+				}
+				got[key] += hits
+				return true
+			})
+			return got
+		}
+		all := report(100)
+		require.Len(t, all, len(keys))
+		require.Empty(t, report(100))
+
+		for _, key := range keys {
+			get(key, 2)
+		}
+		hot := keys[7]
+		get(hot, 2*reportFrom)
+		first := report(1)
+		require.Contains(t, first, hot)
+		require.GreaterOrEqual(t, first[hot], uint64(reportFrom))
+		first = report(100)
+		require.Len(t, first, len(keys), "the others, and the rest of it")
+
+		get(keys[3], 5)
+		require.NoError(t, owner.cache.Put(t.Context(), keys[3], "new"))
+		require.Equal(t, map[string]uint64{keys[3]: 5}, report(1))
+		require.Empty(t, report(100))
 	})
 }

@@ -42,9 +42,21 @@ type copies struct {
 	mu     sync.Mutex
 	ring   []*node
 	hand   int
-	report int // where the next report begins
+	report int            // where the next report begins
+	due    map[due]uint64 // hits to report first
 	loan   func(*node) *loanOf
 }
+
+// A due report is that of a copy with many hits, or of one that has left.
+type due struct {
+	lender *link.Link
+	key    string
+}
+
+const (
+	reportFrom = 256     // hits of a copy since the last report
+	maxDue     = 4 << 10 // reports
+)
 
 // wants says whether it is worth to borrow a key, of which this is one more request: while L1 is full it has to be asked for more
 // often than what leaves.
@@ -79,7 +91,11 @@ func (c *Cache[V]) useCopy(n *node) (v V, ok bool) {
 	if n.mark.Load() == 0 {
 		n.mark.Store(1)
 	}
-	b.hits.Add(1)
+	if b.hits.Add(1)%reportFrom == 0 {
+		c.copies.mu.Lock()
+		c.copies.owe(n, &b.loanOf)
+		c.copies.mu.Unlock()
+	}
 	c.n.localHits.inc()
 	return b.value, true
 }
@@ -205,9 +221,23 @@ func (l *copies) remove(n *node, b *loanOf) bool {
 	l.ring[last] = nil
 	l.ring = l.ring[:last]
 	b.at = -1
+	l.owe(n, b)
 	l.bytes.Add(-int64(n.size))
 	l.count.Add(-1)
 	return true
+}
+
+// owe makes what has not been reported of a copy due. mu is held.
+func (l *copies) owe(n *node, b *loanOf) {
+	hits := b.hits.Load()
+	if hits == b.reported || len(l.due) >= maxDue {
+		return
+	}
+	if l.due == nil {
+		l.due = make(map[due]uint64)
+	}
+	l.due[due{b.lender, n.key}] += uint64(hits - b.reported)
+	b.reported = hits
 }
 
 // removeCopy takes a copy out of the index. The segment is locked.
@@ -305,6 +335,14 @@ func (c *Cache[V]) reportHits(l *link.Link, add func(cache uint16, key string, h
 	p := &c.copies
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for d, hits := range p.due {
+		if d.lender == l && !add(c.id, d.key, hits) {
+			return
+		}
+		if d.lender == l || d.lender.Err() != nil {
+			delete(p.due, d)
+		}
+	}
 	for range len(p.ring) {
 		if p.report >= len(p.ring) {
 			p.report = 0

@@ -126,7 +126,7 @@ func runGroup(r *run) error {
 		}
 	}
 	r.judgeGroup(found)
-	return nil
+	return runGroupHot(r)
 }
 
 // measureGroup runs a load. CPU is that of all processes, of the system's server, too, and none of this one.

@@ -58,6 +58,7 @@ type reply struct {
 	Seconds float64
 	P50     float64 // us
 	P99     float64
+	Rates   map[string]float64 // in a second, by key
 }
 
 // A groupClient is one process's side of a system.
@@ -153,6 +154,10 @@ func (p *groupProcess) do(c command) (r reply, err error) {
 		return p.run(c.Load)
 	case "herd":
 		return p.herd(c.Load)
+	case "hot":
+		return p.hot(c.Load)
+	case "shown":
+		return p.shown(), nil
 	case "cpu":
 		r.CPU = processCPU()
 	case "profile":
