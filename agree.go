@@ -105,8 +105,7 @@ func (c *Cache[V]) unconfirmed(ch *change[V], err error) error {
 // tell has a peer carry out the change, and returns the name of the owner if that is another one by the peer's ring.
 func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner string, err error) {
 	l, err := c.linkTo(ctx, p)
-	linkless := err != nil && c.group.isLinkless(p, err)
-	if err != nil && !linkless {
+	if err != nil {
 		return "", err
 	}
 	f := wire.Frame{Type: ch.kind, Cache: c.id, Key: ch.key}
@@ -126,9 +125,6 @@ func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner
 		}
 	case wire.Delete:
 		f.Version, f.HasVersion = ch.del.version, ch.del.hasVersion
-	}
-	if linkless {
-		return c.tellPlain(ctx, p, &f)
 	}
 	answer, err := l.Call(ctx, &f)
 	if err != nil {

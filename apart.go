@@ -1,7 +1,7 @@
 package covey
 
 // apart.go is about processes that run on while the others do without them: writes are acknowledged that they do not hear of.
-// One that hears nobody finds out by itself; one that the discovery has dropped, or whose machine
+// One that hears nobody finds out by itself, as does one that is not asked back where there are no links; one that the discovery has dropped, or whose machine
 // has refused connections, is told when it comes back.
 
 import (
@@ -16,7 +16,8 @@ import (
 
 // apart is what a group knows of that.
 type apart struct {
-	alone   atomic.Bool         // this process hears no other member
+	alone   atomic.Bool         // this process hears no other member, or not what some of them write
+	unheard bool                // the latter; for watchApart alone
 	dropped map[string]struct{} // members that the others did without and that may not know of it; guarded by Group.mu
 	met     map[string]uint64   // members' instances when they last had a link; guarded by Group.mu
 }
@@ -45,10 +46,22 @@ func (g *Group) watchApart() {
 		if held = max(held, last); !others {
 			held = now + int64(settleTime)
 		}
-		if now > held && g.apart.alone.CompareAndSwap(false, true) {
+		unheard := g.unheard()
+		switch {
+		case now <= held && unheard == "":
+			if g.apart.unheard {
+				g.hear()
+			}
+		case !g.apart.alone.CompareAndSwap(false, true):
+		case unheard != "":
+			g.opt.Logger.Warn("covey: a peer that is asked over plain HTTP has another list of members, without this process, which hears of no writes there: "+
+				"what is stored is loaded anew, and kept for a short while only", "peer", unheard, "IsolatedTTL", g.opt.IsolatedTTL)
+			g.renew()
+		default:
 			g.opt.Logger.Warn("covey: no other member is heard of: what is stored is loaded anew, and kept for a short while only", "IsolatedTTL", g.opt.IsolatedTTL)
 			g.renew()
 		}
+		g.apart.unheard = unheard != ""
 		g.reachDropped()
 	}
 }
@@ -63,6 +76,18 @@ func (g *Group) heard() (others bool, until int64) {
 		until = max(until, l.HeldUntil())
 	}
 	return others, until
+}
+
+// unheard returns the name of a peer that goes by another ring and cannot tell this process what it writes, "" if there is none.
+func (g *Group) unheard() string {
+	if g.view.Load().self >= 0 {
+		for _, l := range g.strangers() {
+			if l.Unheard() {
+				return l.Name()
+			}
+		}
+	}
+	return ""
 }
 
 // renew has every cache load again what it has.

@@ -254,9 +254,6 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 	}
 	l, err := c.linkTo(ctx, p)
 	if err != nil {
-		if c.group.isLinkless(p, err) {
-			return c.getPlain(ctx, p, key, load)
-		}
 		return zero, err
 	}
 	f := wire.Frame{Type: wire.Get, Cache: c.id, Key: key, Chain: chainOf(ctx).hashes()}
@@ -267,7 +264,7 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 	}
 	var start int64
 	var mine chan struct{} // others wait for the copy
-	if owner && c.copies.wants(place) {
+	if owner && l.Plain() == nil && c.copies.wants(place) {
 		var value V
 		var ok bool
 		if mine, value, ok = c.beginBorrowing(ctx, key, hash); ok {
@@ -311,7 +308,7 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 		return c.loadUnderRight(ctx, l, a, key, hash, load)
 	}
 	err = answerError(p.Name(), &a.answer)
-	if a.answer.Code == wire.CodeTooLarge {
+	if code := a.answer.Code; code == wire.CodeTooLarge || code == wire.CodeNoLoader && load != nil {
 		err = errLoadHere
 	}
 	a.leave(err)

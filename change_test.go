@@ -306,6 +306,6 @@ func TestNothingIsLeft(t *testing.T) {
 		require.Error(t, w.procs[0].cache.Clear(t.Context()))
 		w.net.Resume("b")
 		w.close()
-		require.Equal(t, before, runtime.NumGoroutine())
+		require.LessOrEqual(t, runtime.NumGoroutine(), before) // one of an earlier test may have ended since
 	})
 }

@@ -21,8 +21,9 @@ type world struct {
 	t     *testing.T
 	net   *netsim.Network
 	procs []*proc
-	o     Options[string] // of every cache
-	loads atomic.Int64    // by the loaders of all processes
+	o     Options[string]                 // of every cache
+	loads atomic.Int64                    // by the loaders of all processes
+	wrap  func(http.Handler) http.Handler // around every process's server
 }
 
 // A proc is one process.
@@ -74,6 +75,9 @@ func (p *proc) run() {
 	mux := http.NewServeMux()
 	mux.Handle(p.group.Path(), p.group)
 	p.srv = &http.Server{Handler: mux}
+	if p.w.wrap != nil {
+		p.srv.Handler = p.w.wrap(mux)
+	}
 	go func() { _ = p.srv.Serve(l) }()
 	o := p.w.o
 	o.Group = p.group

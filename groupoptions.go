@@ -109,6 +109,12 @@ func (o *GroupOptions) authenticates(url string) bool {
 	return len(o.Secrets) > 0 || o.authenticated() && strings.HasPrefix(url, "https:")
 }
 
+// allowsPlain reports whether the peer at a URL may be asked over plain HTTP: whoever answers there wants to know who asks, and the secret
+// goes only where TLS has proved who is there, or stays on this machine.
+func (o *GroupOptions) allowsPlain(url string) bool {
+	return o.authenticated() && (strings.HasPrefix(url, "https:") || isLoopback(url))
+}
+
 const maxPeerName = 255
 
 // peerURL checks the URL of a peer and completes its path.

@@ -22,7 +22,7 @@ package covey
 //	H13  Clear against loads and copies under way           TestHazard13ClearAgainstLoad, TestHazard13ClearAgainstCopy, TestHazard13UnconfirmedClear,
 //	                                                        TestHazard13ClearTakesBack
 //	H14  what is loaded instead of the owner is kept        TestGroupOwnerIsSilent; there is no gutter yet
-//	H15  plain HTTP                                         TestHazard15PlainHTTP, TestHazard15OpenDoors, TestHazard15Relay
+//	H15  plain HTTP                                         TestHazard15PlainHTTP, TestHazard15OpenDoors, TestHazard15Relay, TestPlainPassedLoader
 //	H16  rights whose load goes wrong                       TestGroupLoaderErrorEndsTheFlight, TestHazard16HolderLeaves, TestHazard16RightPassesOn
 //	H17  loaders that wait for each other                   TestHazard17Recursion, TestLoadTimeoutDoesNotWaitForTheLoader, TestNestedLoadsPassTheCap
 //	H18  many keys, each caller holding some of them        TestHazard18ManyCrosswise, TestBulkFailureIsItsCallersOwn, TestGetMany

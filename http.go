@@ -22,10 +22,13 @@ import (
 // another peer owns the key.
 const PeerHeader = "Covey-Peer"
 
+// onlyIfCached is what a GET says that must not load; the answer to a miss is then status 504 (RFC 9111, section 5.2.1.7).
+const onlyIfCached = "only-if-cached"
+
 // VersionHeader has the version of a value that is PUT; see [WithVersion]. A GET has it as its ETag.
 const VersionHeader = "Covey-Version"
 
-// ServeHTTP takes in the links of other peers, at v1/link below [Group.Path], and serves single keys at v1/caches/NAME?key=KEY:
+// ServeHTTP takes in the links of other peers, at v1/link below [Group.Path], answers those that cannot have links, at v1/ops, and serves single keys at v1/caches/NAME?key=KEY:
 //
 //	GET     the value's bytes as the cache's Codec has them, with Age, Cache-Control and, if it has a version, ETag;
 //	        404 if there is none. It loads what is missing if the cache has an Options.Loader; with
@@ -34,7 +37,7 @@ const VersionHeader = "Covey-Version"
 //	DELETE  removes the key
 //
 // All three need "Authorization: Bearer SECRET" with one of GroupOptions.Secrets, or a verified client certificate. If the group has
-// neither, they are off, and links are taken from this machine only, and not through proxies.
+// neither, they are off, as is v1/ops, and links are taken from this machine only, and not through proxies.
 func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, path, found := strings.Cut("/"+strings.TrimPrefix(r.URL.Path, g.path), "/v1/") // perhaps somebody has stripped a prefix
 	if !found {
@@ -54,10 +57,15 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		g.node.ServeHTTP(w, r)
+	case path != "ops" && !isKey:
+		http.NotFound(w, r)
+	case !g.admits(w, r):
 	case isKey:
 		g.serveKey(w, r, name)
+	case r.Header.Get(PeerHeader) == "":
+		http.Error(w, "covey: a peer says who it is", http.StatusBadRequest)
 	default:
-		http.NotFound(w, r)
+		g.node.ServeOps(w, r)
 	}
 }
 
@@ -93,27 +101,33 @@ func (g *Group) authorized(r *http.Request) bool {
 	return ok && match == 1
 }
 
-func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
+// admits reports whether a request other than for a link may be answered, or answers it.
+func (g *Group) admits(w http.ResponseWriter, r *http.Request) bool {
 	if !g.opt.authenticated() {
-		http.Error(w, "covey: keys are not served without GroupOptions.Secrets or client certificates", http.StatusForbidden)
-		return
+		http.Error(w, "covey: nothing but links is served without GroupOptions.Secrets or client certificates", http.StatusForbidden)
+		return false
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		http.Error(w, "covey: "+err.Error(), http.StatusForbidden)
-		return
+		return false
 	}
 	if !g.authorized(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "covey: not authorized", http.StatusUnauthorized)
-		return
+		return false
 	}
+	return true
+}
+
+func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 	c := (*g.caches.Load())[name]
 	if c == nil {
 		http.Error(w, fmt.Sprintf("covey: there is no cache %q", name), http.StatusNotFound)
 		return
 	}
 	key := r.URL.Query().Get("key")
-	if r.Header.Get(PeerHeader) != "" && c.servePeer(w, r, key) {
+	if owner := g.Owner(key); r.Header.Get(PeerHeader) != "" && owner != g.opt.Name {
+		http.Error(w, "covey: the key is owned by "+owner, http.StatusMisdirectedRequest)
 		return
 	}
 	ctx := r.Context()
@@ -143,7 +157,7 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	if err != nil {
-		writeError(w, r, err)
+		http.Error(w, err.Error(), statusOf(err))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -170,13 +184,6 @@ func putBody(ctx context.Context, c shared, key string, w http.ResponseWriter, r
 			}
 			opts = append(opts, WithTTL(time.Duration(n)*time.Second))
 		}
-	}
-	if ttl := r.Header.Get(ttlHeader); ttl != "" {
-		n, err := strconv.ParseInt(ttl, 10, 64)
-		if err != nil || n < 0 {
-			return fmt.Errorf("%w: %s: %q is not a number of nanoseconds", errBadRequest, ttlHeader, ttl)
-		}
-		opts = append(opts, WithTTL(time.Duration(n)))
 	}
 	n, hasVersion, err := versionOf(r)
 	if err != nil {

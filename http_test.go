@@ -85,14 +85,24 @@ func sites(t *testing.T, n int, s setup) (all []*site) {
 	return all
 }
 
-// linkUp waits until all have links to all.
+// linkUp waits until all have links to all, from both ends, and know that they share a cache.
 func linkUp(t *testing.T, all []*site) {
+	t.Helper()
+	linksUp(t, all, 2)
+}
+
+func linksUp(t *testing.T, all []*site, each int) {
 	t.Helper()
 	for _, p := range all {
 		require.NoError(t, p.g.Ready(t.Context()))
 		require.Eventually(t, func() bool {
 			s := p.g.Stats()
-			return s.Links >= 2*(len(all)-1) && s.Members == len(all) && s.Strangers == 0
+			for _, l := range p.g.allLinks() {
+				if _, shared := l.Codec("test"); !shared {
+					return false
+				}
+			}
+			return s.Links >= each*(len(all)-1) && s.Members == len(all) && s.Strangers == 0
 		}, 10*time.Second, time.Millisecond)
 	}
 }

@@ -270,7 +270,7 @@ func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pend
 			switch {
 			case errors.Is(err, errRightLost):
 				m.again = append(m.again, key)
-			case errors.As(err, &peer) || f.Code == wire.CodeTooLarge:
+			case errors.As(err, &peer) || f.Code == wire.CodeTooLarge || f.Code == wire.CodeNoLoader && (m.load != nil || c.opt.Loader != nil):
 				b.answered[i] = false
 				b.err = errLoadHere
 			default:

@@ -269,6 +269,7 @@ func (g *Group) ringChanged(*link.Link) {
 // linkUp: whoever has a link takes part, unless it has to drop something first.
 func (g *Group) linkUp(l *link.Link) {
 	g.hear()
+	g.upgradeRefused(l.Name(), l.Plain())
 	g.change(func() {
 		g.links[l] = struct{}{}
 		g.recognize(l)
@@ -299,15 +300,23 @@ func (g *Group) linkDown(l *link.Link, err error) {
 
 // dialFailed: silence is not death, but a machine that refuses the connection has no such process.
 func (g *Group) dialFailed(p *link.Peer, err error) {
-	var refused *link.UpgradeError
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, link.ErrSelf):
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, link.ErrSelf) {
 		g.leave(p.Name(), err)
-	case errors.As(err, &refused):
-		if _, before := g.refused.LoadOrStore(p.URL(), true); !before {
-			g.opt.Logger.Warn("covey: a server answers the request for a link with something else. Is the group mounted at that URL? If a proxy or a service mesh refuses the Upgrade, "+
-				"take the port out of it or give the group one of its own (GroupOptions.Listener); until then peers speak over plain HTTP, which is slow", "peer", p.Name(), "url", p.URL(), "status", refused.Status)
-		}
+	} else {
+		g.upgradeRefused(p.Name(), err)
+	}
+}
+
+// upgradeRefused logs, once for each peer, that its server answers the request for a link with something else.
+func (g *Group) upgradeRefused(name string, err error) {
+	var refused *link.UpgradeError
+	if !errors.As(err, &refused) {
+		return
+	}
+	if _, before := g.refused.LoadOrStore(name, true); !before {
+		g.opt.Logger.Warn("covey: a server answers the request for a link with something else. Is the group mounted at that URL? If a proxy or a service mesh refuses the Upgrade, "+
+			"take the port out of it or give the group one of its own (GroupOptions.Listener); until then that peer is asked over plain HTTP, without copies, which needs secrets or client "+
+			"certificates, and https or loopback", "peer", name, "err", err)
 	}
 }
 

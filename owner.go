@@ -188,7 +188,7 @@ func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint
 	f := c.joinable(key, hash)
 	if f == nil {
 		switch {
-		case c.opt.Loader != nil && req.Flags&wire.Closure == 0 || c.opt.Loader != nil && !canLoad:
+		case c.opt.Loader != nil && req.Flags&wire.Closure == 0:
 			f = c.start(c.contextOf(req), key, hash, n, c.opt.Loader, nil)
 		case canLoad:
 			f = c.link(key, hash, n)

@@ -28,14 +28,13 @@ type Group struct {
 	path     string
 	node     *link.Node
 	server   *http.Server // of GroupOptions.Listener, or nil
-	plain    *http.Client // for peers to whom there can be no links
 	view     atomic.Pointer[view]
 	strange  atomic.Pointer[[]*link.Link] // to peers that go by another ring; nil: there are none
 	caches   atomic.Pointer[map[string]shared]
 	tokens   atomic.Uint64
 	pursuits pursuits
 	apart    apart
-	refused  sync.Map // URLs that have been logged for having refused a link
+	refused  sync.Map // names of peers that have been logged for having refused an upgrade
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -63,7 +62,6 @@ type shared interface {
 	used(key string, hits uint64)
 	reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool)
 	hotKeys(k int) []HotKey
-	servePeer(w http.ResponseWriter, r *http.Request, key string) bool
 	plainGet(ctx context.Context, key string, load bool) (plainEntry, error)
 	plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error
 	Delete(ctx context.Context, key string, o ...DeleteOption) error
@@ -86,7 +84,6 @@ func NewGroup(o GroupOptions) (*Group, error) {
 		links: make(map[*link.Link]struct{}),
 		known: make(chan struct{}),
 		apart: apart{dropped: make(map[string]struct{}), met: make(map[string]uint64)},
-		plain: newPlainClient(&o),
 	}
 	if o.Self != "" {
 		u, _ := url.Parse(o.Self) // has been checked
@@ -108,7 +105,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.node, err = link.NewNode(link.Config{
 		Name: o.Name, Instance: rand.Uint64() | 1, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, OpTimeout: o.OpTimeout, Logger: o.Logger,
-		Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
+		Plain: o.allowsPlain, Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
 		Report: g.reportHits, Reported: g.reported, Start: g.start,
 	})
 	if err != nil {
@@ -160,6 +157,8 @@ type Peer struct {
 	Err error
 	// Up says whether there is a link to the peer right now. One is made when it is needed.
 	Up bool
+	// Plain says why the peer is asked over plain HTTP, where nothing is lent: its server refuses the upgrade to a link. nil: it does not.
+	Plain error
 	// RTT is how long the peer took to answer last. 0 if there is no link.
 	RTT time.Duration
 	// SameRing says whether the peer has the same members in its ring.
@@ -184,7 +183,7 @@ func (g *Group) Peers() []Peer {
 			p.SameRing = true
 		} else if to := g.peers[m.Name]; to != nil { // nil: it only asks
 			if l := to.Up(); l != nil {
-				p.Up, p.RTT, p.SameRing = true, l.RTT(), l.Ring() == v.ring.fingerprint
+				p.Up, p.Plain, p.RTT, p.SameRing = true, l.Plain(), l.RTT(), l.Ring() == v.ring.fingerprint
 			}
 		}
 		all = append(all, p)
@@ -268,7 +267,6 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 		if g.server != nil {
 			_ = g.server.Close()
 		}
-		g.plain.CloseIdleConnections()
 		g.wg.Wait()
 	})
 	return err

@@ -53,9 +53,6 @@ func (c *Cache[V]) lookupShared(ctx context.Context, v *view, key string) (e Ent
 	}
 	l, err := c.linkTo(ctx, v.peers[i])
 	if err != nil {
-		if c.group.isLinkless(v.peers[i], err) {
-			return c.lookupPlain(ctx, v.peers[i], key)
-		}
 		return e, false, err
 	}
 	f, err := l.Call(ctx, &wire.Frame{Type: wire.Lookup, Cache: c.id, Key: key})

@@ -156,6 +156,9 @@ func (l *Link) Send(ctx context.Context, f *wire.Frame, s Sink) (op uint32, err 
 			hard = now + left
 		}
 	}
+	if l.plain != nil {
+		return l.plain.send(f, s, now, hard)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now, err = l.enter(ctx, len(f.Value), now, hard); err != nil {
@@ -176,6 +179,9 @@ func (l *Link) Push(f *wire.Frame, s Sink) (op uint32, err error) {
 	hard := int64(0)
 	if f.Deadline > 0 {
 		hard = now + int64(f.Deadline)
+	}
+	if l.plain != nil {
+		return l.plain.send(f, s, now, hard)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -216,6 +222,9 @@ func (l *Link) send(f *wire.Frame, s Sink, now, hard int64) (op uint32) {
 // sink is then not called any more, but for an answer that is not the last and
 // being delivered right now.
 func (l *Link) Cancel(op uint32) bool {
+	if l.plain != nil {
+		return l.plain.giveUp(op)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.cancel(op) != nil
@@ -232,6 +241,9 @@ func (l *Link) cancel(op uint32) Sink {
 	c.sink = nil
 	l.out.add(&wire.Frame{Type: wire.Cancel, Op: op})
 	l.rouse()
+	if l.exchange != nil {
+		l.exchange.givenUp(op)
+	}
 	return s
 }
 

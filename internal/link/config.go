@@ -28,6 +28,10 @@ type Config struct {
 	// Dial connects to a host:port. nil: a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Plain says whether a peer may be asked over plain HTTP when its server refuses links: the first of the Secrets goes along
+	// then. nil: none may.
+	Plain func(base string) bool
+
 	// Serve gets the requests that arrive. r is not to be kept.
 	// nil: every request is unsupported.
 	Serve func(r *Request)
@@ -95,6 +99,9 @@ func (c Config) withDefaults() Config {
 	set(&c.reportBytes, 32<<10)
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.Plain == nil {
+		c.Plain = func(string) bool { return false }
 	}
 	if c.Serve == nil {
 		c.Serve = func(*Request) {}

@@ -18,6 +18,10 @@ type leaving struct {
 
 // goAway begins to end the link.
 func (l *Link) goAway() {
+	if l.plain != nil {
+		l.plain.leave(ErrGoingAway, &wire.Frame{Type: wire.GoAway})
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.goAwayLocked()

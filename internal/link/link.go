@@ -49,6 +49,11 @@ type Link struct {
 	finished bool
 	leaving  leaving
 	in       incoming // of the reader alone
+
+	// One of these, if the link has no connection of its own: see plain.go.
+	plain    *plain
+	exchange *exchange
+	served   *served
 }
 
 // A cacheNames is what the other end has said about its caches.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,18 +21,22 @@ type Node struct {
 	cfg     Config
 	ring    atomic.Uint64
 	waiters *sync.Pool
+	client  *http.Client
+	seq     atomic.Uint64  // of the last hello over plain HTTP
 	wg      sync.WaitGroup // dialling and handshakes
 	ctx     context.Context
 	stop    context.CancelCauseFunc
 	pending atomic.Int64 // handshakes of links that were not dialled here
 
-	mu     sync.Mutex // taken before a link's
-	closed bool
-	links  map[*Link]struct{} // that have not gone down
-	taken  map[uint64]*Link   // in, by instance: the newest
-	peers  map[*Peer]struct{}
-	caches []cacheInfo // by number
-	idle   chan struct{}
+	mu        sync.Mutex // taken before a link's
+	closed    bool
+	links     map[*Link]struct{} // that have not gone down
+	exchanges map[*Link]struct{} // that are served
+	callers   map[uint64]*caller // over plain HTTP, by instance
+	taken     map[uint64]*Link   // in, by instance: the newest
+	peers     map[*Peer]struct{}
+	caches    []cacheInfo // by number
+	idle      chan struct{}
 }
 
 type cacheInfo struct {
@@ -51,13 +56,16 @@ func NewNode(cfg Config) (*Node, error) {
 		return nil, errors.New("link: the instance is 0")
 	}
 	n := &Node{
-		cfg:     cfg.withDefaults(),
-		waiters: newWaiters(),
-		links:   make(map[*Link]struct{}),
-		taken:   make(map[uint64]*Link),
-		peers:   make(map[*Peer]struct{}),
-		caches:  []cacheInfo{{gone: true}}, // 0 is no cache
+		cfg:       cfg.withDefaults(),
+		waiters:   newWaiters(),
+		links:     make(map[*Link]struct{}),
+		exchanges: make(map[*Link]struct{}),
+		callers:   make(map[uint64]*caller),
+		taken:     make(map[uint64]*Link),
+		peers:     make(map[*Peer]struct{}),
+		caches:    []cacheInfo{{gone: true}}, // 0 is no cache
 	}
+	n.client = newClient(&n.cfg)
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	return n, nil
 }
@@ -109,6 +117,9 @@ func (n *Node) RemoveCache(name string) {
 func (n *Node) announce() {
 	f := n.cachesFrame()
 	for l := range n.links {
+		if l.plain != nil {
+			continue // each body has them
+		}
 		l.mu.Lock()
 		l.out.control(f)
 		l.rouse()
@@ -150,7 +161,8 @@ func (n *Node) remove(l *Link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.links, l)
-	if len(n.links) == 0 && n.idle != nil {
+	delete(n.exchanges, l)
+	if len(n.links)+len(n.exchanges) == 0 && n.idle != nil {
 		close(n.idle)
 		n.idle = nil
 	}
@@ -181,6 +193,9 @@ func (n *Node) forget(l *Link) {
 	if n.taken[l.peer.Instance] == l {
 		delete(n.taken, l.peer.Instance)
 	}
+	if s := l.served; s != nil {
+		delete(s.caller.running, s.seq)
+	}
 }
 
 // whenIdle returns a channel that is closed when there is no link. The node is locked.
@@ -189,7 +204,7 @@ func (n *Node) whenIdle() <-chan struct{} {
 		n.idle = make(chan struct{})
 	}
 	idle := n.idle
-	if len(n.links) == 0 {
+	if len(n.links)+len(n.exchanges) == 0 {
 		close(idle)
 		n.idle = nil
 	}
@@ -244,12 +259,16 @@ func (n *Node) Close() {
 	for l := range n.links {
 		l.fail(ErrClosed)
 	}
+	for l := range n.exchanges {
+		l.fail(ErrClosed)
+	}
 	n.mu.Unlock()
 	for _, p := range peers {
 		p.Close()
 	}
 	<-idle
 	n.wg.Wait()
+	n.client.CloseIdleConnections()
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -6,8 +6,10 @@ package link
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -22,6 +24,7 @@ type Peer struct {
 	name string
 	base string
 	url  *url.URL
+	ops  string // URL for requests over plain HTTP
 
 	link atomic.Pointer[Link] // the last one, until its end has been dealt with
 
@@ -48,7 +51,7 @@ func (n *Node) Peer(name, base string) (*Peer, error) {
 	if u.Path == "" {
 		u.Path = "/"
 	}
-	p := &Peer{node: n, name: name, base: base, url: u.JoinPath("v1/link")}
+	p := &Peer{node: n, name: name, base: base, url: u.JoinPath("v1/link"), ops: u.JoinPath("v1/ops").String()}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p.closed = n.closed
@@ -140,7 +143,7 @@ func (p *Peer) dial() {
 		if isCut(err) { // a process that dies resets what it had not taken in; from then on its port refuses, which says more
 			err = p.node.dial(ctx, p)
 		}
-		if err == nil {
+		if err = p.orPlain(ctx, err); err == nil {
 			return
 		}
 		p.node.cfg.Failed(p, err)
@@ -148,6 +151,40 @@ func (p *Peer) dial() {
 		defer p.mu.Unlock()
 		p.dialing = false
 		p.again(p.error(err))
+	})
+}
+
+// orPlain makes a link without a connection where the upgrade to one is refused, if that is allowed.
+func (p *Peer) orPlain(ctx context.Context, err error) error {
+	var refused *UpgradeError
+	if !errors.As(err, &refused) || refused.Status == http.StatusNotFound || !p.node.cfg.Plain(p.base) {
+		return err
+	}
+	if e := p.node.dialPlain(ctx, p, refused); e != nil {
+		return fmt.Errorf("%w; %w", err, e)
+	}
+	return nil
+}
+
+// upgrade tries to replace l, which has no connection, by a link that has one.
+func (p *Peer) upgrade(l *Link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.dialing || p.link.Load() != l {
+		return
+	}
+	p.dialing = true
+	p.node.wg.Go(func() {
+		ctx, cancel := context.WithTimeoutCause(p.node.ctx, p.node.cfg.HandshakeTimeout, ErrTimeout)
+		defer cancel()
+		if err := p.node.dial(ctx, p); err != nil {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.dialing = false
+			if p.link.Load() == nil { // it has gone down meanwhile
+				p.again(p.error(err))
+			}
+		}
 	})
 }
 
@@ -165,7 +202,9 @@ func (p *Peer) got(l *Link) {
 	}
 	p.dialing, p.err = false, nil
 	p.since = p.node.now()
-	p.link.Store(l)
+	if old := p.link.Swap(l); old != nil && old.plain != nil {
+		old.plain.leave(ErrReplaced, nil)
+	}
 	p.change()
 	if p.closed {
 		l.fail(ErrClosed)
@@ -176,7 +215,9 @@ func (p *Peer) got(l *Link) {
 func (p *Peer) lost(l *Link, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.link.Store(nil)
+	if !p.link.CompareAndSwap(l, nil) { // it has been replaced
+		return
+	}
 	if p.node.now()-p.since > int64(p.node.cfg.Lease) {
 		p.pause = 0
 	}
@@ -185,6 +226,10 @@ func (p *Peer) lost(l *Link, err error) {
 	}
 	if p.pause > 0 || errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrGoingAway) {
 		p.again(p.error(err))
+		return
+	}
+	if p.dialing {
+		p.change()
 		return
 	}
 	p.pause = 1 // if the next does not last nobody waits for the one after

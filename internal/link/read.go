@@ -177,6 +177,16 @@ func (l *Link) dispatch(f *wire.Frame) error {
 		l.in.busy()
 		return l.answered(f)
 	}
+	switch {
+	case l.exchange == nil && l.served == nil:
+	case f.Type == wire.Caches:
+		return l.hearCaches(f)
+	case f.Type == wire.GoAway && l.served != nil:
+		l.node.callerLeft(l.peer.Instance)
+		return nil
+	default:
+		return nil
+	}
 	switch f.Type {
 	case wire.KeepAlive:
 		return l.asked(f)
@@ -225,10 +235,12 @@ func (l *Link) gather(b []byte) error {
 	a := l.in.arrival
 	a.value.Write(b)
 	l.in.left -= len(b)
-	l.mu.Lock()
-	l.out.control(&wire.Frame{Type: wire.Credit, Size: uint64(len(b))})
-	l.rouse()
-	l.mu.Unlock()
+	if l.exchange == nil && l.served == nil {
+		l.mu.Lock()
+		l.out.control(&wire.Frame{Type: wire.Credit, Size: uint64(len(b))})
+		l.rouse()
+		l.mu.Unlock()
+	}
 	if a.value.Len() < int(a.frame.Size) {
 		return nil
 	}
@@ -293,5 +305,8 @@ func (l *Link) hearCaches(f *wire.Frame) error {
 		c.codecs[one.Key] = one.Text
 	}
 	l.caches.Store(c)
+	if l.exchange != nil {
+		l.exchange.plain.link.caches.Store(c)
+	}
 	return nil
 }

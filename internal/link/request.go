@@ -141,6 +141,9 @@ func (l *Link) reply(f *wire.Frame) {
 
 // serve gives a request to the handler.
 func (l *Link) serve(f *wire.Frame) error {
+	if l.exchange != nil {
+		return ErrProtocol
+	}
 	l.mu.Lock()
 	_, twice := l.ops[f.Op]
 	busy := l.running >= 2*l.node.cfg.MaxOps
@@ -155,6 +158,9 @@ func (l *Link) serve(f *wire.Frame) error {
 		r.cache = names[f.Cache]
 	}
 	switch {
+	case l.served != nil && !l.served.restrict(&r.Frame):
+	case l.served != nil && f.Type == wire.Announce:
+		l.hearPlain(r)
 	case f.Type == wire.Announce:
 		l.hearRing(f.Ring)
 		r.Answer(&wire.Frame{Type: wire.Done})

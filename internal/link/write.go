@@ -106,6 +106,7 @@ func (l *Link) wrote(b *batch, last bool) {
 		l.leaving.flushed = true
 		l.maybeLeave()
 	}
+	l.maybeServed()
 	l.admit()
 }
 

@@ -65,7 +65,7 @@ var mutants = []mutant{
 	},
 	{
 		"I5: a request of a peer is not passed on", "TestHazard15PlainHTTP",
-		"http.go", "r.Header.Get(PeerHeader) != \"\" && c.servePeer(w, r, key)", "c.servePeer(w, r, key) && false",
+		"http.go", "r.Header.Get(PeerHeader) != \"\" && owner != g.opt.Name", "owner == \"\"",
 	},
 	{
 		"I12: a write that could not be confirmed is replayed", "TestGroupOwnerIsSilent",

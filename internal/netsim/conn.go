@@ -166,8 +166,8 @@ func (p *pipe) setDeadline(d *deadline, t time.Time) {
 	defer p.mu.Unlock()
 	d.stop()
 	*d = deadline{at: t}
-	if !t.IsZero() {
-		d.timer = time.AfterFunc(time.Until(t), p.wake)
+	if left := time.Until(t); left > 0 { // who waits is told of one that has passed below
+		d.timer = time.AfterFunc(left, p.wake)
 	}
 	p.cond.Broadcast()
 }

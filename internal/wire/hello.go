@@ -34,6 +34,8 @@ type Hello struct {
 	Nonce      [NonceSize]byte
 	MaxOps     uint32 // requests that the sender lets be in flight to it
 	MaxValue   uint32 // size of the largest value that it takes
+	Seq        uint64 // over plain HTTP: the number of the hello among the sender's
+	Since      uint64 // over plain HTTP: that of the first that the sender still waits for; 0: it does not say
 }
 
 const (
@@ -47,6 +49,8 @@ const (
 	tagNonce      = 8<<2 + kindBytes
 	tagMaxOps     = 9<<2 + kindVarint
 	tagMaxValue   = 10<<2 + kindVarint
+	tagSeq        = 11<<2 + kindVarint
+	tagSince      = 12<<2 + kindVarint
 )
 
 // AppendHello appends h as a frame of type t, which is HelloFrame or Challenge.
@@ -63,6 +67,8 @@ func AppendHello(dst []byte, t Type, h *Hello) []byte {
 	dst = appendBytes(dst, tagNonce, h.Nonce[:])
 	dst = appendUint(dst, tagMaxOps, uint64(h.MaxOps))
 	dst = appendUint(dst, tagMaxValue, uint64(h.MaxValue))
+	dst = appendUint(dst, tagSeq, h.Seq)
+	dst = appendUint(dst, tagSince, h.Since)
 	binary.LittleEndian.PutUint32(dst[start:], uint32(len(dst)-start-HeaderSize))
 	return dst
 }
@@ -107,6 +113,10 @@ func ParseHello(b []byte, t Type, h *Hello) error {
 			h.MaxOps, ok = uint32(v), v <= math.MaxUint32
 		case tagMaxValue:
 			h.MaxValue, ok = uint32(v), v <= math.MaxInt32
+		case tagSeq:
+			h.Seq = v
+		case tagSince:
+			h.Since = v
 		}
 		if !ok {
 			return ErrMalformed

@@ -222,6 +222,9 @@ func TestHello(t *testing.T) {
 	unknown[0] += 3
 	require.NoError(t, ParseHello(unknown, HelloFrame, &got))
 	require.Equal(t, want, got)
+	want.Seq, want.Since = 9, 1<<40
+	require.NoError(t, ParseHello(AppendHello(nil, HelloFrame, &want), HelloFrame, &got))
+	require.Equal(t, want, got)
 	for _, bad := range []Hello{
 		{MinVersion: 2, MaxVersion: 1, Name: "a"},
 		{MinVersion: 1, MaxVersion: 1},

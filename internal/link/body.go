@@ -1,0 +1,114 @@
+package link
+
+// body.go is what HTTP has to do with links whose frames travel in bodies.
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+func newClient(cfg *Config) *http.Client {
+	t := &http.Transport{DialContext: cfg.Dial, TLSClientConfig: cfg.TLS, ForceAttemptHTTP2: true, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second}
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// head begins a body: who sends it, as its how-manieth, and which caches he has.
+func (n *Node) head(t wire.Type, target string, seq, since uint64, caches *wire.Frame) []byte {
+	h := n.hello(target)
+	h.Seq, h.Since = seq, since
+	return wire.Append(wire.AppendHello(nil, t, &h), caches)
+}
+
+func (n *Node) ownCaches() *wire.Frame {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cachesFrame()
+}
+
+// post sends a body to a peer and returns the response, behind the hello with which it begins.
+func (n *Node) post(ctx context.Context, p *Peer, body []byte) (*http.Response, *wire.Hello, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.ops, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Content-Type", "application/octet-stream")
+	req.Header.Set("Covey-Peer", url.QueryEscape(n.cfg.Name))
+	if len(n.cfg.Secrets) > 0 {
+		req.Header.Set("Authorization", "Bearer "+string(n.cfg.Secrets[0]))
+	}
+	resp, err := n.client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	peer, err := n.greeted(resp, p.name)
+	if err != nil {
+		_ = resp.Body.Close()
+		return nil, nil, fmt.Errorf("over plain HTTP: %w", err)
+	}
+	return resp, peer, nil
+}
+
+// greeted reads the hello of who answers.
+func (n *Node) greeted(resp *http.Response, name string) (*wire.Hello, error) {
+	if resp.StatusCode != http.StatusOK {
+		var text []byte
+		if resp.StatusCode != http.StatusSwitchingProtocols { // whose body is the bare connection
+			text, _ = io.ReadAll(io.LimitReader(resp.Body, 200))
+		}
+		return nil, fmt.Errorf("link: its status is %d (%.200q)", resp.StatusCode, strings.TrimSpace(string(text)))
+	}
+	b, err := readHandshake(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	var peer wire.Hello
+	if err := wire.ParseHello(b, wire.Challenge, &peer); err != nil {
+		return nil, err
+	}
+	own := n.hello(name)
+	if err := n.acquainted(&own, &peer); err != nil {
+		return nil, err
+	}
+	if peer.Name != name {
+		return nil, &HandshakeError{wire.CodeIdentity, fmt.Sprintf("the peer's name is %q, not %q: check the list of members", peer.Name, name)}
+	}
+	return &peer, nil
+}
+
+// unlimited lets pieces of long values follow each other without the other end's word, which it cannot give.
+func (q *queue) unlimited() { q.window, q.credit = math.MaxInt, math.MaxInt }
+
+// all appends everything that is queued to dst.
+func (q *queue) all(dst []byte) []byte {
+	var b batch
+	for !q.empty() {
+		q.take(&b)
+		for _, p := range b.pieces {
+			dst = append(dst, p...)
+		}
+	}
+	q.bytes = 0
+	return dst
+}
+
+// noConn is the connection of links that have none.
+type noConn struct{}
+
+func (noConn) Read([]byte) (int, error)         { return 0, io.EOF }
+func (noConn) Write(b []byte) (int, error)      { return len(b), nil }
+func (noConn) Close() error                     { return nil }
+func (noConn) LocalAddr() net.Addr              { return nil }
+func (noConn) RemoteAddr() net.Addr             { return nil }
+func (noConn) SetDeadline(time.Time) error      { return nil }
+func (noConn) SetReadDeadline(time.Time) error  { return nil }
+func (noConn) SetWriteDeadline(time.Time) error { return nil }

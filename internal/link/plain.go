@@ -1,0 +1,388 @@
+package link
+
+// plain.go is a link without a connection of its own, for where something in between refuses the upgrade to one, as service meshes do: its
+// frames travel in the bodies of POST requests, through any proxy and over any version of HTTP. This is the end that asks, serveplain.go
+// the one that answers.
+//
+//	POST {path}v1/ops
+//	request:  the sender's hello and its caches, then requests
+//	response: the sender's hello and its caches, then answers as they come
+//
+// The requests of callers that come at the same time share a body. Since the other end cannot call back, nothing is lent over such a link and
+// no rights are given. Its lease serves only to find out whether the peer is there.
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// plain is what a link has instead of a connection.
+type plain struct {
+	link    *Link
+	refused *UpgradeError
+	unheard atomic.Bool // the other end does not know how to reach this one
+	why     error       // the link leaves; guarded by its mutex
+	cancel  context.CancelCauseFunc
+	ctx     context.Context // ends with the link
+	slots   chan struct{}   // of exchanges under way
+	wg      sync.WaitGroup  // exchanges
+
+	ring sync.Mutex // held while the other end's ring is noted
+	seq  uint64     // of the hello that it was in; guarded by ring
+
+	mu      sync.Mutex // taken before the link's, and an exchange's
+	open    *exchange  // that takes more requests
+	alive   *exchange  // that renews the lease
+	number  uint32     // of the last one
+	running map[uint32]*exchange
+}
+
+const (
+	maxExchanges = 256  // at a time, to one peer; more requests wait, and gather
+	maxBodyOps   = 1024 // requests in a body
+	opBits       = 11   // of the op of such a link: its number within the body; the rest is that of the exchange
+	upgradeEvery = time.Minute
+)
+
+// An exchange is one request with its response, at the end that asks.
+type exchange struct {
+	*Link
+	plain  *plain
+	ctx    context.Context
+	cancel context.CancelFunc
+	number uint32
+	seq    uint64      // of its hello; 0: it has not been sent; guarded by plain.mu
+	writes []uint32    // ops that change something; guarded by the exchange's mutex
+	void   atomic.Bool // one of them has been given up: a later exchange that writes ends this one at the other end
+}
+
+// Plain returns why the link has no connection of its own, nil if it has one.
+func (l *Link) Plain() error {
+	if l.plain == nil {
+		return nil
+	}
+	return l.plain.refused
+}
+
+// Unheard reports whether the other end has no way to ask this process anything.
+func (l *Link) Unheard() bool { return l.plain != nil && l.plain.unheard.Load() }
+
+// dialPlain brings up a link to p without a connection.
+func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) error {
+	sent := n.now()
+	resp, peer, err := n.post(ctx, p, n.head(wire.HelloFrame, p.name, n.seq.Add(1), 0, n.ownCaches()))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	l := newLink(n, noConn{}, p, peer)
+	first := newLink(n, noConn{}, nil, peer)
+	first.exchange = &exchange{Link: first, plain: &plain{link: l}}
+	first.in.ready = true
+	if err := first.readBody(resp.Body); err != io.EOF {
+		return err
+	}
+	x := &plain{link: l, refused: refused, seq: peer.Seq, slots: make(chan struct{}, maxExchanges), running: make(map[uint32]*exchange)}
+	x.ctx, x.cancel = context.WithCancelCause(context.Background())
+	l.plain = x
+	x.unheard.Store(peer.Target != n.cfg.Name)
+	l.lease.started = sent
+	l.lease.held.Store(sent + int64(n.cfg.Lease))
+	l.lease.rtt.Store(n.now() - sent)
+	l.in.ready = true
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return ErrClosed
+	}
+	n.links[l] = struct{}{}
+	n.mu.Unlock()
+	n.cfg.Up(l)
+	p.got(l)
+	close(l.ready)
+	go x.keep()
+	return nil
+}
+
+// send is Link.Send.
+func (p *plain) send(f *wire.Frame, s Sink, now, hard int64) (op uint32, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.link.mu.Lock()
+	err = p.link.unusable()
+	p.link.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	if p.open == nil || !p.open.takes(f) {
+		p.open = p.begin()
+	}
+	return p.open.number<<opBits | p.open.add(f, s, now, hard), nil
+}
+
+// giveUp is Link.Cancel.
+func (p *plain) giveUp(op uint32) bool {
+	p.mu.Lock()
+	e := p.running[op>>opBits]
+	p.mu.Unlock()
+	return e != nil && e.Cancel(op&(1<<opBits-1))
+}
+
+// begin starts an exchange, to which requests may be added until it is sealed. The plain is locked.
+func (p *plain) begin() *exchange {
+	for ok := true; ok; _, ok = p.running[p.number] {
+		p.number = (p.number + 1) & (1<<(32-opBits) - 1)
+	}
+	e := &exchange{Link: newLink(p.link.node, noConn{}, nil, &p.link.peer), plain: p, number: p.number}
+	e.ctx, e.cancel = context.WithCancel(p.ctx)
+	e.exchange = e
+	e.in.ready = true
+	e.out.unlimited()
+	p.running[e.number] = e
+	p.wg.Add(1)
+	go func() {
+		defer p.wg.Done()
+		p.end(e, e.run())
+	}()
+	return e
+}
+
+// takes reports whether there is room for a request.
+func (e *exchange) takes(f *wire.Frame) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.calls.busy < min(maxBodyOps, int(e.peer.MaxOps)) && (e.calls.busy == 0 || e.out.bytes+e.out.long+len(f.Value) <= e.node.cfg.MaxQueue)
+}
+
+func (e *exchange) add(f *wire.Frame, s Sink, now, hard int64) uint32 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	op := e.send(f, s, now, hard)
+	switch f.Type {
+	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek, wire.Announce, wire.Top:
+	default:
+		e.writes = append(e.writes, op)
+	}
+	return op
+}
+
+// givenUp is called when nobody waits for op any more. The exchange is locked.
+func (e *exchange) givenUp(op uint32) {
+	if slices.Contains(e.writes, op) {
+		e.void.Store(true)
+	}
+	if !slices.ContainsFunc(e.calls.slots, func(c call) bool { return c.sink != nil }) {
+		e.cancel()
+	}
+}
+
+// run sends the requests that have been added and takes the answers in.
+func (e *exchange) run() error {
+	p, n := e.plain, e.node
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-e.ctx.Done():
+	}
+	body := p.seal(e)
+	if e.ctx.Err() != nil {
+		return context.Cause(e.ctx)
+	}
+	sent := n.now()
+	resp, peer, err := n.post(e.ctx, p.link.dialer, body)
+	switch {
+	case e.ctx.Err() != nil:
+		return context.Cause(e.ctx)
+	case err != nil:
+		var inTransport *url.Error
+		if !errors.As(err, &inTransport) || errors.Is(err, syscall.ECONNREFUSED) { // else it may go better over another connection
+			p.link.fail(err)
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	if peer.Instance != p.link.peer.Instance { // a restart
+		p.link.fail(ErrReplaced)
+		return ErrReplaced
+	}
+	p.renew(sent)
+	p.hear(peer)
+	if err := e.readBody(resp.Body); err != io.EOF {
+		return err
+	}
+	return io.ErrUnexpectedEOF // for those who have no answer
+}
+
+// seal lets those run who are about to add something, and then returns the body.
+func (p *plain) seal(e *exchange) []byte {
+	for range maxYields {
+		e.mu.Lock()
+		before := e.out.bytes
+		e.mu.Unlock()
+		runtime.Gosched()
+		e.mu.Lock()
+		grown := e.out.bytes > before
+		e.mu.Unlock()
+		if !grown {
+			break
+		}
+	}
+	caches := p.link.node.ownCaches() // before the lock: the node's comes first
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open == e {
+		p.open = nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seq = p.link.node.seq.Add(1)
+	since := uint64(0)
+	if len(e.writes) > 0 {
+		since = e.seq
+		for _, other := range p.running {
+			if other.seq != 0 && !other.void.Load() {
+				since = min(since, other.seq)
+			}
+		}
+	}
+	return e.out.all(p.link.node.head(wire.HelloFrame, p.link.peer.Name, e.seq, since, caches))
+}
+
+// end deals with what an exchange has not had answered.
+func (p *plain) end(e *exchange, err error) {
+	e.mu.Lock()
+	e.failLocked(err)
+	sinks := e.calls.drain()
+	e.mu.Unlock()
+	e.cancel()
+	for _, s := range sinks {
+		s.Fail(err)
+	}
+	p.mu.Lock()
+	delete(p.running, e.number)
+	if p.alive == e {
+		p.alive = nil
+	}
+	p.link.mu.Lock()
+	p.maybeLeft()
+	p.link.mu.Unlock()
+	p.mu.Unlock()
+}
+
+// maybeLeft ends the link if it is leaving and nothing is under way. The plain and the link are locked.
+func (p *plain) maybeLeft() {
+	if p.link.leaving.said && len(p.running) == 0 {
+		p.link.failLocked(p.why)
+	}
+}
+
+// leave ends the link when all has been answered, and says why; goodbye is what is said to the other end.
+func (p *plain) leave(why error, goodbye *wire.Frame) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unusable() != nil {
+		return
+	}
+	l.leaving.said, p.why = true, why
+	if goodbye != nil {
+		e := p.begin()
+		e.mu.Lock()
+		e.out.add(goodbye)
+		e.mu.Unlock()
+	}
+	p.maybeLeft()
+}
+
+// renew takes note that the peer has answered what was sent at a time.
+func (p *plain) renew(sent int64) {
+	l := p.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.lease.held.Store(max(l.lease.held.Load(), sent+int64(l.node.cfg.Lease)))
+		l.lease.rtt.Store(l.node.now() - sent)
+	}
+}
+
+// hear takes note of a hello of the other end, unless a later one has been heard.
+func (p *plain) hear(h *wire.Hello) {
+	p.ring.Lock()
+	defer p.ring.Unlock()
+	if h.Seq > p.seq {
+		p.seq = h.Seq
+		p.unheard.Store(h.Target != p.link.node.cfg.Name)
+		p.link.hearRing(h.Ring)
+	}
+}
+
+// keep asks now and then whether the peer is still there, until the link is down.
+func (p *plain) keep() {
+	l, cfg := p.link, &p.link.node.cfg
+	tick := time.NewTicker(cfg.KeepAlive)
+	defer tick.Stop()
+	upgrade := time.NewTicker(upgradeEvery)
+	defer upgrade.Stop()
+	for {
+		select {
+		case <-tick.C:
+			now := l.node.now()
+			if l.silent(now) {
+				l.fail(ErrLeaseLost)
+				continue
+			}
+			p.mu.Lock()
+			if p.alive == nil && l.Err() == nil && l.HeldUntil()-now < int64(cfg.Lease-cfg.KeepAlive/2) {
+				p.alive = p.begin()
+			}
+			p.mu.Unlock()
+		case <-upgrade.C:
+			l.dialer.upgrade(l)
+		case <-l.down:
+			p.mu.Lock() // from here on nobody begins an exchange
+			p.cancel(l.Err())
+			p.mu.Unlock()
+			p.wg.Wait()
+			l.finish()
+			return
+		}
+	}
+}
+
+// readBody takes in the frames of a body to its end, where it returns io.EOF.
+func (l *Link) readBody(r io.Reader) error {
+	buf := make([]byte, idleBuffer)
+	w := 0
+	for {
+		used, need, err := l.take(buf[:w])
+		if err != nil {
+			return err
+		}
+		l.uncork()
+		if err := l.pause(); err != nil {
+			return err
+		}
+		buf, w = l.makeRoom(buf, used, w, need)
+		n, err := r.Read(buf[w:])
+		w += n
+		switch {
+		case n > 0 || err == nil:
+		case errors.Is(err, io.EOF) && (w > 0 || l.in.left > 0 || len(l.in.streams) > 0):
+			return io.ErrUnexpectedEOF
+		default:
+			return err
+		}
+	}
+}

@@ -1,0 +1,288 @@
+package link
+
+// serveplain.go answers requests that come in the bodies of POST requests; see plain.go.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// served is what a link has that is one exchange, at the end that answers.
+type served struct {
+	caller *caller
+	seq    uint64
+	over   bool // all has been answered; guarded by the link's mutex
+}
+
+// A caller is a process that asks over plain HTTP. It is guarded by the node's mutex.
+type caller struct {
+	since   uint64           // the first of its exchanges that it still waits for
+	running map[uint64]*Link // by seq
+}
+
+const maxCallers = 1 << 12
+
+// ServeOps answers the requests in the body of r. It looks at no path and at nobody's rights: whoever mounts it does.
+func (n *Node) ServeOps(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "this is where covey peers post", http.StatusMethodNotAllowed)
+		return
+	}
+	// All of it is read first: whatever is in between may not let answers through before.
+	limit := int64(n.cfg.MaxValue + 2*n.cfg.MaxQueue)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var over *http.MaxBytesError
+	if errors.As(err, &over) {
+		http.Error(w, fmt.Sprintf("more than %d bytes", limit), http.StatusRequestEntityTooLarge)
+		return
+	}
+	var peer wire.Hello
+	var rest []byte
+	if err == nil {
+		rest, err = opened(body, &peer)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep answers back
+	own := n.hello("")
+	if err := n.acquainted(&own, &peer); err != nil {
+		_ = refuse(w, err)
+		return
+	}
+	if peer.Target != own.Name {
+		_ = refuse(w, &HandshakeError{wire.CodeIdentity, fmt.Sprintf("this is %q, not %q: check the list of members", own.Name, peer.Target)})
+		return
+	}
+	conn := &responseConn{w: w, rc: http.NewResponseController(w), patience: n.cfg.OpTimeout}
+	l := newLink(n, conn, nil, &peer)
+	if err := n.admit(r.Context(), l, &peer); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	defer n.remove(l)
+	n.heard(&peer)
+	_ = conn.rc.SetReadDeadline(time.Time{}) // the server's is over with the body
+	l.serveBody(r.Context(), rest)
+}
+
+// opened parses the hello with which a body begins, and returns the frames behind it, of which none is cut off.
+func opened(body []byte, peer *wire.Hello) (rest []byte, err error) {
+	first := 0
+	for b := body; len(b) > 0; {
+		if len(b) < wire.HeaderSize {
+			return nil, wire.ErrMalformed
+		}
+		n, err := wire.BodyLen(b)
+		if err != nil {
+			return nil, err
+		}
+		if n += wire.HeaderSize; n > len(b) {
+			return nil, wire.ErrMalformed
+		}
+		if first == 0 {
+			first = n
+		}
+		b = b[n:]
+	}
+	return body[first:], wire.ParseHello(body[:first], wire.HelloFrame, peer)
+}
+
+// admit makes l one of the exchanges that are served. It waits until those of the same process have ended that it has given up.
+func (n *Node) admit(ctx context.Context, l *Link, peer *wire.Hello) error {
+	n.mu.Lock()
+	c := n.callers[peer.Instance]
+	if c == nil {
+		for instance, other := range n.callers {
+			if len(n.callers) < maxCallers {
+				break
+			}
+			if len(other.running) == 0 {
+				delete(n.callers, instance)
+			}
+		}
+		c = &caller{running: make(map[uint64]*Link)}
+		n.callers[peer.Instance] = c
+	}
+	c.since = max(c.since, peer.Since)
+	switch {
+	case n.closed:
+		n.mu.Unlock()
+		return ErrGoingAway
+	case peer.Seq < c.since || c.running[peer.Seq] != nil:
+		n.mu.Unlock()
+		return ErrReplaced
+	}
+	l.served = &served{caller: c, seq: peer.Seq}
+	c.running[peer.Seq] = l
+	n.exchanges[l] = struct{}{}
+	var old []*Link
+	for seq, other := range c.running {
+		if seq < c.since {
+			old = append(old, other)
+		}
+	}
+	n.mu.Unlock()
+	for _, other := range old {
+		other.fail(ErrReplaced)
+	}
+	for _, other := range old {
+		select {
+		case <-other.gone:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// heard takes note that a process is there, and of its ring.
+func (n *Node) heard(peer *wire.Hello) {
+	n.mu.Lock()
+	var links []*Link
+	for l := range n.links {
+		if l.plain != nil && l.peer.Instance == peer.Instance {
+			links = append(links, l)
+		}
+	}
+	n.mu.Unlock()
+	for _, l := range links {
+		l.plain.hear(peer)
+	}
+	if p := n.peerNamed(peer.Name); p != nil {
+		p.Retry()
+	}
+}
+
+// peerNamed returns the peer of that name, nil if links are not dialled to it.
+func (n *Node) peerNamed(name string) *Peer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for p := range n.peers {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// serveBody serves the requests in body and waits for their answers.
+func (l *Link) serveBody(ctx context.Context, body []byte) {
+	l.in.ready = true
+	l.lease.held.Store(1<<63 - 1) // it ends with the request
+	l.out.unlimited()
+	target := ""
+	if l.node.peerNamed(l.peer.Name) != nil {
+		target = l.peer.Name
+	}
+	l.out.ctl = l.node.head(wire.Challenge, target, l.node.seq.Add(1), 0, l.node.ownCaches())
+	l.out.bytes += len(l.out.ctl)
+	l.wg.Go(l.write)
+	stop := context.AfterFunc(ctx, func() { l.fail(ErrClosed) })
+	if err := l.readBody(bytes.NewReader(body)); err != io.EOF {
+		l.fail(err)
+	}
+	l.mu.Lock()
+	l.finished = true
+	gone := l.maybeGone()
+	l.mu.Unlock()
+	if gone {
+		l.node.forget(l)
+	}
+	select {
+	case <-l.gone:
+	case <-l.down:
+	}
+	l.mu.Lock()
+	l.served.over = true
+	l.maybeServed()
+	l.mu.Unlock()
+	<-l.down
+	stop()
+	l.wg.Wait()
+	l.mu.Lock()
+	ops := l.ops
+	l.ops = nil
+	for _, op := range ops {
+		op.over.Store(true)
+	}
+	l.out.drop()
+	l.mu.Unlock()
+	for _, op := range ops {
+		op.cancelled(op)
+	}
+}
+
+// maybeServed ends the exchange when its answers have been written. The link is locked.
+func (l *Link) maybeServed() {
+	if l.served != nil && l.served.over && !l.writing && l.out.empty() {
+		l.failLocked(ErrClosed)
+	}
+}
+
+// restrict makes of a request what may be asked over plain HTTP, where nothing can be lent and no right be given. It reports whether anything is left.
+func (s *served) restrict(f *wire.Frame) bool {
+	switch f.Type {
+	case wire.Get, wire.GetMany:
+		f.Flags &^= wire.Borrow | wire.CanLoad
+	case wire.Fill, wire.Recall:
+		return false
+	}
+	return true
+}
+
+// hearPlain takes the other end's ring, for which it has to be known here how to reach that end.
+func (l *Link) hearPlain(r *Request) {
+	op := r.Keep(nil)
+	n := l.node
+	l.wg.Go(func() {
+		if back := n.peerNamed(l.peer.Name); back != nil {
+			ctx, cancel := context.WithTimeout(n.ctx, n.cfg.HandshakeTimeout)
+			defer cancel()
+			_, _ = back.Link(ctx)
+			n.heard(&l.peer)
+		}
+		op.Answer(&wire.Frame{Type: wire.Done})
+	})
+}
+
+// callerLeft ends the links to a process that has said that it is shutting down.
+func (n *Node) callerLeft(instance uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for l := range n.links {
+		if l.plain != nil && l.peer.Instance == instance {
+			l.fail(ErrGoingAway)
+		}
+	}
+}
+
+// responseConn is the connection of an exchange: what is written to it goes into the response.
+type responseConn struct {
+	noConn
+	w        http.ResponseWriter
+	rc       *http.ResponseController
+	patience time.Duration // with a client that does not read
+}
+
+func (c *responseConn) Write(b []byte) (int, error) {
+	_ = c.rc.SetWriteDeadline(time.Now().Add(c.patience))
+	defer func() { _ = c.rc.SetWriteDeadline(time.Time{}) }() // nothing is written while a load runs
+	n, err := c.w.Write(b)
+	if err == nil {
+		if err = c.rc.Flush(); errors.Is(err, http.ErrNotSupported) {
+			err = nil // a middleware without Unwrap: the answers come with the last one
+		}
+	}
+	return n, err
+}
