@@ -402,7 +402,7 @@ func TestProcessOwnerIsKilledInTheMiddleOfALoad(t *testing.T) {
 	g := newRealGroup(t)
 	a, b, c := g.peers[0], g.peers[1], g.peers[2]
 	key := c.keys(1)[0]
-	g.takes = 100 * time.Millisecond
+	g.takes = time.Second // much longer than it takes both to notice that the owner is gone
 	for _, p := range []*realPeer{a, b} {
 		p.tell(order{Do: "herd", Key: key, N: 100})
 	}
