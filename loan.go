@@ -175,6 +175,7 @@ func (c *Cache[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key s
 		asked = append(asked, a)
 		waits.expect()
 		if _, err := l.Send(ctx, &wire.Frame{Type: wire.Recall, Cache: c.id, Key: key}, a); err != nil {
+			l.Close() // so that the copy goes even if the caller has no time left
 			a.Fail(err)
 		}
 	}

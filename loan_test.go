@@ -82,6 +82,11 @@ func TestLoanOutlivesEviction(t *testing.T) { // H4
 		evicted := a.cache.store.index.find(a.cache.store.hash(keys[0]), keys[0]) == nil
 		g.mu.Unlock()
 		require.True(t, evicted, "the test needs it")
+		v, err := a.cache.Get(t.Context(), keys[0], constant("loaded"))
+		require.NoError(t, err)
+		require.Equal(t, "loaded", v)
+		synctest.Wait()
+		require.Zero(t, a.cache.Stats().Recalls, "a load takes nothing back")
 		require.NoError(t, a.cache.Delete(t.Context(), keys[0]))
 		_, ok, err := b.cache.Lookup(t.Context(), keys[0])
 		require.NoError(t, err)
@@ -107,6 +112,27 @@ func TestWriteOutwaitsSilentBorrower(t *testing.T) { // H6
 		require.False(t, ok)
 		w.net.Heal("a", "b")
 		time.Sleep(time.Minute)
+	})
+}
+
+// The caller of a write has no time left when it is the write's turn to take the copies back.
+func TestRecallWithoutTime(t *testing.T) {
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		ctx, cancel := context.WithTimeout(t.Context(), 0)
+		defer cancel()
+		for _, k := range a.keys(10) {
+			require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+			borrowAt(t, b, k)
+			hash := a.cache.store.hash(k)
+			if err := a.cache.recall(ctx, k, hash); err != nil {
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			}
+			time.Sleep(10 * time.Second) // a link that ends again and again is not dialled at once
+			e, _, err := b.cache.Lookup(t.Context(), k)
+			require.NoError(t, err)
+			require.Equal(t, SourcePeer, e.Source, "the copy is gone all the same")
+		}
 	})
 }
 
