@@ -20,9 +20,9 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 	v := c.tenures.view()
 	var b *bulk[V]
 	var cancels []func()
-	for items := r.Items; len(items) > 0; {
+	for items, keys := r.Items, 0; len(items) > 0; keys++ {
 		var err error
-		if items, err = wire.Next(items, &req); err != nil {
+		if items, err = wire.Next(items, &req); err != nil || keys == wire.MaxItems {
 			answers.add(r.Op, &wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed})
 			break
 		}
