@@ -18,17 +18,23 @@ func TestBoundsComeBeforeMemory(t *testing.T) {
 	for i := range uint32(n.cfg.maxStreams) {
 		many = append(many, long(i+1, most))
 	}
+	var requests []*wire.Frame // that are not answered
+	for i := range uint32(n.cfg.MaxOps) {
+		requests = append(requests, &wire.Frame{Type: wire.Fill, Op: i, Key: "k"})
+	}
 	for name, c := range map[string]struct {
 		frames []*wire.Frame
 		tail   []byte
 		err    error // nil: the link only ends with what there is to read
 	}{
-		"a body at its bound":   {tail: []byte{0, 0, 0, 0, byte(wire.Get)}},
-		"a body over its bound": {tail: []byte{1, 0, 0, 0x40, byte(wire.Get), 0, 0, 0, 1, 0, 0, 0}, err: wire.ErrTooLarge},
-		"a value at its bound":  {frames: []*wire.Frame{long(1, most)}},
-		"a value over it":       {frames: []*wire.Frame{long(1, most+1)}, err: ErrProtocol},
-		"as many values as may": {frames: many},
-		"one more":              {frames: append(many, long(99, 1)), err: ErrProtocol},
+		"a body at its bound":     {tail: []byte{0, 0, 0, 0, byte(wire.Get)}},
+		"a body over its bound":   {tail: []byte{1, 0, 0, 0x40, byte(wire.Get), 0, 0, 0, 1, 0, 0, 0}, err: wire.ErrTooLarge},
+		"a value at its bound":    {frames: []*wire.Frame{long(1, most)}},
+		"a value over it":         {frames: []*wire.Frame{long(1, most+1)}, err: ErrProtocol},
+		"as many values as may":   {frames: many},
+		"a value more":            {frames: append(many, long(99, 1)), err: ErrProtocol},
+		"as many requests as may": {frames: requests},
+		"a request more":          {frames: append(requests, &wire.Frame{Type: wire.Fill, Op: 99, Key: "k"}), err: ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := wire.Append(nil, &wire.Frame{Type: wire.KeepAlive})
