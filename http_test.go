@@ -355,6 +355,11 @@ func TestPlainHTTP(t *testing.T) {
 		{"GET", at(strings.Repeat("k", MaxKeyLen+1)), "", nil, 400, "key"},
 		{"PUT", at(strings.Repeat("k", MaxKeyLen+1)), "v", nil, 400, "key"},
 		{"DELETE", at(strings.Repeat("k", MaxKeyLen+1)), "", nil, 400, "key"},
+		{"POST", "ops", "x", []string{PeerHeader, "x", "Authorization", "Bearer another secret"}, 401, "not authorized"},
+		{"POST", "ops", "x", []string{PeerHeader, "x", "Sec-Fetch-Site", "cross-site"}, 403, "cross-origin"},
+		{"POST", "ops", "x", nil, 400, "who it is"},
+		{"POST", "ops", "x", []string{PeerHeader, "x"}, 400, "malformed"},
+		{"GET", "ops", "", []string{PeerHeader, "x"}, 405, ""},
 		{"GET", "caches", "", nil, 404, ""},
 		{"GET", "nothing", "", nil, 404, ""},
 		{"GET", at(k), "", nil, 200, "v7"},
@@ -372,7 +377,7 @@ func TestPlainHTTP(t *testing.T) {
 		} else {
 			require.Contains(t, text, test.text)
 		}
-		if test.status == 405 {
+		if test.status == 405 && test.rest != "ops" {
 			require.Equal(t, "GET, HEAD, PUT, DELETE", answer.Header.Get("Allow"))
 		}
 		if test.status == 401 {
@@ -451,7 +456,10 @@ func TestHTTPWithoutSecrets(t *testing.T) {
 		require.Equal(t, 403, answer.StatusCode)
 		require.Contains(t, text, "GroupOptions.Secrets")
 	}
-	answer, _ := p.plain(t, "GET", "link", "")
+	answer, text := p.plain(t, "POST", "ops", "x", PeerHeader, "x")
+	require.Equal(t, 403, answer.StatusCode)
+	require.Contains(t, text, "GroupOptions.Secrets")
+	answer, _ = p.plain(t, "GET", "link", "")
 	require.Equal(t, http.StatusUpgradeRequired, answer.StatusCode)
 	for _, header := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "x-forwarded-proto"} {
 		answer, text := p.plain(t, "GET", "link", "", header, "x")

@@ -383,3 +383,20 @@ func TestPlainUnheard(t *testing.T) {
 		require.Zero(t, ttl(), "it is heard again")
 	})
 }
+
+// The secret goes to no machine whose name nobody has proved.
+func TestPlainKeepsTheSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(mesh)
+		w := &world{t: t, net: netsim.New(), wrap: m.wrap}
+		for _, name := range []string{"a", "b"} {
+			w.start(name, StaticPeers("http://a", "http://b"))
+		}
+		defer w.close()
+		time.Sleep(10 * time.Second)
+		v, err := w.procs[0].cache.Get(t.Context(), w.procs[1].key(), constant("loaded here"))
+		require.NoError(t, err)
+		require.Equal(t, "loaded here", v)
+		require.Zero(t, m.posts.Load())
+	})
+}

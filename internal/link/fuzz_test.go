@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -93,9 +95,8 @@ func (c *finiteConn) Close() error {
 	return nil
 }
 
-// FuzzLink lets somebody who has got through send all kinds of things: the
-// link ends, with everything that came over it.
-func FuzzLink(f *testing.F) {
+// fuzzFrames adds what may come over a link.
+func fuzzFrames(f *testing.F) {
 	frames := []*wire.Frame{
 		{Type: wire.KeepAlive},
 		{Type: wire.Caches, Items: wire.Append(nil, &wire.Frame{Type: wire.Caches, Cache: 1, Key: "users", Text: "json"})},
@@ -119,6 +120,12 @@ func FuzzLink(f *testing.F) {
 	f.Add(all)
 	chunk := wire.Append(nil, &wire.Frame{Type: wire.Chunk, Op: 9, Value: []byte("0123456789")})
 	f.Add(slices.Concat(all[:len(all)/2], chunk, chunk, all[len(all)/2:]))
+}
+
+// FuzzLink lets somebody who has got through send all kinds of things: the
+// link ends, with everything that came over it.
+func FuzzLink(f *testing.F) {
+	fuzzFrames(f)
 	n := fuzzNode(f)
 	peer := wire.Hello{Name: "other", MaxOps: 8, MaxValue: 1 << 20}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -136,3 +143,52 @@ func FuzzLink(f *testing.F) {
 		}
 	})
 }
+
+// FuzzBody has all kinds of things in the bodies of requests and responses over plain HTTP: the one is answered, the other read, and nothing
+// is left over.
+func FuzzBody(f *testing.F) {
+	fuzzFrames(f)
+	n := fuzzNode(f)
+	peer := wire.Hello{MinVersion: wire.MinVersion, MaxVersion: wire.MaxVersion, Name: "other", Target: "own", Instance: 2, MaxOps: 8, MaxValue: 1 << 20}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		peer.Seq++
+		hello := wire.AppendHello(nil, wire.HelloFrame, &peer)
+		for _, body := range [][]byte{data, slices.Concat(hello, data)} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
+			answer := httptest.NewRecorder()
+			n.ServeOps(answer, r)
+			if ctx.Err() != nil {
+				t.Fatal("the request has not ended")
+			}
+			cancel()
+			if answer.Code != http.StatusOK && answer.Code != http.StatusBadRequest && answer.Code != http.StatusServiceUnavailable && answer.Code != http.StatusRequestEntityTooLarge {
+				t.Fatalf("status %d", answer.Code)
+			}
+		}
+		parent := newLink(n, noConn{}, nil, &peer)
+		e := &exchange{Link: newLink(n, noConn{}, nil, &peer), plain: &plain{link: parent}, cancel: func() {}}
+		e.exchange = e
+		e.in.ready = true
+		for range 3 {
+			e.add(&wire.Frame{Type: wire.Get, Key: "k"}, ignoring{}, n.now(), 0)
+		}
+		if err := e.readBody(bytes.NewReader(data)); err == nil {
+			t.Fatal("a body without an end")
+		}
+		e.mu.Lock()
+		e.calls.drain()
+		e.mu.Unlock()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if len(n.exchanges) > 0 {
+			t.Fatal("an exchange is left over")
+		}
+	})
+}
+
+type ignoring struct{}
+
+func (ignoring) Answer(*wire.Frame, bool) {}
+func (ignoring) Slow()                    {}
+func (ignoring) Fail(error)               {}

@@ -181,6 +181,9 @@ func (l *Link) dispatch(f *wire.Frame) error {
 	case l.exchange == nil && l.served == nil:
 	case f.Type == wire.Caches:
 		return l.hearCaches(f)
+	case f.Type == wire.Cancel && l.served != nil:
+		l.cancelled(f)
+		return nil
 	case f.Type == wire.GoAway && l.served != nil:
 		l.node.callerLeft(l.peer.Instance)
 		return nil
