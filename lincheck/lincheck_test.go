@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -101,32 +102,36 @@ var faults = map[string]fault{
 
 func TestLinearizable(t *testing.T) {
 	for name, f := range faults {
-		t.Run(name, func(t *testing.T) {
-			var total covey.Stats
-			var undecided uint64
-			for seed := *first; seed < *first+*seeds; seed++ {
-				var history []porcupine.Operation
-				synctest.Test(t, func(t *testing.T) {
-					r := rand.New(rand.NewPCG(seed, 1))
-					var stats covey.Stats
-					history, stats = run(t, r, f)
-					total.Recalls += stats.Recalls
-					total.L1Hits += stats.L1Hits
-					total.Unconfirmed += stats.Unconfirmed
-				})
-				switch verdict, info := porcupine.CheckOperationsVerbose(model, history, patience); verdict {
-				case porcupine.Unknown: // writes of which nobody knows whether they took effect make it hard
-					undecided++
-				case porcupine.Illegal:
-					t.Fatalf("seed %d: the history is not linearizable:\n%s", seed, explain(history, info))
-				}
-			}
-			t.Logf("recalls %d, hits on copies %d, unconfirmed writes %d, undecided histories %d", total.Recalls, total.L1Hits, total.Unconfirmed, undecided)
-			require.LessOrEqual(t, undecided, *seeds/10)
-			require.Positive(t, total.Recalls)
-			require.Positive(t, total.L1Hits)
-		})
+		t.Run(name, func(t *testing.T) { check(t, f, false) })
+		t.Run(name+", without links", func(t *testing.T) { check(t, f, true) })
 	}
+}
+
+// check makes histories of one kind, and sees whether they are linearizable.
+func check(t *testing.T, f fault, linkless bool) {
+	var total covey.Stats
+	var undecided uint64
+	for seed := *first; seed < *first+*seeds; seed++ {
+		var history []porcupine.Operation
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			var stats covey.Stats
+			history, stats = run(t, r, f, linkless)
+			total.Recalls += stats.Recalls
+			total.L1Hits += stats.L1Hits
+			total.Unconfirmed += stats.Unconfirmed
+		})
+		switch verdict, info := porcupine.CheckOperationsVerbose(model, history, patience); verdict {
+		case porcupine.Unknown: // writes of which nobody knows whether they took effect make it hard
+			undecided++
+		case porcupine.Illegal:
+			t.Fatalf("seed %d: the history is not linearizable:\n%s", seed, explain(history, info))
+		}
+	}
+	t.Logf("recalls %d, hits on copies %d, unconfirmed writes %d, undecided histories %d", total.Recalls, total.L1Hits, total.Unconfirmed, undecided)
+	require.LessOrEqual(t, undecided, *seeds/10)
+	require.Equal(t, linkless, total.Recalls == 0)
+	require.Equal(t, linkless, total.L1Hits == 0)
 }
 
 // explain shows the keys whose histories are not linearizable.
@@ -149,12 +154,23 @@ func explain(history []porcupine.Operation, info porcupine.LinearizationInfo) st
 	return b.String()
 }
 
+// refusing is a handler that lets no upgrades to links through to h.
+func refusing(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			http.Error(w, "no upgrades here", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // run makes a history.
-func run(t *testing.T, r *rand.Rand, f fault) (history []porcupine.Operation, stats covey.Stats) {
+func run(t *testing.T, r *rand.Rand, f fault, linkless bool) (history []porcupine.Operation, stats covey.Stats) {
 	network := netsim.New()
 	var hosts, urls []string
 	for i := range peers {
-		hosts = append(hosts, string(rune('a'+i)))
+		hosts = append(hosts, fmt.Sprintf("127.0.0.%d", i+1))
 		urls = append(urls, "http://"+hosts[i])
 	}
 	var groups []*covey.Group
@@ -163,10 +179,16 @@ func run(t *testing.T, r *rand.Rand, f fault) (history []porcupine.Operation, st
 		listener, err := network.Listen(host + ":80")
 		require.NoError(t, err)
 		g, err := covey.NewGroup(covey.GroupOptions{
-			Self: urls[i], Discovery: covey.StaticPeers(urls...), Listener: listener, Secrets: [][]byte{[]byte("sixteen bytes and more")},
+			Self: urls[i], Discovery: covey.StaticPeers(urls...), Secrets: [][]byte{[]byte("sixteen bytes and more")},
 			Dial: network.Dialer(host), Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(t, err)
+		server := &http.Server{Handler: g}
+		if linkless {
+			server.Handler = refusing(g)
+		}
+		go func() { _ = server.Serve(listener) }()
+		defer server.Close()
 		c, err := covey.New("test", covey.Options[string]{Group: g, Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		groups, caches = append(groups, g), append(caches, c)
