@@ -45,7 +45,9 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		n.pending.Add(-1)
 		n.wg.Done()
-		n.cfg.Logger.Error("covey: cannot take links in: a middleware wraps the ResponseWriter without an Unwrap method", "err", err)
+		if _, before := n.hijacks.LoadOrStore(err.Error(), true); !before { // the others try again and again
+			n.cfg.Logger.Error("covey: cannot take links in: a middleware wraps the ResponseWriter without an Unwrap method", "err", err)
+		}
 		http.Error(w, "the server does not let connections be upgraded", http.StatusNotImplemented)
 		return
 	}

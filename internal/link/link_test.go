@@ -51,7 +51,9 @@ func newWorld(t *testing.T, change func(a, b *link.Config)) *world {
 func (w *world) start(name string, cfg link.Config, handler func(*link.Node) http.Handler) *host {
 	h := &host{events: make(chan string, 100)}
 	cfg.Dial = w.net.Dialer(name)
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	up, down := cfg.Up, cfg.Down
 	cfg.Up = func(l *link.Link) {
 		h.events <- "up " + l.Name()

@@ -26,6 +26,7 @@ type Node struct {
 	wg      sync.WaitGroup // dialling and handshakes
 	ctx     context.Context
 	stop    context.CancelCauseFunc
+	hijacks sync.Map     // errors that have been logged for connections that could not be taken over
 	pending atomic.Int64 // handshakes of links that were not dialled here
 
 	mu        sync.Mutex // taken before a link's

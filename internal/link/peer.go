@@ -36,6 +36,10 @@ type Peer struct {
 	timer   *time.Timer
 	changed chan struct{} // closed when any of this changes, if somebody waits
 	since   int64         // when the link came up
+	logged  struct {      // why there is none, since there was one
+		reason string
+		at     int64
+	}
 }
 
 // Peer returns a peer by its name on the ring and its URL, under which its
@@ -201,6 +205,7 @@ func (p *Peer) got(l *Link) {
 		p.node.cfg.Logger.Info("covey: link is up again", "peer", p.name, "url", p.url.String())
 	}
 	p.dialing, p.err = false, nil
+	p.logged.reason = ""
 	p.since = p.node.now()
 	if old := p.link.Swap(l); old != nil && old.plain != nil {
 		old.plain.leave(ErrReplaced, nil)
@@ -246,9 +251,7 @@ func (p *Peer) again(err error) {
 	if p.closed {
 		return
 	}
-	if p.err == nil && !errors.Is(err, ErrGoingAway) {
-		p.node.cfg.Logger.Warn("covey: no link", "err", err)
-	}
+	p.log(err)
 	p.err = err
 	p.pause = min(max(2*p.pause, p.node.cfg.MinBackoff), p.node.cfg.MaxBackoff)
 	wait := p.pause/2 + rand.N(p.pause/2+1)
@@ -259,6 +262,34 @@ func (p *Peer) again(err error) {
 			p.dial()
 		}
 	})
+}
+
+// logEvery is how long no other reason is logged after one, since reasons may take turns.
+const logEvery = 10 * time.Second
+
+// log logs why there is no link, if that has changed. The peer is locked.
+func (p *Peer) log(err error) {
+	if errors.Is(err, ErrGoingAway) { // as it should; from now on it refuses connections
+		p.logged.reason = syscall.ECONNREFUSED.Error()
+		return
+	}
+	reason, now := reasonOf(err), p.node.now()
+	if reason == p.logged.reason || p.logged.reason != "" && now < p.logged.at+int64(logEvery) {
+		return
+	}
+	p.logged.reason, p.logged.at = reason, now
+	p.node.cfg.Logger.Warn("covey: no link", "err", err)
+}
+
+// reasonOf returns what is the same whenever something fails for the same reason: no addresses.
+func reasonOf(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
+	}
 }
 
 // Retry ends the pause before the next try to dial, since the peer has shown

@@ -2,12 +2,17 @@ package link_test
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/netsim"
 	"github.com/coveycache/covey/internal/wire"
 	"github.com/stretchr/testify/require"
 )
@@ -231,5 +236,98 @@ func TestReplaced(t *testing.T) {
 		<-up
 		w.b.expect(t, "down a: link: replaced by a newer link")
 		w.b.expect(t, "up a")
+	})
+}
+
+// A lines is a writer for a log that gives its lines to a test.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
+func (l lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// Why there is no link is logged when it changes, however often it is tried in vain, and not more often than it pays to read.
+func TestReasonsAreLogged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		log := make(lines, 1000)
+		var status atomic.Int32
+		w := &world{t: t, net: netsim.New()}
+		w.a = w.start("a", link.Config{Name: "a", Instance: 1, Logger: log.logger()}, nil)
+		defer func() { w.close() }()
+		p, err := w.a.Peer("b", "http://b:80")
+		require.NoError(t, err)
+		expect := func(want ...string) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			require.Len(t, log, len(want))
+			for _, w := range want {
+				require.Contains(t, <-log, w)
+			}
+		}
+		_, err = p.Link(t.Context())
+		require.Error(t, err)
+		expect("connection refused")
+		expect()
+		w.b = w.start("b", link.Config{Name: "b", Instance: 2}, func(n *link.Node) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				switch s := status.Load(); s {
+				case 0:
+					n.ServeHTTP(rw, r)
+				case 1: // a new one each time
+					http.Error(rw, fmt.Sprint(status.Load()), 500+int(time.Now().UnixNano()%100))
+				default:
+					http.Error(rw, "no", int(s))
+				}
+			})
+		})
+		status.Store(404)
+		expect("its status is 404")
+		status.Store(503)
+		expect("its status is 503")
+		expect()
+		status.Store(1)
+		time.Sleep(10 * time.Minute)
+		require.Greater(t, len(log), 10)
+		require.LessOrEqual(t, len(log), 61)
+		for len(log) > 0 {
+			<-log
+		}
+		status.Store(0)
+		expect("link is up again")
+		w.net.Reset("a", "b")
+		status.Store(404)
+		expect("link is down", "its status is 404")
+		status.Store(0)
+		expect("link is up again")
+		require.NoError(t, w.b.Shutdown(t.Context()))
+		w.b.stop()
+		expect("link is down")
+	})
+}
+
+// A server that cannot take links in says so once, not whenever somebody tries.
+func TestUnhijackableIsLoggedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		log := make(lines, 1000)
+		w := &world{t: t, net: netsim.New()}
+		w.a = w.start("a", link.Config{Name: "a", Instance: 1}, nil)
+		w.b = w.start("b", link.Config{Name: "b", Instance: 2, Logger: log.logger()}, func(n *link.Node) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				n.ServeHTTP(struct{ http.ResponseWriter }{rw}, r)
+			})
+		})
+		defer w.close()
+		p, err := w.a.Peer("b", "http://b:80")
+		require.NoError(t, err)
+		before := w.net.Dials()
+		_, err = p.Link(t.Context())
+		require.ErrorContains(t, err, "does not let connections be upgraded")
+		time.Sleep(time.Minute)
+		require.Greater(t, w.net.Dials()-before, 5)
+		require.Len(t, log, 1)
+		require.Contains(t, <-log, "without an Unwrap method")
 	})
 }
