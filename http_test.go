@@ -71,7 +71,12 @@ func sites(t *testing.T, n int, s setup) (all []*site) {
 		var err error
 		p.g, err = NewGroup(o)
 		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, p.g.Shutdown(context.Background())) })
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("%s has logged:\n%s", p.g.Name(), p.log.String())
+			}
+			require.NoError(t, p.g.Shutdown(context.Background()))
+		})
 		if s.serve == nil {
 			p.mux.Handle(p.g.Path(), p.g)
 		} else {
@@ -97,6 +102,11 @@ func linksUp(t *testing.T, all []*site, each int) {
 		require.NoError(t, p.g.Ready(t.Context()))
 		require.Eventually(t, func() bool {
 			s := p.g.Stats()
+			for _, q := range p.g.Peers() {
+				if !q.Self && !q.Up { // a link is counted a moment before it can be had
+					return false
+				}
+			}
 			for _, l := range p.g.allLinks() {
 				if _, shared := l.Codec("test"); !shared {
 					return false
