@@ -48,8 +48,10 @@ func ExampleNewGroup() {
 		groups, caches = append(groups, group), append(caches, users)
 	}
 
+	for _, group := range groups {
+		_ = group.Ready(ctx) // until then each loads for itself
+	}
 	for i, users := range caches {
-		_ = groups[i].Ready(ctx) // until then it loads for itself
 		name, err := users.Get(ctx, "42", func(context.Context, string) (string, error) {
 			fmt.Println("loaded by peer", i)
 			return "Ada", nil

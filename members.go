@@ -206,7 +206,7 @@ func (g *Group) settle(v *view) {
 	told := make(map[uint64]bool)
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 64)
-	announce := func(l *link.Link) { _ = l.Announce(ctx, v.ring.fingerprint) }
+	announce := func(l *link.Link) { _ = l.Announce(ctx) }
 	g.mu.Lock()
 	for l := range g.links {
 		told[l.Instance()] = true

@@ -192,7 +192,7 @@ func (g *Group) Peers() []Peer {
 }
 
 // Ready waits until this process takes its full part in the group: it has a list
-// of members and has told them all that it is there. Until then it loads for itself and stores nothing.
+// of members and has told them all that it is there, and what caches it has so far. Until then it loads for itself and stores nothing.
 func (g *Group) Ready(ctx context.Context) error {
 	select {
 	case <-g.known:
@@ -211,9 +211,15 @@ func (g *Group) Ready(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if g.view.Load() == v {
-			return nil
+			break
 		}
 	}
+	var wg sync.WaitGroup
+	for _, l := range g.allLinks() {
+		wg.Go(func() { _ = l.Announce(ctx) }) // the names of the caches have gone before
+	}
+	wg.Wait()
+	return nil
 }
 
 // join takes a cache in.

@@ -210,6 +210,9 @@ func (l *Link) send(f *wire.Frame, s Sink, now, hard int64) (op uint32) {
 			c.watcher.Reset(atOnce)
 		}
 	}
+	if f.Type == wire.Announce {
+		f.Ring = l.node.ring.Load() // only now: what is queued later tells of no earlier ring
+	}
 	f.Op, f.Deadline = op, 0
 	if hard != 0 {
 		f.Deadline = time.Duration(hard - now)

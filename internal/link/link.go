@@ -179,8 +179,8 @@ func (l *Link) hearRing(ring uint64) {
 
 // Announce tells the other end the fingerprint of this process's ring, which
 // SetRing has been given, and returns when the other end has taken note.
-func (l *Link) Announce(ctx context.Context, ring uint64) error {
-	_, err := l.Call(ctx, &wire.Frame{Type: wire.Announce, Ring: ring})
+func (l *Link) Announce(ctx context.Context) error {
+	_, err := l.Call(ctx, &wire.Frame{Type: wire.Announce})
 	return err
 }
 
