@@ -167,7 +167,7 @@ func FuzzBody(f *testing.F) {
 			}
 		}
 		parent := newLink(n, noConn{}, nil, &peer)
-		e := &exchange{Link: newLink(n, noConn{}, nil, &peer), plain: &plain{link: parent}, cancel: func() {}}
+		e := &exchange{Link: newLink(n, noConn{}, nil, &peer), plain: &plain{link: parent}, ctx: t.Context(), cancel: func() {}}
 		e.exchange = e
 		e.in.ready = true
 		for range 3 {

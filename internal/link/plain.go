@@ -124,10 +124,15 @@ func (p *plain) send(f *wire.Frame, s Sink, now, hard int64) (op uint32, err err
 	if err != nil {
 		return 0, err
 	}
-	if p.open == nil || !p.open.takes(f) {
-		p.open = p.begin()
+	ok := false
+	if p.open != nil {
+		op, ok = p.open.add(f, s, now, hard)
 	}
-	return p.open.number<<opBits | p.open.add(f, s, now, hard), nil
+	if !ok {
+		p.open = p.begin()
+		op, _ = p.open.add(f, s, now, hard)
+	}
+	return p.open.number<<opBits | op, nil
 }
 
 // giveUp is Link.Cancel.
@@ -157,23 +162,20 @@ func (p *plain) begin() *exchange {
 	return e
 }
 
-// takes reports whether there is room for a request.
-func (e *exchange) takes(f *wire.Frame) bool {
+// add adds a request, if there is room and the exchange has not been given up; into an empty one anything goes.
+func (e *exchange) add(f *wire.Frame, s Sink, now, hard int64) (op uint32, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.calls.busy < min(maxBodyOps, int(e.peer.MaxOps)) && (e.calls.busy == 0 || e.out.bytes+e.out.long+len(f.Value) <= e.node.cfg.MaxQueue)
-}
-
-func (e *exchange) add(f *wire.Frame, s Sink, now, hard int64) uint32 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	op := e.send(f, s, now, hard)
+	if n := e.calls.busy; n > 0 && (n >= min(maxBodyOps, int(e.peer.MaxOps)) || e.out.bytes+e.out.long+len(f.Value) > e.node.cfg.MaxQueue || e.ctx.Err() != nil) {
+		return 0, false
+	}
+	op = e.send(f, s, now, hard)
 	switch f.Type {
 	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek, wire.Announce, wire.Top:
 	default:
 		e.writes = append(e.writes, op)
 	}
-	return op
+	return op, true
 }
 
 // givenUp is called when nobody waits for op any more. The exchange is locked.

@@ -153,6 +153,23 @@ func TestPlainHeld(t *testing.T) {
 	})
 }
 
+// Who comes after a request that has been given up before it was sent is not given up with it.
+func TestPlainGivenUpAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newPlainWorld(t, serve)
+		defer w.close()
+		l := w.link()
+		for range 100 {
+			op, err := l.Send(t.Context(), get("given up"), new(sink))
+			require.NoError(t, err)
+			require.True(t, l.Cancel(op))
+			answer, err := l.Call(t.Context(), get("k"))
+			require.NoError(t, err)
+			require.Equal(t, "/k", string(answer.Value))
+		}
+	})
+}
+
 // A write that has been given up has no effect any more when a later one has: it has ended before that is served, or never begins.
 func TestPlainLateWrite(t *testing.T) {
 	put := func(key string) *wire.Frame { return &wire.Frame{Type: wire.Put, Key: key} }
