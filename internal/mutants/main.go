@@ -114,6 +114,26 @@ var mutants = []mutant{
 		"clear.go", "func (c *Cache[V]) clearHere() {\n", "func (c *Cache[V]) clearHere() {\n\tif c.group != nil {\n\t\treturn\n\t}\n",
 	},
 	{
+		"I13: whoever clears takes back what he has lent", "TestHazard13UnconfirmedClear",
+		"clear.go", "\t\terr := c.recallAll(ctx)\n", "\t\terr := ctx.Err()\n",
+	},
+	{
+		"plain HTTP: a write that was given up comes to nothing", "internal/link.TestPlainLateWrite",
+		"internal/link/serveplain.go", "case peer.Seq < c.since || c.running", "case c.running",
+	},
+	{
+		"plain HTTP: no rights are given", "TestPlainPassedLoader",
+		"internal/link/serveplain.go", "f.Flags &^= wire.Borrow | wire.CanLoad", "f.Flags &^= wire.Borrow",
+	},
+	{
+		"plain HTTP: rings that differ are noticed", "TestPlainRingsDiffer",
+		"internal/link/plain.go", "\tp.link.hearRing(h.Ring)\n", "",
+	},
+	{
+		"plain HTTP: who is not told of writes finds out", "TestPlainUnheard",
+		"internal/link/plain.go", "p.unheard.Store(h.Target != p.link.node.cfg.Name)\n\tp.link", "p.link",
+	},
+	{
 		"I15: hits on copies are reported to the owner", "TestReportedHits",
 		"loan.go", "c.hot.add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())", "_ = hits",
 	},
