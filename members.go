@@ -322,7 +322,7 @@ func (g *Group) upgradeRefused(name string, err error) {
 
 func (g *Group) leave(name string, err error) {
 	g.change(func() {
-		if p := g.peers[name]; p != nil && p.Up() == nil {
+		if p := g.peers[name]; p != nil && p.Up() == nil && !p.Shown() {
 			g.out[name] = err
 		}
 	})

@@ -128,6 +128,8 @@ func (p *peerProcess) do(o order) (r report) {
 	switch o.Do {
 	case "join":
 		err = p.join(o.Peers, o.Origin)
+	case "ready":
+		err = p.group.Ready(ctx)
 	case "stats":
 		s := p.group.Stats()
 		r.Members, r.Pursued = s.Members, s.Pursued
@@ -332,11 +334,14 @@ func (p *realPeer) resume() {
 	require.NoError(p.g.t, p.cmd.Process.Signal(syscall.SIGCONT))
 }
 
-// await waits until so many members are in the rings of all these peers.
+// await waits until so many members are in the rings of all these peers, and they have told each other.
 func (g *realGroup) await(members int, peers ...*realPeer) {
 	g.t.Helper()
 	for _, p := range peers {
 		g.eventually(func() bool { return p.do(order{Do: "stats"}).Members == members })
+	}
+	for _, p := range peers {
+		require.Empty(g.t, p.do(order{Do: "ready"}).Err)
 	}
 }
 

@@ -31,6 +31,7 @@ type Peer struct {
 	mu      sync.Mutex
 	closed  bool
 	dialing bool
+	shown   bool  // the peer has shown that it is there since dialling began
 	err     error // why there is no link and nobody should wait for one
 	pause   time.Duration
 	timer   *time.Timer
@@ -139,7 +140,7 @@ func (p *Peer) error(err error) error {
 
 // dial starts dialling. The peer is locked.
 func (p *Peer) dial() {
-	p.dialing = true
+	p.dialing, p.shown = true, false
 	p.node.wg.Go(func() {
 		ctx, cancel := context.WithTimeoutCause(p.node.ctx, p.node.cfg.HandshakeTimeout, ErrTimeout)
 		defer cancel()
@@ -154,6 +155,10 @@ func (p *Peer) dial() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.dialing = false
+		if p.shown && !p.closed { // what has failed may have been over by then
+			p.dial()
+			return
+		}
 		p.again(p.error(err))
 	})
 }
@@ -297,12 +302,22 @@ func reasonOf(err error) string {
 func (p *Peer) Retry() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.dialing {
+		p.shown = true
+	}
 	if p.closed || p.dialing || p.err == nil {
 		return
 	}
 	p.timer.Stop()
 	p.err = nil
 	p.dial()
+}
+
+// Shown reports whether Retry has been called since dialling began: it says more than what has come of that.
+func (p *Peer) Shown() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dialing && p.shown
 }
 
 // Close ends the link and dials no more.

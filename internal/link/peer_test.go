@@ -84,6 +84,31 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
+// A peer shows that it is there while what comes of dialling it before is still on its way.
+func TestRetryWhileDialling(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var w *world
+		failed := 0
+		w = newWorld(t, func(a, b *link.Config) {
+			a.Failed = func(p *link.Peer, _ error) {
+				failed++
+				require.False(t, p.Shown())
+				w.b = w.start("b", w.b.cfg, nil)
+				p.Retry()
+				require.True(t, p.Shown())
+			}
+		})
+		defer w.close()
+		synctest.Wait() // b listens
+		w.b.stop()
+		begin := time.Now()
+		w.link()
+		require.Equal(t, 1, failed)
+		require.Zero(t, time.Since(begin), "it is dialled again at once")
+		require.False(t, w.peer.Shown())
+	})
+}
+
 func TestDialTakesNoLongerThanItMay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, nil)
