@@ -89,6 +89,7 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 		bad("OpTimeout is %v, it must not be negative", o.OpTimeout)
 	}
 	setDefault(&o.OpTimeout, 5*time.Second)
+	o.TLS = o.TLS.Clone() // an http.Server changes the one that it is given
 	if o.IsolatedTTL < 0 {
 		bad("IsolatedTTL is %v, it must not be negative", o.IsolatedTTL)
 	}
