@@ -36,7 +36,9 @@ type GroupOptions struct {
 	// in three deployments without a gap. They do not encrypt: for that use https. Without secrets and without
 	// client certificates in TLS and https, every member's URL must be a loopback address.
 	Secrets [][]byte
-	// TLS is for links to https URLs. nil means the system's root certificates.
+	// TLS is for links to https URLs, and for Listener if it has a certificate for servers. nil means the system's root certificates.
+	// A client certificate in it, or GetClientCertificate, authenticates this process where there are no Secrets. The server
+	// in which the group is mounted, or Listener by this, has to verify those of clients then: ClientCAs and ClientAuth.
 	TLS *tls.Config
 	// Dial connects to other peers. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -102,7 +104,12 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 
 // authenticated reports whether peers prove who they are.
 func (o *GroupOptions) authenticated() bool {
-	return len(o.Secrets) > 0 || o.TLS != nil && len(o.TLS.Certificates) > 0
+	return len(o.Secrets) > 0 || o.TLS != nil && (len(o.TLS.Certificates) > 0 || o.TLS.GetClientCertificate != nil)
+}
+
+// servesTLS reports whether there is a certificate for GroupOptions.Listener.
+func (o *GroupOptions) servesTLS() bool {
+	return o.TLS != nil && (len(o.TLS.Certificates) > 0 || o.TLS.GetCertificate != nil || o.TLS.GetConfigForClient != nil)
 }
 
 // authenticates reports whether the peer at a URL has to prove who it is: certificates do that over https only.

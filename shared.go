@@ -5,6 +5,7 @@ package covey
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -125,10 +126,13 @@ func duration(ns int64) time.Duration {
 
 // listen serves the group on its own listener.
 func (g *Group) listen() {
-	g.server = &http.Server{Handler: g, ReadHeaderTimeout: 10 * time.Second, TLSConfig: g.opt.TLS.Clone()}
+	g.server = &http.Server{
+		Handler: g, ReadHeaderTimeout: 10 * time.Second, TLSConfig: g.opt.TLS.Clone(),
+		ErrorLog: slog.NewLogLogger(g.opt.Logger.Handler(), slog.LevelWarn),
+	}
 	g.wg.Go(func() {
 		var err error
-		if g.opt.TLS != nil && len(g.opt.TLS.Certificates) > 0 {
+		if g.opt.servesTLS() {
 			err = g.server.ServeTLS(g.opt.Listener, "", "")
 		} else {
 			err = g.server.Serve(g.opt.Listener)

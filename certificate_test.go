@@ -1,0 +1,199 @@
+package covey
+
+// certificate_test.go is about groups whose members know each other by certificates and share no secret, over real sockets.
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// An authority issues certificates.
+type authority struct {
+	tls.Certificate
+	pool *x509.CertPool
+}
+
+func newAuthority(t *testing.T) *authority {
+	a := &authority{pool: x509.NewCertPool()}
+	a.Certificate = a.sign(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	a.pool.AddCert(a.Leaf)
+	return a
+}
+
+// issue makes a certificate for a member, which is a server and a client.
+func (a *authority) issue(t *testing.T) tls.Certificate {
+	return a.sign(t, &x509.Certificate{
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	})
+}
+
+// sign signs a certificate, its own if it has none.
+func (a *authority) sign(t *testing.T, c *x509.Certificate) tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	c.SerialNumber, err = rand.Int(rand.Reader, big.NewInt(1<<62))
+	require.NoError(t, err)
+	c.Subject = pkix.Name{CommonName: "covey test"}
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	parent, signer := c, any(key)
+	if a.Leaf != nil {
+		parent, signer = a.Leaf, a.PrivateKey
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
+	require.NoError(t, err)
+	leaf, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+// member returns the configuration of a member, which has its certificate at hand or gets it when it is needed.
+func (a *authority) member(t *testing.T, atHand bool, auth tls.ClientAuthType) *tls.Config {
+	cert := a.issue(t)
+	cfg := &tls.Config{RootCAs: a.pool, ClientCAs: a.pool, ClientAuth: auth}
+	if atHand {
+		cfg.Certificates = []tls.Certificate{cert}
+	} else {
+		cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	}
+	return cfg
+}
+
+// certified starts two members that know each other by certificates.
+func certified(t *testing.T, ca *authority, mounted, atHand bool, auth tls.ClientAuthType) (all []*site) {
+	var urls []string
+	for range 2 {
+		p := &site{mux: http.NewServeMux()}
+		p.srv = httptest.NewUnstartedServer(p.mux)
+		urls = append(urls, "https://"+p.srv.Listener.Addr().String())
+		all = append(all, p)
+	}
+	for i, p := range all {
+		o := GroupOptions{Self: urls[i], Discovery: StaticPeers(urls...), TLS: ca.member(t, atHand, auth), Logger: p.log.logger()}
+		if !mounted {
+			o.Listener = p.srv.Listener
+		}
+		var err error
+		p.g, err = NewGroup(o)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, p.g.Shutdown(context.Background())) })
+		if mounted {
+			p.mux.Handle(p.g.Path(), p.g)
+			p.srv.TLS = o.TLS.Clone()
+			p.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+			p.srv.StartTLS()
+			t.Cleanup(p.srv.Close)
+		}
+		p.c, err = New("test", Options[string]{Group: p.g, Logger: p.log.logger()})
+		require.NoError(t, err)
+	}
+	return all
+}
+
+func TestCertificates(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	for name, s := range map[string]struct {
+		mounted, atHand bool
+		auth            tls.ClientAuthType
+	}{
+		"mounted":                        {true, true, tls.VerifyClientCertIfGiven},
+		"mounted, required":              {true, true, tls.RequireAndVerifyClientCert},
+		"listener":                       {false, true, tls.VerifyClientCertIfGiven},
+		"listener, required, by request": {false, false, tls.RequireAndVerifyClientCert},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := certified(t, ca, s.mounted, s.atHand, s.auth)
+			linkUp(t, all)
+			a, b := all[0], all[1]
+			for i, p := range all {
+				k := p.owned()
+				v, err := all[1-i].c.Get(t.Context(), k, constant("the value"))
+				require.NoError(t, err)
+				require.Equal(t, "the value", v)
+				e, ok, err := all[1-i].c.Lookup(t.Context(), k)
+				require.NoError(t, err)
+				require.True(t, ok)
+				require.Equal(t, SourcePeer, e.Source)
+			}
+			k := a.owned()
+			for _, cfg := range []*tls.Config{
+				{RootCAs: ca.pool},
+				{RootCAs: ca.pool, Certificates: []tls.Certificate{other.issue(t)}},
+			} {
+				for _, r := range [][2]string{{"GET", "caches/test?key=" + k}, {"PUT", "caches/test?key=" + k}, {"DELETE", "caches/test?key=" + k}, {"GET", "link"}, {"POST", "ops"}} {
+					for _, header := range []string{"Accept", PeerHeader} {
+						status, text := request(t, cfg, r[0], a.g.opt.Self+"v1/"+r[1], header)
+						require.Contains(t, []int{0, http.StatusUnauthorized}, status, "%v", r)
+						require.NotContains(t, text, "the value")
+					}
+				}
+				served, links := a.c.Stats().Served, a.g.Stats().Links
+				stranger(t, cfg, a, b, k)
+				require.Equal(t, served, a.c.Stats().Served)
+				require.Equal(t, links, a.g.Stats().Links)
+			}
+			v, err := b.c.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+			require.Equal(t, "the value", v)
+
+			member := ca.member(t, true, 0)
+			status, text := request(t, member, "GET", a.g.opt.Self+"v1/caches/test?key="+k, "Accept")
+			require.Equal(t, http.StatusOK, status)
+			require.Equal(t, "the value", text)
+			for _, method := range []string{"PUT", "DELETE"} {
+				status, _ = request(t, member, method, a.g.opt.Self+"v1/caches/test?key="+k, "Accept")
+				require.Equal(t, http.StatusNoContent, status)
+			}
+		})
+	}
+}
+
+// stranger tries to use the group of a and b.
+func stranger(t *testing.T, cfg *tls.Config, a, b *site, key string) {
+	var log logbook
+	g, err := NewGroup(GroupOptions{Discovery: StaticPeers(a.g.opt.Self, b.g.opt.Self), TLS: cfg, Logger: log.logger()})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, g.Shutdown(context.Background())) }()
+	c, err := New("test", Options[string]{Group: g, Logger: log.logger()})
+	require.NoError(t, err)
+	require.NoError(t, g.Ready(t.Context()))
+	v, err := c.Get(t.Context(), key, constant("loaded by itself"))
+	require.NoError(t, err)
+	require.Equal(t, "loaded by itself", v)
+	require.ErrorIs(t, c.Put(t.Context(), key, "smuggled"), ErrUnconfirmed)
+	require.ErrorIs(t, c.Delete(t.Context(), key), ErrUnconfirmed)
+	require.Zero(t, g.Stats().Links)
+}
+
+// request returns the status of the answer, 0 if there is none, and its body.
+func request(t *testing.T, cfg *tls.Config, method, url, header string) (status int, text string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader("smuggled"))
+	require.NoError(t, err)
+	r.Header.Set(header, "x")
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}}
+	answer, err := client.Do(r)
+	if err != nil {
+		return 0, ""
+	}
+	defer answer.Body.Close()
+	b, _ := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(b)
+}
