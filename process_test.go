@@ -47,6 +47,7 @@ type order struct {
 	Do     string
 	Peers  []string // join: all of them
 	Origin string   // join: where values are loaded from
+	Mesh   bool     // join: upgrades to links are refused
 	Owner  string   // keys: who has to own them
 	N      int      // keys: how many; herd: how many callers
 	Key    string
@@ -127,7 +128,7 @@ func (p *peerProcess) do(o order) (r report) {
 	var err error
 	switch o.Do {
 	case "join":
-		err = p.join(o.Peers, o.Origin)
+		err = p.join(o)
 	case "ready":
 		err = p.group.Ready(ctx)
 	case "stats":
@@ -173,14 +174,21 @@ func (p *peerProcess) do(o order) (r report) {
 	return r
 }
 
-func (p *peerProcess) join(peers []string, origin string) (err error) {
+func (p *peerProcess) join(o order) (err error) {
 	quiet := slog.New(slog.DiscardHandler)
-	p.group, err = NewGroup(GroupOptions{Self: p.url, Discovery: StaticPeers(peers...), Listener: p.listener, Logger: quiet})
+	group := GroupOptions{Self: p.url, Discovery: StaticPeers(o.Peers...), Listener: p.listener, Logger: quiet}
+	if o.Mesh {
+		group.Listener, group.Secrets = nil, [][]byte{testSecret}
+	}
+	p.group, err = NewGroup(group)
 	if err != nil {
 		return err
 	}
+	if o.Mesh {
+		go func() { _ = http.Serve(p.listener, new(mesh).wrap(p.group)) }()
+	}
 	load := func(ctx context.Context, key string) (string, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, origin+"/"+key, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.Origin+"/"+key, nil)
 		if err != nil {
 			return "", err
 		}
@@ -217,6 +225,7 @@ func (p *peerProcess) counted() (r report) {
 // A realGroup is three peers, a, b and c, and their origin.
 type realGroup struct {
 	t      *testing.T
+	mesh   bool // upgrades to links are refused
 	origin *httptest.Server
 	peers  []*realPeer
 
@@ -224,6 +233,12 @@ type realGroup struct {
 	version atomic.Int64 // which is what all keys have as their value
 	takes   time.Duration
 	loading chan struct{} // gets one for each load that begins, as far as there is room
+}
+
+// inMeshToo runs a test with links and without.
+func inMeshToo(t *testing.T, f func(t *testing.T, mesh bool)) {
+	t.Run("links", func(t *testing.T) { f(t, false) })
+	t.Run("mesh", func(t *testing.T) { f(t, true) })
 }
 
 // A realPeer is a process. Its URL stays when it is started anew.
@@ -239,11 +254,11 @@ type realPeer struct {
 // testPatience is how long anything at all may take.
 const testPatience = 20 * time.Second
 
-func newRealGroup(t *testing.T) *realGroup {
+func newRealGroup(t *testing.T, mesh bool) *realGroup {
 	if testing.Short() {
 		t.Skip("processes take seconds")
 	}
-	g := &realGroup{t: t, loading: make(chan struct{}, 1)}
+	g := &realGroup{t: t, mesh: mesh, loading: make(chan struct{}, 1)}
 	g.version.Store(1)
 	g.origin = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		g.loads.Add(1)
@@ -290,7 +305,7 @@ func (p *realPeer) join() {
 	for _, q := range p.g.peers {
 		urls = append(urls, q.url)
 	}
-	require.Empty(p.g.t, p.do(order{Do: "join", Peers: urls, Origin: p.g.origin.URL}).Err)
+	require.Empty(p.g.t, p.do(order{Do: "join", Peers: urls, Origin: p.g.origin.URL, Mesh: p.g.mesh}).Err)
 }
 
 // tell gives the process an order, which waits if it is stopped.
@@ -366,8 +381,12 @@ func (g *realGroup) requireValue(key, want string, peers ...*realPeer) {
 }
 
 func TestProcessOwnerIsKilledUnderLoad(t *testing.T) {
+	inMeshToo(t, testProcessOwnerIsKilledUnderLoad)
+}
+
+func testProcessOwnerIsKilledUnderLoad(t *testing.T, mesh bool) {
 	t.Parallel()
-	g := newRealGroup(t)
+	g := newRealGroup(t, mesh)
 	a, b, c := g.peers[0], g.peers[1], g.peers[2]
 	survivors := []*realPeer{a, b}
 	keys := c.keys(100)
@@ -403,8 +422,12 @@ func TestProcessOwnerIsKilledUnderLoad(t *testing.T) {
 }
 
 func TestProcessOwnerIsKilledInTheMiddleOfALoad(t *testing.T) {
+	inMeshToo(t, testProcessOwnerIsKilledInTheMiddleOfALoad)
+}
+
+func testProcessOwnerIsKilledInTheMiddleOfALoad(t *testing.T, mesh bool) {
 	t.Parallel()
-	g := newRealGroup(t)
+	g := newRealGroup(t, mesh)
 	a, b, c := g.peers[0], g.peers[1], g.peers[2]
 	key := c.keys(1)[0]
 	g.takes = time.Second // much longer than it takes both to notice that the owner is gone
@@ -422,8 +445,12 @@ func TestProcessOwnerIsKilledInTheMiddleOfALoad(t *testing.T) {
 }
 
 func TestProcessOwnerIsStopped(t *testing.T) { // H7
+	inMeshToo(t, testProcessOwnerIsStopped)
+}
+
+func testProcessOwnerIsStopped(t *testing.T, mesh bool) {
 	t.Parallel()
-	g := newRealGroup(t)
+	g := newRealGroup(t, mesh)
 	a, b, c := g.peers[0], g.peers[1], g.peers[2]
 	keys := c.keys(2)
 	key, cold := keys[0], keys[1]
@@ -449,7 +476,7 @@ func TestProcessOwnerIsStopped(t *testing.T) { // H7
 
 func TestProcessBorrowerIsStopped(t *testing.T) { // H6
 	t.Parallel()
-	g := newRealGroup(t)
+	g := newRealGroup(t, false)
 	a, b, c := g.peers[0], g.peers[1], g.peers[2]
 	key := a.keys(1)[0]
 	for _, writer := range []*realPeer{a, c} {

@@ -15,12 +15,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/url"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -80,18 +78,12 @@ func (l *Link) Unheard() bool { return l.plain != nil && l.plain.unheard.Load() 
 // dialPlain brings up a link to p without a connection.
 func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) error {
 	sent := n.now()
-	resp, peer, err := n.post(ctx, p, n.head(wire.HelloFrame, p.name, n.seq.Add(1), 0, n.ownCaches()))
+	peer, caches, err := n.meet(ctx, p)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
 	l := newLink(n, noConn{}, p, peer)
-	first := newLink(n, noConn{}, nil, peer)
-	first.exchange = &exchange{Link: first, plain: &plain{link: l}}
-	first.in.ready = true
-	if err := first.readBody(resp.Body); err != io.EOF {
-		return err
-	}
+	l.caches.Store(caches)
 	x := &plain{link: l, refused: refused, seq: peer.Seq, slots: make(chan struct{}, maxExchanges), running: make(map[uint32]*exchange)}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	l.plain = x
@@ -112,6 +104,22 @@ func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) er
 	close(l.ready)
 	go x.keep()
 	return nil
+}
+
+// meet exchanges hellos with a peer.
+func (n *Node) meet(ctx context.Context, p *Peer) (*wire.Hello, *cacheNames, error) {
+	resp, peer, err := n.post(ctx, p, n.head(wire.HelloFrame, p.name, n.seq.Add(1), 0, n.ownCaches()))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	l := newLink(n, noConn{}, nil, peer)
+	l.exchange = &exchange{Link: l, plain: &plain{link: l}}
+	l.in.ready = true
+	if err := l.readBody(resp.Body); err != io.EOF {
+		return nil, nil, err
+	}
+	return peer, l.caches.Load(), nil
 }
 
 // send is Link.Send.
@@ -190,39 +198,45 @@ func (e *exchange) givenUp(op uint32) {
 
 // run sends the requests that have been added and takes the answers in.
 func (e *exchange) run() error {
-	p, n := e.plain, e.node
+	p := e.plain
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()
 	case <-e.ctx.Done():
 	}
-	body := p.seal(e)
+	err := e.post(p.seal(e))
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF // for those who have no answer
+	}
+	if e.ctx.Err() == nil { // a connection was at its end, or the peer is: who asks again has to know
+		peer, _, gone := e.node.meet(e.ctx, p.link.dialer)
+		if gone == nil && peer.Instance != p.link.peer.Instance {
+			gone = ErrReplaced
+		}
+		if gone != nil && e.ctx.Err() == nil {
+			p.link.fail(gone)
+		}
+	}
 	if e.ctx.Err() != nil {
 		return context.Cause(e.ctx)
 	}
-	sent := n.now()
-	resp, peer, err := n.post(e.ctx, p.link.dialer, body)
-	switch {
-	case e.ctx.Err() != nil:
-		return context.Cause(e.ctx)
-	case err != nil:
-		var inTransport *url.Error
-		if !errors.As(err, &inTransport) || errors.Is(err, syscall.ECONNREFUSED) { // else it may go better over another connection
-			p.link.fail(err)
-		}
+	return err
+}
+
+// post sends a body and takes in what comes of it, at the end of which it returns io.EOF.
+func (e *exchange) post(body []byte) error {
+	p, sent := e.plain, e.node.now()
+	resp, peer, err := e.node.post(e.ctx, p.link.dialer, body)
+	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if peer.Instance != p.link.peer.Instance { // a restart
-		p.link.fail(ErrReplaced)
 		return ErrReplaced
 	}
 	p.renew(sent)
 	p.hear(peer, nil)
-	if err := e.readBody(resp.Body); err != io.EOF {
-		return err
-	}
-	return io.ErrUnexpectedEOF // for those who have no answer
+	return e.readBody(resp.Body)
 }
 
 // seal lets those run who are about to add something, and then returns the body.
