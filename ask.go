@@ -376,7 +376,7 @@ func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash u
 			err = c.errClosed()
 		}
 		if err != nil {
-			if l.Cancel(op) {
+			if l.Cancel(op, a) {
 				a.leave(context.Canceled)
 				return nil, err // an answer may be coming to the ask still: it is not used again
 			}

@@ -217,7 +217,7 @@ func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]
 		select {
 		case <-q.s.changed:
 		case <-m.ctx.Done():
-			q.l.Cancel(q.op)
+			q.l.Cancel(q.op, q.s)
 			b.err, q.s = context.Cause(m.ctx), nil
 		}
 	}

@@ -223,13 +223,17 @@ func (l *Link) send(f *wire.Frame, s Sink, now, hard int64) (op uint32) {
 
 // Cancel gives up a request and reports whether it was still unanswered; its
 // sink is then not called any more, but for an answer that is not the last and
-// being delivered right now.
-func (l *Link) Cancel(op uint32) bool {
+// being delivered right now. s is the sink that Send was given: the op of a
+// request that has been answered may be another's by now.
+func (l *Link) Cancel(op uint32, s Sink) bool {
 	if l.plain != nil {
-		return l.plain.giveUp(op)
+		return l.plain.giveUp(op, s)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if c := l.calls.at(op); c == nil || c.sink != s {
+		return false
+	}
 	return l.cancel(op) != nil
 }
 
@@ -388,7 +392,7 @@ func (l *Link) Call(ctx context.Context, f *wire.Frame) (wire.Frame, error) {
 		select {
 		case <-w.done:
 		case <-ctx.Done():
-			if l.Cancel(op) {
+			if l.Cancel(op, w) {
 				w.err = context.Cause(ctx)
 				break
 			}

@@ -213,8 +213,8 @@ func TestSend(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, "b last=true", s1.all())
 		require.Equal(t, "a last=false, c last=false", s2.all())
-		require.True(t, l.Cancel(op2))
-		require.False(t, l.Cancel(op2))
+		require.True(t, l.Cancel(op2, &s2))
+		require.False(t, l.Cancel(op2, &s2))
 		synctest.Wait()
 		require.Same(t, kept2, <-k.cancelled)
 		kept2.Answer(&wire.Frame{Type: wire.Hit, Key: "d"})
@@ -222,9 +222,31 @@ func TestSend(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, "a last=false, c last=false", s2.all(), "told after it was cancelled")
 		require.Equal(t, "link: closed", s3.all())
-		require.False(t, l.Cancel(op2))
+		require.False(t, l.Cancel(op2, &s2))
 		_, err = l.Push(get("4"), &s1)
 		require.ErrorIs(t, err, link.ErrClosed)
+	})
+}
+
+// Who gives up a request that has just been answered does not give up the one that has its number by now.
+func TestCancelTooLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := newKeeper()
+		w := newWorld(t, func(a, b *link.Config) { b.Serve = k.serve })
+		defer w.close()
+		l := w.link()
+		var first, second sink
+		op, err := l.Send(t.Context(), get("1"), &first)
+		require.NoError(t, err)
+		(<-k.ops).Answer(&wire.Frame{Type: wire.Hit, Key: "a"})
+		synctest.Wait()
+		again, err := l.Send(t.Context(), get("2"), &second)
+		require.NoError(t, err)
+		require.Equal(t, op, again)
+		require.False(t, l.Cancel(op, &first))
+		(<-k.ops).Answer(&wire.Frame{Type: wire.Hit, Key: "b"})
+		synctest.Wait()
+		require.Equal(t, "b last=true", second.all())
 	})
 }
 

@@ -12,7 +12,7 @@
 //	answer, err := l.Call(ctx, &wire.Frame{Type: wire.Get, Cache: node.CacheID("users"), Key: "42"})
 //	op, err := l.Send(ctx, &request, sink)  // the same without a goroutine that waits: sink.Answer is called
 //	op, err := l.Push(&request, sink)       // never waits, for use under a lock: a full queue ends the link
-//	l.Cancel(op)                            // nobody waits for it any more
+//	l.Cancel(op, sink)                      // nobody waits for it any more
 //
 // Requests from the other end arrive at [Config.Serve], one after the other,
 // on the goroutine that reads the link. What can be answered at once is

@@ -144,11 +144,11 @@ func (p *plain) send(f *wire.Frame, s Sink, now, hard int64) (op uint32, err err
 }
 
 // giveUp is Link.Cancel.
-func (p *plain) giveUp(op uint32) bool {
+func (p *plain) giveUp(op uint32, s Sink) bool {
 	p.mu.Lock()
 	e := p.running[op>>opBits]
 	p.mu.Unlock()
-	return e != nil && e.Cancel(op&(1<<opBits-1))
+	return e != nil && e.Cancel(op&(1<<opBits-1), s)
 }
 
 // begin starts an exchange, to which requests may be added until it is sealed. The plain is locked.

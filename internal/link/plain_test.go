@@ -171,9 +171,10 @@ func TestPlainGivenUpAtOnce(t *testing.T) {
 		defer w.close()
 		l := w.link()
 		for range 100 {
-			op, err := l.Send(t.Context(), get("given up"), new(sink))
+			s := new(sink)
+			op, err := l.Send(t.Context(), get("given up"), s)
 			require.NoError(t, err)
-			l.Cancel(op) // or it has just been answered
+			l.Cancel(op, s) // or it has just been answered
 			answer, err := l.Call(t.Context(), get("k"))
 			require.NoError(t, err)
 			require.Equal(t, "/k", string(answer.Value))
@@ -203,8 +204,8 @@ func TestPlainLateWrite(t *testing.T) {
 		op, err := l.Send(t.Context(), put("kept, too"), write)
 		require.NoError(t, err)
 		synctest.Wait()
-		require.True(t, l.Cancel(op))
-		require.False(t, l.Cancel(op))
+		require.True(t, l.Cancel(op, write))
+		require.False(t, l.Cancel(op, write))
 		_, err = l.Call(t.Context(), get("a read does not matter"))
 		require.NoError(t, err)
 		require.Empty(t, read.all())
