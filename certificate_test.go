@@ -76,12 +76,12 @@ func (a *authority) member(t *testing.T, atHand bool, auth tls.ClientAuthType) *
 	return cfg
 }
 
-// certified starts two members that know each other by certificates.
-func certified(t *testing.T, ca *authority, mounted, atHand bool, auth tls.ClientAuthType) (all []*site) {
+// certified starts two members that know each other by certificates; before stands before their servers, if they are mounted.
+func certified(t *testing.T, ca *authority, mounted, atHand bool, auth tls.ClientAuthType, before func(http.Handler) http.Handler) (all []*site) {
 	var urls []string
 	for range 2 {
 		p := &site{mux: http.NewServeMux()}
-		p.srv = httptest.NewUnstartedServer(p.mux)
+		p.srv = httptest.NewUnstartedServer(before(p.mux))
 		urls = append(urls, "https://"+p.srv.Listener.Addr().String())
 		all = append(all, p)
 	}
@@ -112,21 +112,32 @@ func TestCertificates(t *testing.T) {
 	for name, s := range map[string]struct {
 		mounted, atHand bool
 		auth            tls.ClientAuthType
+		linkless        bool
 	}{
-		"mounted":                        {true, true, tls.VerifyClientCertIfGiven},
-		"mounted, required":              {true, true, tls.RequireAndVerifyClientCert},
-		"listener":                       {false, true, tls.VerifyClientCertIfGiven},
-		"listener, required, by request": {false, false, tls.RequireAndVerifyClientCert},
+		"mounted":                        {true, true, tls.VerifyClientCertIfGiven, false},
+		"mounted, required":              {true, true, tls.RequireAndVerifyClientCert, false},
+		"mounted, without links":         {true, true, tls.VerifyClientCertIfGiven, true},
+		"listener":                       {false, true, tls.VerifyClientCertIfGiven, false},
+		"listener, required, by request": {false, false, tls.RequireAndVerifyClientCert, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			all := certified(t, ca, s.mounted, s.atHand, s.auth)
-			linkUp(t, all)
+			m := new(mesh)
+			m.open.Store(!s.linkless)
+			all := certified(t, ca, s.mounted, s.atHand, s.auth, m.wrap)
+			if s.linkless {
+				linksUp(t, all, 1)
+			} else {
+				linkUp(t, all)
+			}
 			a, b := all[0], all[1]
 			for i, p := range all {
 				k := p.owned()
 				v, err := all[1-i].c.Get(t.Context(), k, constant("the value"))
 				require.NoError(t, err)
 				require.Equal(t, "the value", v)
+				if s.linkless { // then it was not stored
+					require.NoError(t, all[1-i].c.Put(t.Context(), k, v))
+				}
 				e, ok, err := all[1-i].c.Lookup(t.Context(), k)
 				require.NoError(t, err)
 				require.True(t, ok)
@@ -152,6 +163,7 @@ func TestCertificates(t *testing.T) {
 			v, err := b.c.Get(t.Context(), k, nil)
 			require.NoError(t, err)
 			require.Equal(t, "the value", v)
+			require.Equal(t, s.linkless, a.g.Peers()[0].Plain != nil || a.g.Peers()[1].Plain != nil)
 
 			member := ca.member(t, true, 0)
 			status, text := request(t, member, "GET", a.g.opt.Self+"v1/caches/test?key="+k, "Accept")
