@@ -42,4 +42,8 @@
 // Two goroutines serve a link: one reads, one writes. The writer takes all
 // that is queued in one write, without timers. Values over 16 KiB travel in
 // pieces between which everything else overtakes them.
+//
+// Where something in between refuses upgrades, and Config.Plain allows it, a
+// link has no connection of its own: its frames travel in the bodies of POST
+// requests to v1/ops. It is used like any other; see [Link.Plain].
 package link
