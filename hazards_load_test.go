@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coveycache/covey/internal/wire"
 	"github.com/stretchr/testify/require"
 )
 
@@ -252,5 +253,63 @@ func TestHazard21UnknownCache(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "value of "+k, v)
 		}
+	})
+}
+
+// A caller leaves while the right to load is on its way to it: the right goes back, and others do not wait for a load that
+// nobody has begun.
+func TestHazard16NobodyTakesTheRight(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		for _, p := range []*proc{b, c} {
+			_, ok, err := p.cache.Lookup(t.Context(), a.key())
+			require.NoError(t, err)
+			require.False(t, ok)
+		}
+		for i, k := range a.keys(2) {
+			w.net.SetDelay(10 * time.Millisecond)
+			ctx, leave := context.WithTimeout(t.Context(), 15*time.Millisecond)
+			var err error
+			if i == 0 {
+				_, err = b.cache.Get(ctx, k, w.slow(time.Millisecond))
+			} else {
+				_, err = b.cache.GetMany(ctx, []string{k}, func(context.Context, []string) (map[string]string, error) { return nil, nil })
+			}
+			leave()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			start := time.Now()
+			v, err := c.cache.Get(t.Context(), k, w.slow(time.Millisecond))
+			require.NoError(t, err)
+			require.Equal(t, "value of "+k, v)
+			require.Less(t, time.Since(start), 200*time.Millisecond)
+		}
+	})
+}
+
+// The caller leaves while the one who stands in for the owner looks whether the owner has the value.
+func TestHazard16NobodyIsThereForTheRight(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := a.key()
+		next := b.group.view.Load().ring
+		if next.members[next.after(ringHash(k))].Name != c.url {
+			b, c = c, b
+		}
+		l, err := b.group.peers[c.url].Link(t.Context())
+		require.NoError(t, err)
+		_, err = c.group.peers[a.url].Link(t.Context())
+		require.NoError(t, err)
+		w.net.Pause("a")
+		ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer leave()
+		_, err = l.Call(ctx, &wire.Frame{Type: wire.Get, Flags: wire.CanLoad, Cache: b.cache.id, Key: k})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		time.Sleep(6 * time.Second)
+		start := time.Now()
+		v, err := b.cache.Get(t.Context(), k, w.slow(time.Millisecond))
+		require.NoError(t, err)
+		require.Equal(t, "value of "+k, v)
+		require.Less(t, time.Since(start), 6*time.Second)
+		w.net.Resume("a")
 	})
 }

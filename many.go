@@ -68,11 +68,17 @@ type manySink struct {
 	items [][]byte // of the answers that have not been looked at
 	last  bool
 	err   error
+	late  func(items []byte) // takes what comes after the caller has left
 }
 
 // Answer implements link.Sink.
 func (s *manySink) Answer(f *wire.Frame, last bool) {
 	s.mu.Lock()
+	if late := s.late; late != nil {
+		s.mu.Unlock()
+		late(f.Items)
+		return
+	}
 	switch f.Type {
 	case wire.Many:
 		s.items = append(s.items, append([]byte(nil), f.Items...))
@@ -100,6 +106,17 @@ func (s *manySink) wake() {
 	select {
 	case s.changed <- struct{}{}:
 	default:
+	}
+}
+
+// leave has late take what nobody has taken.
+func (s *manySink) leave(late func(items []byte)) {
+	s.mu.Lock()
+	items := s.items
+	s.late = late
+	s.mu.Unlock()
+	for _, it := range items {
+		late(it)
 	}
 }
 
@@ -218,6 +235,8 @@ func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]
 		case <-q.s.changed:
 		case <-m.ctx.Done():
 			q.l.Cancel(q.op, q.s)
+			l := q.l
+			q.s.leave(func(items []byte) { m.c.group.unwantedMany(l, items) })
 			b.err, q.s = context.Cause(m.ctx), nil
 		}
 	}

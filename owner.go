@@ -257,7 +257,8 @@ func (c *Cache[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *l
 	fl.ctx, fl.cancel = context.WithCancelCause(context.Background())
 	fl.refresh = true
 	fl.waiters = 1
-	f.Token = c.grant(fl, from, maxPasses).Token
+	right := c.grant(fl, from, maxPasses)
+	f.Token, f.Cache, f.Key = right.Token, right.Cache, right.Key
 	f.Flags |= wire.Refresh
 	if fl.old.flags&flagVersioned != 0 {
 		f.Version, f.HasVersion = fl.old.version, true
@@ -287,7 +288,10 @@ func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *l
 			})
 			switch {
 			case ok:
-				to.answer(f)
+				token := f.Token
+				if !to.answer(f) && token != 0 {
+					c.refuse(key, hash, token)
+				}
 				return
 			case err == nil:
 				return
@@ -410,5 +414,5 @@ func (c *Cache[V]) keep(r *link.Request, cancelled func()) answerer {
 // A keptOp is a request for one key that waits.
 type keptOp struct{ op *link.Op }
 
-func (k keptOp) answer(f *wire.Frame) { k.op.Answer(f) }
-func (k keptOp) link() *link.Link     { return k.op.Link() }
+func (k keptOp) answer(f *wire.Frame) bool { return k.op.Answer(f) }
+func (k keptOp) link() *link.Link          { return k.op.Link() }

@@ -106,7 +106,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g.node, err = link.NewNode(link.Config{
 		Name: o.Name, Instance: rand.Uint64() | 1, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, OpTimeout: o.OpTimeout, Logger: o.Logger,
 		Plain: o.allowsPlain, Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
-		Report: g.reportHits, Reported: g.reported, Start: g.start,
+		Report: g.reportHits, Reported: g.reported, Unwanted: g.unwanted, Start: g.start,
 	})
 	if err != nil {
 		g.stop()

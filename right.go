@@ -6,6 +6,7 @@ package covey
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/coveycache/covey/internal/link"
@@ -34,7 +35,7 @@ type waiter struct {
 
 // An answerer takes the answer to a request that had to wait.
 type answerer interface {
-	answer(f *wire.Frame)
+	answer(f *wire.Frame) (queued bool) // false: nobody waits any more
 	link() *link.Link
 }
 
@@ -51,7 +52,7 @@ func (c *Cache[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
 		// The holder's own limit comes first.
 		f.right.timer = time.AfterFunc(c.opt.LoadTimeout+time.Second, func() { c.passOn(f, token) })
 	}
-	answer := &wire.Frame{Type: wire.FillRight, Token: token}
+	answer := &wire.Frame{Type: wire.FillRight, Token: token, Cache: c.id, Key: f.key} // the last two in case that nobody takes it
 	if f.old != nil && c.judge(f.old, c.store.clock.now()) <= usable {
 		if err := c.encode(answer, entryOf[V](f.old).value); err == nil {
 			answer.Flags |= wire.Stale
@@ -63,10 +64,11 @@ func (c *Cache[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
 
 // take ends the right of a flight; false if it is not the one with that token any more. The segment is locked.
 func (c *Cache[V]) takeRight(f *flight[V], token uint64) bool {
-	if f == nil || f.finished || f.right == nil || f.right.token != token {
+	rights := c.keyed(f.hash).rights
+	if rights[token] != f {
 		return false
 	}
-	delete(c.keyed(f.hash).rights, token)
+	delete(rights, token)
 	if f.right.timer != nil {
 		f.right.timer.Stop()
 	}
@@ -89,8 +91,13 @@ func (c *Cache[V]) passOn(f *flight[V], token uint64) {
 		for i, w := range f.remote {
 			if w.canLoad {
 				f.remote = append(f.remote[:i], f.remote[i+1:]...)
-				w.to.answer(c.grant(f, w.to.link(), passes))
+				answer := c.grant(f, w.to.link(), passes)
+				token := answer.Token
+				taken := w.to.answer(answer)
 				g.mu.Unlock()
+				if !taken {
+					c.passOn(f, token)
+				}
 				return
 			}
 		}
@@ -99,6 +106,17 @@ func (c *Cache[V]) passOn(f *flight[V], token uint64) {
 	g.mu.Unlock()
 	var zero V
 	c.land(f, zero, errRightLost)
+}
+
+// refuse passes on a right that has been granted to who does not wait for it any more.
+func (c *Cache[V]) refuse(key string, hash uint32, token uint64) {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	f := c.keyed(hash).rights[token]
+	g.mu.Unlock()
+	if f != nil {
+		c.passOn(f, token)
+	}
 }
 
 // lost is called when a link is down: what its other end was to load is for somebody else.
@@ -257,6 +275,31 @@ func (c *Cache[V]) startHeld(ctx context.Context, key string, hash uint32, load 
 		c.run(f, l, load, nested)
 	})
 	return f, nil
+}
+
+// unwanted gives back the rights that have come with an answer for which nobody waits any more.
+func (g *Group) unwanted(l *link.Link, f *wire.Frame) {
+	if f.Type == wire.Many {
+		g.unwantedMany(l, f.Items)
+	} else if f.Type == wire.FillRight || f.Type == wire.Hit && f.Flags&wire.Refresh != 0 {
+		if id, ok := g.cacheID(l.CacheName(f.Cache)); ok {
+			fill := &wire.Frame{Type: wire.Fill, Cache: id, Key: strings.Clone(f.Key), Token: f.Token, Result: wire.Failed, Code: wire.CodeCancelled}
+			g.wg.Go(func() { _, _ = l.Send(g.ctx, fill, ignore{}) })
+		}
+	}
+}
+
+func (g *Group) unwantedMany(l *link.Link, items []byte) {
+	var f wire.Frame
+	for len(items) > 0 {
+		var err error
+		if items, err = wire.Next(items, &f); err != nil {
+			return
+		}
+		if f.Type != wire.Many {
+			g.unwanted(l, &f)
+		}
+	}
 }
 
 // giveBack tells the owner that nothing will come of a right.

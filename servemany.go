@@ -168,7 +168,7 @@ func split(items []byte) (pieces [][]byte) {
 }
 
 // sendLast sends the answer for one key that had to wait; nil stands for those that did not.
-func (a *manyAnswers) sendLast(items []byte) {
+func (a *manyAnswers) sendLast(items []byte) (queued bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.left--
@@ -179,7 +179,7 @@ func (a *manyAnswers) sendLast(items []byte) {
 	if a.left > 0 {
 		f.Flags = wire.More
 	}
-	a.op.Answer(f)
+	return a.op.Answer(f)
 }
 
 // A manyItem is one key that waits.
@@ -190,10 +190,10 @@ type manyItem struct {
 
 func (i manyItem) link() *link.Link { return i.answers.op.Link() }
 
-func (i manyItem) answer(f *wire.Frame) {
+func (i manyItem) answer(f *wire.Frame) bool {
 	if len(f.Value) > maxRequest {
 		f = &wire.Frame{Type: wire.Done}
 	}
 	f.Op = i.index
-	i.answers.sendLast(wire.Append(nil, f))
+	return i.answers.sendLast(wire.Append(nil, f))
 }

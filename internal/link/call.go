@@ -316,6 +316,8 @@ func (l *Link) answered(f *wire.Frame) error {
 	l.mu.Unlock()
 	if s != nil {
 		s.Answer(f, last)
+	} else {
+		l.node.cfg.Unwanted(l, f)
 	}
 	return nil
 }

@@ -50,6 +50,9 @@ type Config struct {
 	// Reported gets what the other end's Report added. key is not to be kept.
 	Reported func(l *Link, cache, key string, hits uint64)
 
+	// Unwanted gets the answers for which nobody waits any more. f is not to be kept.
+	Unwanted func(l *Link, f *wire.Frame)
+
 	// RingChanged is called when the other end of a link has announced another ring.
 	RingChanged func(l *Link)
 
@@ -120,6 +123,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Failed == nil {
 		c.Failed = func(*Peer, error) {}
+	}
+	if c.Unwanted == nil {
+		c.Unwanted = func(*Link, *wire.Frame) {}
 	}
 	if c.RingChanged == nil {
 		c.RingChanged = func(*Link) {}

@@ -194,6 +194,15 @@ func (l *Link) Codec(cache string) (codec string, ok bool) {
 	return codec, ok
 }
 
+// CacheName returns the other end's name for the cache of that number, "" if
+// it has not named it.
+func (l *Link) CacheName(number uint16) string {
+	if names := l.caches.Load().names; int(number) < len(names) {
+		return names[number]
+	}
+	return ""
+}
+
 // RemoteAddr returns the other end's address.
 func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
 

@@ -90,35 +90,38 @@ func (o *Op) Live() bool { return !o.over.Load() && o.link.Alive() }
 
 // Answer queues an answer, the last one unless f has the flag More. It does
 // not block and may be called under a lock. When nobody waits any more it only
-// notes that the op has ended.
-func (o *Op) Answer(f *wire.Frame) {
-	if o.answer(f) {
+// notes that the op has ended, and returns false. After true the other end gets
+// the answer, or Config.Down is called.
+func (o *Op) Answer(f *wire.Frame) (queued bool) {
+	queued, gone := o.answer(f)
+	if gone {
 		o.link.node.forget(o.link)
 	}
+	return queued
 }
 
 // answer is Answer, and reports whether this was the last op of a dead link.
-func (o *Op) answer(f *wire.Frame) (gone bool) {
+func (o *Op) answer(f *wire.Frame) (queued, gone bool) {
 	l := o.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if o.ended {
-		return false
+		return false, false
 	}
 	last := f.Flags&wire.More == 0
-	if !o.over.Load() {
+	if queued = !o.over.Load(); queued {
 		f.Op = o.id
 		l.reply(f)
 	}
 	if !last {
-		return false
+		return queued, false
 	}
 	o.ended = true
 	if l.ops[o.id] == o {
 		delete(l.ops, o.id)
 	}
 	l.running--
-	return l.maybeGone()
+	return queued, l.maybeGone()
 }
 
 // Held tells the other end that the answer takes a while, for f says why.
@@ -153,10 +156,7 @@ func (l *Link) serve(f *wire.Frame) error {
 		return ErrProtocol
 	}
 	r := &l.in.request
-	*r = Request{Frame: *f, link: l}
-	if names := l.caches.Load().names; int(f.Cache) < len(names) {
-		r.cache = names[f.Cache]
-	}
+	*r = Request{Frame: *f, link: l, cache: l.CacheName(f.Cache)}
 	switch {
 	case l.served != nil && !l.served.restrict(&r.Frame):
 	case l.served != nil && f.Type == wire.Announce:

@@ -110,7 +110,7 @@ const (
 type Frame struct {
 	Type  Type
 	Flags Flags
-	Cache uint16 // the sender's number for the cache; of an answer: unused
+	Cache uint16 // the sender's number for the cache; of an answer: with a Token only, as is Key
 	Op    uint32 // of a request and its answers; within Items the index of the key
 
 	Key   string
