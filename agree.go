@@ -75,7 +75,14 @@ func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
 			return err
 		}
 		asked = append(asked, p.Name())
-		if next = answer; next != "" && !contains(asked, next) {
+		next = answer
+		if next == c.group.opt.Name { // which was not the owner by its own ring
+			next = ""
+			if c.tenures.view() != v {
+				continue
+			}
+		}
+		if next != "" && !contains(asked, next) {
 			continue
 		}
 		if err := c.confirm(ctx, ch.key, asked...); err != nil {

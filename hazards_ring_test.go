@@ -160,3 +160,24 @@ func TestHazard08OnlyItself(t *testing.T) {
 func constant(v string) Loader[string] {
 	return func(context.Context, string) (string, error) { return v, nil }
 }
+
+// The owner by the writer's ring says that the writer is it, which it is not by its own: nobody stores the value, since nothing would
+// tell the writer of later ones once the two agree.
+func TestHazard08NamedOwner(t *testing.T) {
+	inRosters(t, 2, "ab", Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := movingKey(a, b)
+		b.list("a")
+		time.Sleep(10 * time.Second)
+		require.Equal(t, b.url, a.group.Owner(k))
+		require.Equal(t, a.url, b.group.Owner(k))
+		require.NoError(t, a.cache.Put(t.Context(), k, "old"))
+		b.list("ab")
+		time.Sleep(10 * time.Second)
+		require.NoError(t, b.cache.Put(t.Context(), k, "new"))
+		e, ok, err := a.cache.Lookup(t.Context(), k)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, "new", e.Value)
+	})
+}
