@@ -32,6 +32,8 @@ type loan struct {
 const (
 	// maxLoans bounds what a segment of the index remembers of loans.
 	maxLoans = 4 << 10
+	// forgetEvery is the pause before room is made again where there was none.
+	forgetEvery = time.Second
 	// recallPrice is how many requests a copy has to have saved when it is recalled for the recall to have been worth it. If those of a
 	// key have not, it is lent again only after as many requests as they have fallen short of. (Gray and Cheriton 1989 weigh
 	// reads against writes and sharers alike.)
@@ -100,8 +102,13 @@ func (l *lending) lend(one loan) {
 	l.copies = append(l.copies, one)
 }
 
-// forgetLoans makes room for more: what has run out need not be remembered. The segment is locked.
+// forgetLoans makes room for more: what has run out need not be remembered. If that is not enough it takes some copies back, whichever they
+// are, since nobody says when he gives one up. The segment is locked.
 func (c *Cache[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
+	if now < k.forget {
+		return false
+	}
+	k.forget = now + int64(forgetEvery)
 	for key, l := range k.loans {
 		live := l.copies[:0]
 		for _, one := range l.copies {
@@ -113,7 +120,25 @@ func (c *Cache[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
 			delete(k.loans, key)
 		}
 	}
-	return len(k.loans) < maxLoans
+	if len(k.loans) < maxLoans {
+		return true
+	}
+	some := make([]string, 0, maxLoans/64)
+	for key := range k.loans {
+		if some = append(some, key); len(some) == cap(some) {
+			break
+		}
+	}
+	c.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+		defer cancel()
+		for _, key := range some {
+			if err := c.recall(ctx, key, c.store.hash(key)); err != nil {
+				return
+			}
+		}
+	})
+	return false
 }
 
 // leased reports whether the other end of a link may still have the lease that this process gave it.

@@ -3,6 +3,7 @@ package covey
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,4 +254,36 @@ func TestCopyOnItsWayIsNotKept(t *testing.T) { // H3
 			w.close()
 		})
 	}
+}
+
+// What has once been lent does not keep other keys from being lent for ever.
+func TestLoansMakeRoom(t *testing.T) {
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		keys := a.keys(200)
+		one := keys[0]
+		hash := a.cache.store.hash(one)
+		i := slices.IndexFunc(keys[1:], func(k string) bool { return a.cache.keyed(a.cache.store.hash(k)) == a.cache.keyed(hash) })
+		require.GreaterOrEqual(t, i, 0)
+		other := keys[1+i]
+		require.NoError(t, a.cache.Put(t.Context(), one, "v"))
+		require.NoError(t, a.cache.Put(t.Context(), other, "v"))
+		borrowAt(t, b, one)
+		g, k := a.cache.store.index.segment(hash), a.cache.keyed(hash)
+		g.mu.Lock()
+		for i := 0; len(k.loans) < maxLoans; i++ { // that b has long given up
+			key := fmt.Sprint("past", i)
+			if a.cache.keyed(a.cache.store.hash(key)) == k {
+				k.loans[key] = &lending{copies: slices.Clone(k.loans[one].copies)}
+			}
+		}
+		g.mu.Unlock()
+		for range 5 {
+			_, err := b.cache.Get(t.Context(), other, nil)
+			require.NoError(t, err)
+			time.Sleep(time.Second)
+		}
+		borrowAt(t, b, other)
+		require.Less(t, len(k.loans), maxLoans)
+	})
 }

@@ -55,6 +55,7 @@ type keyed[V any] struct {
 	rights    map[uint64]*flight[V]   // given to other peers, by token
 	writing   map[string]*writing     // writes that ask other peers
 	loans     map[string]*lending     // copies at other peers
+	forget    int64                   // when to look again for loans to forget
 
 	borrowing map[string]chan struct{} // keys of which a caller asks for a copy; closed when it has its answer
 
