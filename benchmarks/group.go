@@ -248,7 +248,10 @@ func runGroupHerd(r *run) error {
 		for repeat := range r.repeats {
 			progress("herd: %s, covey, repeat %d of %d", name, repeat+1, r.repeats)
 			err := withPeers(groupSystem{name: "covey"}, func(peers []*child) error {
-				l := load{Callers: 1000, Key: fmt.Sprint("herd", repeat), Passed: strings.HasPrefix(kind, "passed"), Owner: len(peers) - 1}
+				l := load{Callers: 1000, Value: 100, Takes: herdLoad, Key: fmt.Sprint("herd", repeat), Passed: strings.HasPrefix(kind, "passed"), Owner: len(peers) - 1}
+				if _, err := callAll(peers, command{Op: "value", Load: l}); err != nil {
+					return err
+				}
 				askers := peers
 				kill := strings.HasSuffix(kind, "kill")
 				if kill {

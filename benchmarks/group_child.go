@@ -28,9 +28,10 @@ const groupChild = "group-child"
 type load struct {
 	For     time.Duration
 	Callers int
-	Value   int // bytes
-	Batch   int // keys of one call; 0 = gets of single keys
-	Big     int // bytes of a value that is got all the time beside the others
+	Value   int           // bytes
+	Takes   time.Duration // to load one
+	Batch   int           // keys of one call; 0 = gets of single keys
+	Big     int           // bytes of a value that is got all the time beside the others
 	Zipf    bool
 	All     bool // all peers ask
 	// Of a herd.
@@ -148,6 +149,7 @@ func (p *groupProcess) do(c command) (r reply, err error) {
 		}
 	case "value":
 		p.value.Store(int64(c.Load.Value))
+		p.delay.Store(int64(c.Load.Takes))
 	case "prepare":
 		return r, p.prepare(c.Load)
 	case "run":
@@ -368,8 +370,6 @@ func zipfIndex(key string) (i int, ok bool) {
 
 // herd lets all callers of this process ask for one cold key.
 func (p *groupProcess) herd(l load) (reply, error) {
-	p.delay.Store(int64(herdLoad))
-	p.value.Store(100)
 	before := p.loads.Load()
 	var wg sync.WaitGroup
 	var errs atomic.Int64
