@@ -252,6 +252,11 @@ func runGroupHerd(r *run) error {
 				if _, err := callAll(peers, command{Op: "value", Load: l}); err != nil {
 					return err
 				}
+				cold, err := peers[0].call(command{Op: "key", Load: l})
+				if err != nil {
+					return err
+				}
+				l.Key = cold.Key
 				askers := peers
 				kill := strings.HasSuffix(kind, "kill")
 				if kill {

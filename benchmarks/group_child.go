@@ -35,9 +35,9 @@ type load struct {
 	Zipf    bool
 	All     bool // all peers ask
 	// Of a herd.
-	Key    string
-	Passed bool // the loader is passed with the call
-	Owner  int  // the index of the peer that has to own the key
+	Key    string // of a command for a key: how it begins
+	Passed bool   // the loader is passed with the call
+	Owner  int    // of a command for a key: the index of the peer that has to own it
 }
 
 type command struct {
@@ -50,6 +50,7 @@ type command struct {
 type reply struct {
 	Err     string
 	URL     string
+	Key     string
 	Ops     int64
 	Errors  int64
 	Stale   int64
@@ -104,7 +105,7 @@ func groupChildMain(args []string, in io.Reader, out io.Writer) error {
 type groupProcess struct {
 	client  groupClient
 	started time.Time
-	loads   atomic.Int64
+	loads   atomic.Int64 // of the present load
 	delay   atomic.Int64 // that a load takes
 	value   atomic.Int64 // bytes of loaded values
 
@@ -150,10 +151,13 @@ func (p *groupProcess) do(c command) (r reply, err error) {
 	case "value":
 		p.value.Store(int64(c.Load.Value))
 		p.delay.Store(int64(c.Load.Takes))
+		p.loads.Store(0)
 	case "prepare":
 		return r, p.prepare(c.Load)
 	case "run":
 		return p.run(c.Load)
+	case "key":
+		r.Key = p.client.(*coveyPeer).ownedBy(c.Load.Owner, c.Load.Key)
 	case "herd":
 		return p.herd(c.Load)
 	case "hot":
@@ -370,7 +374,6 @@ func zipfIndex(key string) (i int, ok bool) {
 
 // herd lets all callers of this process ask for one cold key.
 func (p *groupProcess) herd(l load) (reply, error) {
-	before := p.loads.Load()
 	var wg sync.WaitGroup
 	var errs atomic.Int64
 	start := time.Now()
@@ -383,7 +386,7 @@ func (p *groupProcess) herd(l load) (reply, error) {
 		})
 	}
 	wg.Wait()
-	return reply{Loads: p.loads.Load() - before, Errors: errs.Load(), Seconds: time.Since(start).Seconds()}, nil
+	return reply{Loads: p.loads.Load(), Errors: errs.Load(), Seconds: time.Since(start).Seconds()}, nil
 }
 
 func processCPU() float64 {

@@ -120,13 +120,12 @@ func (c *coveyPeer) served() int64 {
 	return c.remotes.Stats().Served + c.shared.Stats().Served
 }
 
-// herd gets a key that the last peer owns.
+// herd gets the key of the load.
 func (c *coveyPeer) herd(ctx context.Context, l load) ([]byte, error) {
-	key := c.ownedBy(l.Owner, l.Key)
 	if !l.Passed {
-		return c.remotes.Get(ctx, key, nil)
+		return c.remotes.Get(ctx, l.Key, nil)
 	}
-	return c.passed.Get(ctx, key, func(_ context.Context, key string) ([]byte, error) { return c.p.load(key), nil })
+	return c.passed.Get(ctx, l.Key, func(_ context.Context, key string) ([]byte, error) { return c.p.load(key), nil })
 }
 
 func (c *coveyPeer) ownedBy(index int, prefix string) string {
