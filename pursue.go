@@ -4,6 +4,7 @@ package covey
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -20,7 +21,8 @@ type pursuits struct {
 }
 
 type pursuit struct {
-	keys    map[pursued]struct{}
+	keys    map[pursued]uint64 // and when each was last added
+	adds    uint64             // so far
 	running bool
 }
 
@@ -40,19 +42,21 @@ func (p *pursuits) add(peer, cache, key string) {
 	}
 	to := p.peers[peer]
 	if to == nil {
-		to = &pursuit{keys: make(map[pursued]struct{})}
+		to = &pursuit{keys: make(map[pursued]uint64)}
 		p.peers[peer] = to
 	}
+	to.adds++
 	if len(to.keys) >= maxPursued {
-		caches := make(map[pursued]struct{})
+		caches := make(map[pursued]uint64)
 		for k := range to.keys {
-			caches[pursued{k.cache, ""}] = struct{}{}
+			caches[pursued{k.cache, ""}] = to.adds
 		}
 		to.keys = caches
 	}
-	if _, all := to.keys[pursued{cache, ""}]; !all {
-		to.keys[pursued{cache, key}] = struct{}{}
+	if _, all := to.keys[pursued{cache, ""}]; all {
+		key = ""
 	}
+	to.keys[pursued{cache, key}] = to.adds
 	if !to.running {
 		to.running = true
 		p.group.wg.Go(func() { p.run(peer, to) })
@@ -87,7 +91,6 @@ const pursueEvery = 500 * time.Millisecond
 
 // run tries until the peer has dropped everything or is given up.
 func (p *pursuits) run(name string, to *pursuit) {
-	var instance uint64
 	for {
 		p.mu.Lock()
 		if p.peers[name] != to || len(to.keys) == 0 {
@@ -97,17 +100,9 @@ func (p *pursuits) run(name string, to *pursuit) {
 			p.mu.Unlock()
 			return
 		}
-		keys := make([]pursued, 0, len(to.keys))
-		for k := range to.keys {
-			keys = append(keys, k)
-		}
+		keys := maps.Clone(to.keys)
 		p.mu.Unlock()
 		if l := p.group.linkBy(name); l != nil {
-			if instance != 0 && l.Instance() != instance { // a restart has dropped everything
-				p.drop(name)
-				return
-			}
-			instance = l.Instance()
 			p.send(l, to, keys)
 			continue
 		}
@@ -119,8 +114,8 @@ func (p *pursuits) run(name string, to *pursuit) {
 	}
 }
 
-func (p *pursuits) send(l *link.Link, to *pursuit, keys []pursued) {
-	for _, k := range keys {
+func (p *pursuits) send(l *link.Link, to *pursuit, keys map[pursued]uint64) {
+	for k, added := range keys {
 		id, ok := p.group.cacheID(k.cache)
 		if ok {
 			ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
@@ -135,7 +130,9 @@ func (p *pursuits) send(l *link.Link, to *pursuit, keys []pursued) {
 			}
 		}
 		p.mu.Lock()
-		delete(to.keys, k)
+		if to.keys[k] == added { // else the peer may have stored it since
+			delete(to.keys, k)
+		}
 		p.mu.Unlock()
 	}
 }
