@@ -117,13 +117,13 @@ func TestThreeSevenTwo(t *testing.T) {
 		audit.start(6, 2)
 		time.Sleep(time.Second)
 		loads, gets := audit.loads.Load(), audit.gets.Load()
-		time.Sleep(5 * time.Second)
+		time.Sleep(3 * time.Second)
 		steady := float64(audit.loads.Load()-loads) / float64(audit.gets.Load()-gets)
 
 		tell := func(procs []*proc, list string) {
 			for _, p := range procs {
 				go func() {
-					time.Sleep(rand.N(5 * time.Second))
+					time.Sleep(rand.N(2500 * time.Millisecond))
 					p.list(list)
 				}()
 			}
@@ -137,7 +137,7 @@ func TestThreeSevenTwo(t *testing.T) {
 			w.start(string(name), r)
 			audit.setLive(w.procs...)
 			tell(old, all)
-			time.Sleep(6 * time.Second)
+			time.Sleep(3 * time.Second)
 		}
 		for _, p := range w.procs {
 			require.Len(t, p.group.view.Load().ring.members, 7)
@@ -155,9 +155,9 @@ func TestThreeSevenTwo(t *testing.T) {
 			w.procs = rest
 			all = all[1:]
 			tell(rest, all)
-			time.Sleep(6 * time.Second)
+			time.Sleep(3 * time.Second)
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(3 * time.Second)
 		stop()
 		audit.wg.Wait()
 		for _, p := range w.procs {
