@@ -3,6 +3,7 @@ package link_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -414,6 +415,23 @@ func TestShutdown(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A link is in use before the dialling goroutine hears of it.
+func TestShutdownOfAYoungLink(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for range 100 {
+			w := newWorld(t, nil)
+			go func() { _, _ = w.peer.Link(t.Context()) }()
+			for w.peer.Up() == nil {
+				runtime.Gosched()
+			}
+			l := w.peer.Up()
+			require.NoError(t, w.a.Shutdown(t.Context()))
+			require.ErrorIs(t, l.Err(), link.ErrGoingAway)
+			w.close()
+		}
+	})
 }
 
 func TestShutdownInVain(t *testing.T) {

@@ -47,6 +47,9 @@ func (n *Node) dial(ctx context.Context, p *Peer) error {
 		return nil
 	case <-l.down:
 	case <-ctx.Done():
+		if p.Up() == l { // who shuts down lets it answer what is in flight
+			return nil
+		}
 		l.fail(context.Cause(ctx))
 	}
 	<-l.gone

@@ -101,6 +101,9 @@ func (l *Link) failLocked(err error) {
 	if l.err != nil {
 		return
 	}
+	if l.leaving.last && l.leaving.heardLast { // the other end may have noticed first
+		err = ErrGoingAway
+	}
 	l.err = err
 	l.lease.stop()
 	close(l.down)
