@@ -236,6 +236,11 @@ func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load L
 		}
 		return zero, noLoader(c.name, key)
 	}
+	if errors.Is(cause, errLoadHere) {
+		if err := c.outwaitLoad(ctx, key, hash); err != nil {
+			return zero, err
+		}
+	}
 	f, _, err := c.join(ctx, key, hash, load, c.store.gen.Load(), false)
 	if err != nil {
 		return zero, err
@@ -244,6 +249,26 @@ func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load L
 		return zero, errElsewhere // it has come to be served
 	}
 	return c.wait(ctx, f, nil)
+}
+
+// outwaitLoad waits for the end of the load of key that is under way here. The owner confirms writes that this process does not hear of, so
+// that who comes after one must not join a load from before it; whatever is there to join after this began later than the call.
+func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) error {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	f := c.joinable(key, hash)
+	g.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.stop:
+		return c.errClosed()
+	}
 }
 
 // askPeer gets key from a peer, which is the owner by the ring of generation gen or stands in for it.

@@ -402,3 +402,42 @@ func TestPlainKeepsTheSecret(t *testing.T) {
 		require.Zero(t, m.posts.Load())
 	})
 }
+
+// Each process loads for itself what the owner does not have loaded. Who asks after a Delete does not get what was being loaded before.
+func TestPlainLoadsBeforeADelete(t *testing.T) {
+	inMesh(t, 2, Options[string]{}, func(t *testing.T, w *world, _ *mesh) {
+		a, b := w.procs[0], w.procs[1]
+		k := a.key()
+		var row atomic.Pointer[string]
+		load := func(context.Context, string) (string, error) {
+			v := *row.Load()
+			time.Sleep(100 * time.Millisecond)
+			return v, nil
+		}
+		loadMany := func(ctx context.Context, keys []string) (map[string]string, error) {
+			v, err := load(ctx, keys[0])
+			return map[string]string{keys[0]: v}, err
+		}
+		for _, get := range []func() (string, error){
+			func() (string, error) { return b.cache.Get(t.Context(), k, load) },
+			func() (string, error) {
+				found, err := b.cache.GetMany(t.Context(), []string{k}, loadMany)
+				return found[k], err
+			},
+		} {
+			before, after := "old", "new"
+			row.Store(&before)
+			var wg sync.WaitGroup
+			wg.Go(func() { _, _ = get() })
+			time.Sleep(50 * time.Millisecond)
+			row.Store(&after)
+			require.NoError(t, a.cache.Delete(t.Context(), k))
+			start := time.Now()
+			v, err := get()
+			require.NoError(t, err)
+			require.Equal(t, "new", v)
+			require.LessOrEqual(t, time.Since(start), 200*time.Millisecond)
+			wg.Wait()
+		}
+	})
+}
