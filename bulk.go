@@ -105,6 +105,9 @@ func (m *many[V]) fail(key string, err error) {
 
 // err joins the errors, each once: a failed bulk load has one, whatever number of keys it had.
 func (m *many[V]) err() error {
+	if len(m.failed) == 0 {
+		return nil
+	}
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(m.failed)) {
 		if err := m.failed[key]; !slices.ContainsFunc(errs, func(e error) bool { return e == err }) {
