@@ -290,10 +290,9 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 	var start int64
 	var mine chan struct{} // others wait for the copy
 	if owner && l.Plain() == nil && c.copies.wants(place) {
-		var value V
-		var ok bool
-		if mine, value, ok = c.beginBorrowing(ctx, key, hash); ok {
-			return value, nil
+		var copied *node
+		if mine, copied = c.beginBorrowing(ctx, key, hash); copied != nil {
+			return c.content(copied)
 		}
 		if mine != nil {
 			defer c.endBorrowing(key, hash, mine)
@@ -308,7 +307,7 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 		return zero, err
 	}
 	defer a.done()
-	if a.answer.Type != wire.Hit {
+	if a.answer.Flags&wire.Loan == 0 {
 		c.endBorrowing(key, hash, mine)
 	}
 	switch answer := &a.answer; answer.Type {
@@ -328,6 +327,9 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 		return value, nil
 	case wire.NotFound:
 		c.n.peerHits.Add(1)
+		if answer.Flags&wire.Loan != 0 {
+			c.borrow(l, key, hash, zero, answer, start, gen)
+		}
 		return zero, ErrNotFound
 	case wire.FillRight:
 		return c.loadUnderRight(ctx, l, a, key, hash, load)

@@ -149,10 +149,8 @@ func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, erro
 		}
 		return entryOf[V](n).value, nil
 	}
-	if n != nil && n.flags&flagBorrowed != 0 {
-		if v, ok := c.useCopy(n); ok {
-			return v, nil
-		}
+	if n != nil && n.flags&flagBorrowed != 0 && c.useCopy(n) {
+		return c.content(n)
 	}
 	return c.get(ctx, key, hash, load)
 }
@@ -224,12 +222,17 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 
 // answer returns what an entry stands for, and sees to its refresh.
 func (c *Cache[V]) answer(ctx context.Context, n *node, st state, now int64, load Loader[V]) (V, error) {
-	if !c.count(n, st) {
-		var zero V
-		return zero, ErrNotFound
-	}
+	c.count(n, st)
 	if st == aging || st == fresh && c.refreshDue(n, now) {
 		c.refresh(ctx, n, load)
+	}
+	return c.content(n)
+}
+
+// content returns what n stands for.
+func (c *Cache[V]) content(n *node) (v V, err error) {
+	if n.flags&flagNegative != 0 {
+		return v, ErrNotFound
 	}
 	return entryOf[V](n).value, nil
 }
@@ -238,7 +241,7 @@ func (c *Cache[V]) answer(ctx context.Context, n *node, st state, now int64, loa
 func (c *Cache[V]) count(n *node, st state) bool {
 	if n.flags&flagBorrowed != 0 {
 		c.useCopy(n)
-		return true
+		return st != negative
 	}
 	c.store.touch(n)
 	switch st {

@@ -22,10 +22,13 @@ func (c *Cache[V]) judge(n *node, now int64) state {
 	s := c.store
 	switch {
 	case n != nil && n.flags&flagBorrowed != 0:
-		if c.isLent(n, now) {
-			return fresh
+		switch {
+		case !c.isLent(n, now):
+			return gone
+		case n.flags&flagNegative != 0:
+			return negative
 		}
-		return gone
+		return fresh
 	case n == nil || !c.current(n) || s.idleFor > 0 && s.deadline(n) <= now:
 		return gone
 	case n.flags&flagNegative != 0:

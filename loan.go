@@ -43,15 +43,18 @@ const (
 // lend answers r with a copy to keep, if the key may be lent, and reports whether it did. Looking up, registering the loan and
 // queueing the answer are one critical section.
 func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
-	var f wire.Frame
-	if c.hit(&f, n); f.Type != wire.Hit {
-		return false
+	f := wire.Frame{Type: wire.NotFound}
+	if n.flags&flagNegative == 0 {
+		if c.hit(&f, n); f.Type != wire.Hit {
+			return false
+		}
 	}
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := c.store.clock.now()
-	if c.closed.Load() || c.store.index.find(hash, n.key) != n || c.judge(n, now) != fresh || c.group.strange.Load() != nil {
+	st := c.judge(n, now)
+	if c.closed.Load() || c.store.index.find(hash, n.key) != n || st != fresh && st != negative || n.flags&flagBorrowed != 0 || c.group.strange.Load() != nil {
 		return false
 	}
 	k := c.keyed(hash)
@@ -59,7 +62,7 @@ func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
 		return false
 	}
 	until := n.expires
-	if until != never {
+	if until != never && st == fresh {
 		// Copies end before the entry: then all who want it ask here, and one of them causes the early refresh.
 		until -= 3 * int64(c.delta(n))
 		if until <= now {

@@ -66,6 +66,53 @@ func TestLoan(t *testing.T) {
 	})
 }
 
+// That a key is not there is lent like a value: what many ask for in vain does not wear out its owner.
+func TestNotFoundIsLent(t *testing.T) {
+	inWorld(t, 2, Options[string]{NegativeTTL: time.Minute}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := a.key()
+		missing := func(context.Context, string) (string, error) { return "", ErrNotFound }
+		get := func(load Loader[string]) (string, error) {
+			time.Sleep(time.Millisecond) // what was asked for when a copy was recalled is not kept
+			return b.cache.Get(t.Context(), k, load)
+		}
+		borrow := func() {
+			for range 8 * recallPrice {
+				_, err := get(missing)
+				require.ErrorIs(t, err, ErrNotFound)
+			}
+			e, ok, err := b.cache.Lookup(t.Context(), k)
+			require.NoError(t, err)
+			require.True(t, ok && e.NotFound)
+			require.Equal(t, SourceL1, e.Source)
+			require.Positive(t, e.TTL)
+			require.LessOrEqual(t, e.TTL, time.Minute)
+			found, err := b.cache.GetMany(t.Context(), []string{k}, nil)
+			require.NoError(t, err)
+			require.Empty(t, found)
+		}
+		borrow()
+		served := a.cache.Stats().Served
+		for range 10 {
+			_, err := get(missing)
+			require.ErrorIs(t, err, ErrNotFound)
+		}
+		require.Equal(t, served, a.cache.Stats().Served, "hits on a copy stay in the process")
+
+		require.NoError(t, a.cache.Put(t.Context(), k, "v"))
+		v, err := get(missing)
+		require.NoError(t, err)
+		require.Equal(t, "v", v)
+
+		require.NoError(t, b.cache.Delete(t.Context(), k))
+		borrow()
+		time.Sleep(time.Minute)
+		v, err = get(constant("loaded"))
+		require.NoError(t, err, "a copy ends with NegativeTTL")
+		require.Equal(t, "loaded", v)
+	})
+}
+
 func TestLoanOutlivesEviction(t *testing.T) { // H4
 	inWorld(t, 2, Options[string]{MaxEntries: 4, MaxBytes: 1 << 20}, func(t *testing.T, w *world) {
 		a, b := w.procs[0], w.procs[1]

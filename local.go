@@ -82,10 +82,10 @@ func (c *Cache[V]) isLent(n *node, now int64) bool {
 	return held > 0 && now < held+c.copies.offset && now < n.expires && n.gen.Load() == c.store.gen.Load()
 }
 
-// useCopy returns the copy's value if it is valid.
-func (c *Cache[V]) useCopy(n *node) (v V, ok bool) {
+// useCopy reports whether a copy is valid, and counts its use.
+func (c *Cache[V]) useCopy(n *node) bool {
 	if !c.isLent(n, c.store.clock.now()) {
-		return v, false
+		return false
 	}
 	b := borrowedOf[V](n)
 	if n.mark.Load() == 0 {
@@ -97,16 +97,16 @@ func (c *Cache[V]) useCopy(n *node) (v V, ok bool) {
 		c.copies.mu.Unlock()
 	}
 	c.n.localHits.inc()
-	return b.value, true
+	return true
 }
 
 // maxAwaited is how many callers in a row may be waited for who borrow a key: an owner that is writing it lends nothing.
 const maxAwaited = 2
 
-// beginBorrowing waits while another caller asks for a copy of key, so that they do not all ask, and returns the value if there is a copy
-// then. It is a hit like any other: whether it may be used is decided when it is. Otherwise the caller is to ask, and to call endBorrowing
+// beginBorrowing waits while another caller asks for a copy of key, so that they do not all ask, and returns the copy if there is one
+// then. That is a hit like any other: whether it may be used is decided when it is. Otherwise the caller is to ask, and to call endBorrowing
 // when it has its answer.
-func (c *Cache[V]) beginBorrowing(ctx context.Context, key string, hash uint32) (mine chan struct{}, v V, ok bool) {
+func (c *Cache[V]) beginBorrowing(ctx context.Context, key string, hash uint32) (mine chan struct{}, borrowed *node) {
 	var late *time.Timer
 	g := c.store.index.segment(hash)
 	for range maxAwaited {
@@ -120,7 +120,7 @@ func (c *Cache[V]) beginBorrowing(ctx context.Context, key string, hash uint32) 
 			mine = make(chan struct{})
 			k.borrowing[key] = mine
 			g.mu.Unlock()
-			return mine, v, false
+			return mine, nil
 		}
 		g.mu.Unlock()
 		if late == nil {
@@ -130,17 +130,15 @@ func (c *Cache[V]) beginBorrowing(ctx context.Context, key string, hash uint32) 
 		select {
 		case <-other:
 		case <-late.C:
-			return nil, v, false
+			return nil, nil
 		case <-ctx.Done():
-			return nil, v, false
+			return nil, nil
 		}
-		if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 {
-			if v, ok = c.useCopy(n); ok {
-				return nil, v, true
-			}
+		if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 && c.useCopy(n) {
+			return nil, n
 		}
 	}
-	return nil, v, false
+	return nil, nil
 }
 
 // endBorrowing lets those go on who wait for mine, once; nil: nobody does.
@@ -159,7 +157,13 @@ func (c *Cache[V]) endBorrowing(key string, hash uint32, mine chan struct{}) {
 
 // borrow keeps a copy that came with the answer to a request that was made at start, under generation gen.
 func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer *wire.Frame, start int64, gen uint32) {
-	size := c.baseSize + int(unsafe.Sizeof(loanOf{})) + sizeClass(len(key)) + c.opt.Size(key, value)
+	size := c.baseSize + int(unsafe.Sizeof(loanOf{})) + sizeClass(len(key))
+	flags := uint8(flagBorrowed)
+	if answer.Type == wire.NotFound {
+		flags |= flagNegative
+	} else {
+		size += c.opt.Size(key, value)
+	}
 	if int64(size) > c.copies.limit/8 {
 		return
 	}
@@ -167,7 +171,7 @@ func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer
 	e := &borrowed[V]{}
 	e.value, e.lender = value, l
 	c.stamp(&e.node, key, hash, size, now-int64(answer.Age), now)
-	e.flags, e.guard, e.expires = flagBorrowed, guardAlways, never
+	e.flags, e.guard, e.expires = flags, guardAlways, never
 	if answer.HasVersion {
 		e.flags |= flagVersioned
 		e.version = answer.Version

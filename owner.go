@@ -63,7 +63,8 @@ func (c *Cache[V]) serve(r *link.Request) {
 func (c *Cache[V]) serveGet(r *link.Request) {
 	hash := c.store.hash(r.Key)
 	c.countServed(r.Key)
-	if n := c.store.index.find(hash, r.Key); n != nil && c.store.fresh(n) && n.flags&flagBorrowed == 0 {
+	n := c.store.index.find(hash, r.Key)
+	if n != nil && c.store.fresh(n) && n.flags&flagBorrowed == 0 {
 		c.store.touch(n)
 		c.hits.inc()
 		if r.Flags&wire.Borrow != 0 && c.lend(r, hash, n) {
@@ -72,6 +73,10 @@ func (c *Cache[V]) serveGet(r *link.Request) {
 		var f wire.Frame
 		c.hit(&f, n)
 		r.Answer(&f)
+		return
+	}
+	if r.Flags&wire.Borrow != 0 && n != nil && n.flags&flagNegative != 0 && c.lend(r, hash, n) {
+		c.count(n, negative)
 		return
 	}
 	f, ok := c.answerGet(&r.Frame, strings.Clone(r.Key), hash, r.Link(), func(cancelled func()) answerer {
