@@ -187,7 +187,7 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 			break
 		}
 		for attempt := 0; ; attempt++ {
-			value, err := c.askPeer(ctx, v.peers[i], key, hash, place, load, gen, n == 0)
+			value, err := c.askPeer(ctx, v.peers[i], key, hash, load, gen, n == 0)
 			if err == nil {
 				return value, nil
 			}
@@ -272,7 +272,7 @@ func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) err
 }
 
 // askPeer gets key from a peer, which is the owner by the ring of generation gen or stands in for it.
-func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash uint32, place uint64, load Loader[V], gen uint32, owner bool) (V, error) {
+func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash uint32, load Loader[V], gen uint32, owner bool) (V, error) {
 	var zero V
 	if err := c.awaitHold(ctx, key); err != nil {
 		return zero, err
@@ -289,7 +289,7 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 	}
 	var start int64
 	var mine chan struct{} // others wait for the copy
-	if owner && l.Plain() == nil && c.copies.wants(place) {
+	if owner && l.Plain() == nil && c.copies.wants(hash) {
 		var copied *node
 		if mine, copied = c.beginBorrowing(ctx, key, hash); copied != nil {
 			return c.content(copied)

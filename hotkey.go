@@ -234,43 +234,80 @@ const (
 	sampleServed = 8  // of requests by other peers
 )
 
-// demand estimates how often this process has lately asked other peers for a key: a count-min sketch (Cormode and Muthukrishnan 2005) of
-// which all counters are halved now and then, as TinyLFU does it (Einziger, Friedman and Manes 2017). Counting costs two
-// atomic additions; a lost one does not matter.
+// demand estimates how often this process has lately been asked for a key of another peer. It is a count-min sketch (Cormode and Muthukrishnan 2005)
+// with conservative update, of which all counts are halved now and then (TinyLFU: Einziger, Friedman and Manes 2017). Requests that a copy has
+// served are counted later than others: when the hand of the clock passes it, and when it is recalled.
+//
+// The four counters of a key, of four bits each, are in one word, so that counting touches one line of memory. When two count at once in a word one may be
+// lost, which does not matter.
 type demand struct {
-	rows  [2][]atomic.Uint32 // a power of two
-	added atomic.Uint32
+	words []atomic.Uint64 // a power of two
+	added atomic.Uint64
+	bar   atomic.Uint32 // the mean count of copies that have left, shifted by barBits
 }
 
-// newDemand returns a sketch for copies of so many bytes altogether; it takes up to a sixteenth of that itself.
+const (
+	maxDemand = 15 // that a counter can hold
+	demandAge = 8  // requests for each word until the counts are halved
+	barBits   = 4  // the mean is of about the last 16
+)
+
+// newDemand returns the demand for copies of so many bytes altogether; it takes up to a sixteenth of that itself.
 func newDemand(bytes int64) *demand {
-	width := 1 << min(max(bits.Len64(uint64(bytes/128))-1, 8), 20)
-	return &demand{rows: [2][]atomic.Uint32{make([]atomic.Uint32, width), make([]atomic.Uint32, width)}}
+	return &demand{words: make([]atomic.Uint64, 1<<min(max(bits.Len64(uint64(bytes/128))-1, 8), 20))}
 }
 
-func (d *demand) counters(hash uint64) (a, b *atomic.Uint32) {
-	mask := uint64(len(d.rows[0]) - 1)
-	return &d.rows[0][hash&mask], &d.rows[1][hash>>32&mask]
-}
-
-// add counts a request and returns the estimate, this request included.
-func (d *demand) add(hash uint64) uint32 {
-	if n := d.added.Add(1); int(n)%(demandAge*len(d.rows[0])) == 0 {
-		for _, row := range d.rows {
-			for i := range row {
-				row[i].Store(row[i].Load() / 2)
-			}
-		}
+// cells returns the word of a key's counters, and where in it they are.
+func (d *demand) cells(hash uint32) (word *atomic.Uint64, shifts [4]uint8) {
+	x := uint64(hash) * 0x9E3779B97F4A7C15
+	x = (x ^ x>>32) * 0xD6E8FEB86659FD93
+	for i := range shifts {
+		shifts[i] = uint8(x>>(16+4*i)&15) * 4
 	}
-	a, b := d.counters(hash)
-	return min(a.Add(1), b.Add(1))
+	return &d.words[x>>32&uint64(len(d.words)-1)], shifts
 }
 
 // of returns the estimate.
-func (d *demand) of(hash uint64) uint32 {
-	a, b := d.counters(hash)
-	return min(a.Load(), b.Load())
+func (d *demand) of(hash uint32) uint32 {
+	word, shifts := d.cells(hash)
+	return uint32(least(word.Load(), shifts))
 }
 
-// demandAge is how many additions for each counter of a row there are until the halving.
-const demandAge = 8
+func least(w uint64, shifts [4]uint8) uint64 {
+	n := uint64(maxDemand)
+	for _, s := range shifts {
+		n = min(n, w>>s&maxDemand)
+	}
+	return n
+}
+
+// add counts n requests and returns the estimate, these included.
+func (d *demand) add(hash, n uint32) uint32 {
+	word, shifts := d.cells(hash)
+	w := word.Load()
+	to := min(least(w, shifts)+uint64(n), maxDemand)
+	for _, s := range shifts {
+		if w>>s&maxDemand < to {
+			w = w&^(maxDemand<<s) | to<<s
+		}
+	}
+	word.Store(w)
+	limit := uint64(demandAge * len(d.words))
+	if now := d.added.Add(uint64(n)); now%limit < uint64(n) {
+		d.age()
+	}
+	return uint32(to)
+}
+
+func (d *demand) age() {
+	for i := range d.words {
+		d.words[i].Store(d.words[i].Load() >> 1 & 0x7777777777777777)
+	}
+	d.bar.Store(d.bar.Load() / 2)
+}
+
+// leaves takes note of a copy that leaves because there is no room.
+func (d *demand) leaves(hash uint32) {
+	bar := d.bar.Load()
+	d.bar.Store(bar - bar>>barBits + d.of(hash) + 1)
+}

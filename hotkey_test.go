@@ -188,54 +188,57 @@ func TestHotKeysConcurrently(t *testing.T) {
 
 func TestDemand(t *testing.T) {
 	for _, bytes := range []int64{-1 << 63, -1, 0, 1, 1 << 10, 1 << 15, 1<<20 - 1, 1 << 20, 64 << 20, 1 << 40, 1<<63 - 1} {
-		width := len(newDemand(bytes).rows[0])
-		require.Equal(t, 0, width&(width-1), "%d is a power of two", width)
-		require.GreaterOrEqual(t, width, 256)
-		require.LessOrEqual(t, width, 1<<20)
+		words := len(newDemand(bytes).words)
+		require.Equal(t, 0, words&(words-1), "%d is a power of two", words)
+		require.GreaterOrEqual(t, words, 256)
+		require.LessOrEqual(t, words, 1<<20)
 		if bytes >= 1<<15 {
-			require.LessOrEqual(t, int64(2*4*width), bytes/16)
+			require.LessOrEqual(t, int64(8*words), bytes/16)
 		}
 	}
 
 	d := newDemand(0)
 	rng := rand.New(rand.NewPCG(3, 4))
 	zipf := rand.NewZipf(rng, 1.2, 1, 1000)
-	truth := make(map[uint64]uint32)
-	for range demandAge*len(d.rows[0]) - 1 {
-		hash := ringHash(fmt.Sprint(zipf.Uint64()))
+	truth := make(map[uint32]uint32)
+	for range demandAge*len(d.words) - 1 {
+		hash := uint32(ringHash(fmt.Sprint(zipf.Uint64())))
 		truth[hash]++
-		require.GreaterOrEqual(t, d.add(hash), truth[hash], "it never says too little")
+		require.GreaterOrEqual(t, d.add(hash, 1), min(truth[hash], maxDemand), "it never says too little")
 	}
 	var over []uint32
-	hottest, most := uint64(0), uint32(0)
+	hottest := uint32(0)
 	for hash, n := range truth {
-		require.GreaterOrEqual(t, d.of(hash), n)
-		over = append(over, d.of(hash)-n)
-		if n > most {
-			hottest, most = hash, n
+		require.GreaterOrEqual(t, d.of(hash), min(n, maxDemand))
+		over = append(over, d.of(hash)-min(n, maxDemand))
+		if n > truth[hottest] {
+			hottest = hash
 		}
 	}
 	slices.Sort(over)
-	require.LessOrEqual(t, over[len(over)/2], uint32(2*demandAge), "nor far too much")
-	before := d.of(hottest)
-	d.add(hottest + 1) // one more, and they age
-	require.InDelta(t, before/2, d.of(hottest), 1)
-	require.Zero(t, testing.AllocsPerRun(100, func() { d.add(hottest) }))
+	require.LessOrEqual(t, over[len(over)/2], uint32(1), "nor far too much")
+	require.EqualValues(t, maxDemand, d.of(hottest))
+	d.bar.Store(100)
+	d.add(hottest, 1) // one more, and they age
+	require.EqualValues(t, maxDemand/2, d.of(hottest))
+	require.EqualValues(t, 50, d.bar.Load(), "the bar is in the same units")
+	require.EqualValues(t, maxDemand, d.add(hottest, 1<<31))
+	require.Zero(t, testing.AllocsPerRun(100, func() { d.add(hottest, 1) }))
 }
 
 func TestDemandConcurrently(t *testing.T) {
 	d := newDemand(0)
-	const callers, calls = 4, 500 // not as many as age them
 	var wg sync.WaitGroup
-	for range callers {
+	for caller := range 4 {
 		wg.Go(func() {
-			for range calls {
-				d.add(42)
+			for i := range 100 * len(d.words) {
+				d.add(uint32(caller*i), 1)
+				d.leaves(uint32(i))
 			}
 		})
 	}
 	wg.Wait()
-	require.EqualValues(t, callers*calls, d.of(42))
+	require.LessOrEqual(t, d.bar.Load()>>barBits, uint32(maxDemand+1))
 }
 
 // Everybody in the group sees the same top, of the keys of all owners and of what is asked at all of them.

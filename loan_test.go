@@ -224,6 +224,46 @@ func TestL1IsBounded(t *testing.T) {
 	})
 }
 
+// While L1 is full only what is asked for often is borrowed; a copy's hits count for that.
+func TestL1KeepsOutWhatIsRare(t *testing.T) {
+	inWorld(t, 2, Options[string]{MaxBytes: 1 << 20, L1: 20 << 10, TTL: time.Hour}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		keys := a.keys(202)
+		for _, k := range keys {
+			require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+		}
+		hot, rare := keys[200], keys[201]
+		for _, k := range keys[:200] {
+			borrowAt(t, b, k)
+		}
+		borrowAt(t, b, hot)
+		for range maxDemand {
+			_, err := b.cache.Get(t.Context(), hot, nil)
+			require.NoError(t, err)
+		}
+		const most = 12
+		b.cache.copies.demand.bar.Store(most << barBits) // as it is when all copies are used often
+		loans := a.cache.Stats().Loans
+		for range most / 2 {
+			_, err := b.cache.Get(t.Context(), rare, nil)
+			require.NoError(t, err)
+		}
+		require.Equal(t, loans, a.cache.Stats().Loans, "it is asked for less often than what it would push out")
+		require.NoError(t, a.cache.Put(t.Context(), hot, "v2"))
+		time.Sleep(time.Millisecond)
+		_, err := b.cache.Get(t.Context(), hot, nil)
+		require.NoError(t, err)
+		require.Equal(t, loans+1, a.cache.Stats().Loans, "a copy that was used often is borrowed again at once")
+
+		require.NoError(t, a.cache.Clear(t.Context()))
+		require.NoError(t, a.cache.Put(t.Context(), rare, "v3"))
+		time.Sleep(time.Millisecond)
+		_, err = b.cache.Get(t.Context(), rare, nil)
+		require.NoError(t, err)
+		require.Equal(t, loans+2, a.cache.Stats().Loans, "there is room for all")
+	})
+}
+
 func TestL1Off(t *testing.T) {
 	inWorld(t, 2, Options[string]{L1: -1}, func(t *testing.T, w *world) {
 		a, b := w.procs[0], w.procs[1]

@@ -32,12 +32,11 @@ func borrowedOf[V any](n *node) *borrowed[V] { return (*borrowed[V])(unsafe.Poin
 
 // copies are the borrowed entries. mu comes after a segment's lock.
 type copies struct {
-	limit  int64         // bytes
-	demand *demand       // for keys of others; nil: L1 is off
-	bytes  atomic.Int64  // of the copies
-	count  atomic.Int64  // of the copies
-	bar    atomic.Uint32 // the mean demand for copies that have left, shifted by barBits
-	offset int64         // of the clock of the links to that of the cache
+	limit  int64        // bytes
+	demand *demand      // for keys of others; nil: L1 is off
+	bytes  atomic.Int64 // of the copies
+	count  atomic.Int64 // of the copies
+	offset int64        // of the clock of the links to that of the cache
 
 	mu     sync.Mutex
 	ring   []*node
@@ -58,20 +57,16 @@ const (
 	maxDue     = 4 << 10 // reports
 )
 
-// wants says whether it is worth to borrow a key, of which this is one more request: while L1 is full it has to be asked for more
+// wants says whether it is worth to borrow a key, of which this is one more request: while L1 is full it has to be asked for no less
 // often than what leaves.
-func (l *copies) wants(hash uint64) bool {
-	return l.demand != nil && l.demand.add(hash) >= max(borrowFrom, l.bar.Load()>>barBits)
+func (l *copies) wants(hash uint32) bool {
+	if l.demand == nil {
+		return false
+	}
+	n := l.demand.add(hash, 1)
+	isFull := l.bytes.Load() > l.limit-l.limit/16
+	return n >= borrowFrom && (!isFull || n >= l.demand.bar.Load()>>barBits)
 }
-
-// leaves takes note of how often a copy was asked for that leaves because L1 is full.
-func (l *copies) leaves(key string) {
-	bar := l.bar.Load()
-	l.bar.Store(bar - bar>>barBits + l.demand.of(ringHash(key)) + 1)
-}
-
-// barBits make the bar a mean of about the last 16 copies that left.
-const barBits = 4
 
 // borrowFrom is how many requests within the memory of demand make a key worth borrowing.
 const borrowFrom = 2
@@ -88,8 +83,8 @@ func (c *Cache[V]) useCopy(n *node) bool {
 		return false
 	}
 	b := borrowedOf[V](n)
-	if n.mark.Load() == 0 {
-		n.mark.Store(1)
+	if m := n.mark.Load(); m < maxDemand {
+		n.mark.Store(m + 1)
 	}
 	if b.hits.Add(1)%reportFrom == 0 {
 		c.copies.mu.Lock()
@@ -263,7 +258,7 @@ func (c *Cache[V]) trimCopies(newest *node) {
 		g.mu.Lock()
 		c.removeCopy(g, n)
 		g.mu.Unlock()
-		l.leaves(n.key)
+		l.demand.leaves(n.hash)
 	}
 }
 
@@ -277,11 +272,20 @@ func (l *copies) victim(newest *node) *node {
 		}
 		n := l.ring[l.hand]
 		l.hand++
-		if n != newest && n.mark.Swap(0) == 0 {
+		if n != newest && !l.harvest(n) {
 			return n
 		}
 	}
 	return nil
+}
+
+// harvest counts the requests that a copy has served since the last time as demand, and reports whether there were any.
+func (l *copies) harvest(n *node) bool {
+	m := n.mark.Swap(0)
+	if m > 0 {
+		l.demand.add(n.hash, m)
+	}
+	return m > 0
 }
 
 // serveRecall gives a copy back, and says how many requests it has saved: from here on it is not used, nor is one that is on its way here.
@@ -297,6 +301,7 @@ func (c *Cache[V]) serveRecall(r *link.Request) {
 	g.mu.Lock()
 	if n := c.store.index.find(hash, r.Key); n != nil && n.flags&flagBorrowed != 0 {
 		saved = borrowedOf[V](n).hits.Load()
+		c.copies.harvest(n)
 		c.removeCopy(g, n)
 	}
 	c.keyed(hash).noteRecall(r.Key, now)
