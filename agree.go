@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/coveycache/covey/internal/link"
@@ -82,7 +83,7 @@ func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
 				continue
 			}
 		}
-		if next != "" && !contains(asked, next) {
+		if next != "" && !slices.Contains(asked, next) {
 			continue
 		}
 		if err := c.confirm(ctx, ch.key, asked...); err != nil {
@@ -92,15 +93,6 @@ func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
 		return nil
 	}
 	return c.unconfirmed(ch, fmt.Errorf("covey: the peers %q do not agree on the owner", asked))
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func (c *Cache[V]) unconfirmed(ch *change[V], err error) error {
@@ -233,13 +225,13 @@ func (c *Cache[V]) confirm(ctx context.Context, key string, except ...string) er
 	var errs []error
 	hash := c.store.hash(key)
 	for _, l := range c.group.strangers() {
-		if contains(except, l.Name()) {
+		if slices.Contains(except, l.Name()) {
 			continue
 		}
 		if _, ok := l.Codec(c.name); !ok {
 			continue
 		}
-		answer, err := l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: c.peerID(l), Key: key})
+		answer, err := l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: c.id, Key: key})
 		switch {
 		case err != nil:
 			c.group.pursuits.add(l.Name(), c.name, key)
@@ -250,8 +242,6 @@ func (c *Cache[V]) confirm(ctx context.Context, key string, except ...string) er
 	}
 	return errors.Join(errs...)
 }
-
-func (c *Cache[V]) peerID(*link.Link) uint16 { return c.id }
 
 // dispute notes that another peer is the owner of key, by its ring.
 func (c *Cache[V]) dispute(key string, hash uint32) {

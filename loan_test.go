@@ -347,7 +347,7 @@ func TestCopyOnItsWayIsNotKept(t *testing.T) { // H3
 func TestLoansMakeRoom(t *testing.T) {
 	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
 		a, b := w.procs[0], w.procs[1]
-		keys := a.keys(200)
+		keys := a.keys(2000)
 		one := keys[0]
 		hash := a.cache.store.hash(one)
 		i := slices.IndexFunc(keys[1:], func(k string) bool { return a.cache.keyed(a.cache.store.hash(k)) == a.cache.keyed(hash) })

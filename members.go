@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -81,18 +82,8 @@ func (g *Group) normalize(list []Member) (members []Member, errs []error) {
 		seen[m.Name] = true
 		members = append(members, m)
 	}
-	slices.SortFunc(members, func(a, b Member) int { return compareStrings(a.Name, b.Name) })
+	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	return members, errs
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // update takes a new list of members.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/dgryski/go-farm"
@@ -63,7 +64,7 @@ func newRing(members []Member) *ring {
 	if len(r.members) == 0 {
 		return r
 	}
-	slices.SortFunc(r.members, func(a, b Member) int { return compareStrings(a.Name, b.Name) })
+	slices.SortFunc(r.members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	perWeight := min(pointsPerWeight, maxPoints/total)
 
 	type point struct {
@@ -167,7 +168,7 @@ func (r *ring) after(hash uint64) int {
 
 // index returns the index of the member of that name, -1 if there is none.
 func (r *ring) index(name string) int {
-	i, ok := slices.BinarySearchFunc(r.members, name, func(m Member, name string) int { return compareStrings(m.Name, name) })
+	i, ok := slices.BinarySearchFunc(r.members, name, func(m Member, name string) int { return strings.Compare(m.Name, name) })
 	if !ok {
 		return -1
 	}
