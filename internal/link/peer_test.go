@@ -322,8 +322,8 @@ func TestReasonsAreLogged(t *testing.T) {
 		}
 		status.Store(0)
 		expect("link is up again")
-		w.net.Reset("a", "b")
 		status.Store(404)
+		w.net.Reset("a", "b")
 		expect("link is down", "its status is 404")
 		status.Store(0)
 		expect("link is up again")
