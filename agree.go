@@ -267,27 +267,22 @@ func (c *Cache[V]) serveConfirm(r *link.Request) {
 	}
 	key := strings.Clone(r.Key)
 	hash := c.store.hash(key)
-	confirmed := func() *wire.Frame {
-		f := &wire.Frame{Type: wire.Done}
-		if v := c.tenures.view(); v.self >= 0 && v.owner(key) == v.self {
-			f.Type = wire.NotOwner
-		}
-		return f
-	}
-	if recall := c.yield(key, hash); recall != nil {
-		op := r.Keep(nil)
-		c.wg.Go(func() {
-			ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
-			defer cancel()
+	op := r.Keep(nil)
+	c.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+		defer cancel()
+		if recall := c.yield(key, hash); recall != nil {
 			if err := recall(ctx); err != nil {
 				op.Answer(written(err))
 				return
 			}
-			op.Answer(confirmed())
-		})
-		return
-	}
-	r.Answer(confirmed())
+		}
+		f := &wire.Frame{Type: wire.Done}
+		if v := c.tenures.view(); v.self >= 0 && v.owner(key) == v.self {
+			f.Type = wire.NotOwner
+		}
+		op.Answer(f)
+	})
 }
 
 // yield makes this process drop what it has of a key because another peer writes it. If there are copies of it to

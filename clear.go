@@ -98,9 +98,9 @@ func (c *Cache[V]) clearOthers(ctx context.Context) error {
 
 // serveClear clears the cache because another peer does.
 func (c *Cache[V]) serveClear(r *link.Request) {
-	c.clearHere()
 	op := r.Keep(nil)
 	c.wg.Go(func() {
+		c.clearHere()
 		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
 		defer cancel()
 		err := c.recallAll(ctx)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/coveycache/covey/internal/netsim"
+	"github.com/coveycache/covey/internal/wire"
 	"github.com/stretchr/testify/require"
 )
 
@@ -430,5 +431,51 @@ func TestGroupOwnerIsSilent(t *testing.T) {
 		_, err = a.cache.Get(t.Context(), k, nil)
 		require.NoError(t, err)
 		require.Equal(t, before+1, w.loads.Load(), "the value was dropped")
+	})
+}
+
+// A slow callback holds up nobody but the request that it is called for: it does not run where a link is read.
+func TestCallbacksDoNotHoldUpLinks(t *testing.T) {
+	release := make(chan struct{})
+	removed := func(r Removal[string]) {
+		if r.Value == "old" {
+			<-release
+		}
+	}
+	o := Options[string]{Events: Events[string]{Removed: removed}, StaleIfError: time.Hour}
+	inWorld(t, 2, o, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		keys := a.keys(2)
+		k, other := keys[0], keys[1]
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for name, change := range map[string]func() error{
+			"Put":    func() error { return b.cache.Put(ctx, k, "new") },
+			"Delete": func() error { return b.cache.Delete(ctx, k) },
+			"Clear":  func() error { return b.cache.Clear(ctx) },
+			"a fill": func() error {
+				_, err := b.cache.Get(ctx, k, constant("new"))
+				return err
+			},
+			"a peer that goes by another ring": func() error {
+				l, err := b.group.peers[a.group.Name()].Link(ctx)
+				if err == nil {
+					_, err = l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: b.cache.id, Key: k})
+				}
+				return err
+			},
+		} {
+			release = make(chan struct{})
+			require.NoError(t, a.cache.Put(ctx, other, "other"), name)
+			require.NoError(t, a.cache.Put(ctx, k, "old", WithTTL(time.Millisecond)), name)
+			time.Sleep(2 * time.Millisecond) // from here on it is missed, and there all the same
+			done := make(chan error)
+			go func() { done <- change() }()
+			synctest.Wait()
+			_, err := b.cache.Get(ctx, other, constant("loaded"))
+			close(release)
+			require.NoError(t, err, name)
+			require.NoError(t, <-done, name)
+		}
 	})
 }

@@ -181,7 +181,11 @@ func (c *Cache[V]) serveFill(r *link.Request) {
 		o.err = failure(r.Link().Name(), r.Code, string(append([]byte(nil), r.Text...)))
 	}
 	r.Answer(&wire.Frame{Type: wire.Done})
-	c.finish(f, o)
+	if c.opt.Events.Removed == nil {
+		c.finish(f, o)
+	} else { // what it replaces is told to the user, who may ask the other end for something
+		c.wg.Go(func() { c.finish(f, o) })
+	}
 }
 
 // errTooLargeToFill tells those who wait that the owner cannot have the value: each loads it for itself.
