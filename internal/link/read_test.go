@@ -1,6 +1,7 @@
 package link
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -22,13 +23,18 @@ func TestBoundsComeBeforeMemory(t *testing.T) {
 	for i := range uint32(n.cfg.MaxOps) {
 		requests = append(requests, &wire.Frame{Type: wire.Fill, Op: i, Key: "k"})
 	}
+	header := func(body uint32) []byte {
+		h := wire.Append(nil, &wire.Frame{Type: wire.Get, Op: 1})[:wire.HeaderSize]
+		binary.LittleEndian.PutUint32(h, body)
+		return h
+	}
 	for name, c := range map[string]struct {
 		frames []*wire.Frame
 		tail   []byte
 		err    error // nil: the link only ends with what there is to read
 	}{
-		"a body at its bound":     {tail: []byte{0, 0, 0, 0, byte(wire.Get)}},
-		"a body over its bound":   {tail: []byte{1, 0, 0, 0x40, byte(wire.Get), 0, 0, 0, 1, 0, 0, 0}, err: wire.ErrTooLarge},
+		"a body at its bound":     {tail: header(wire.MaxBody)},
+		"a body over its bound":   {tail: header(wire.MaxBody + 1), err: wire.ErrTooLarge},
 		"a value at its bound":    {frames: []*wire.Frame{long(1, most)}},
 		"a value over it":         {frames: []*wire.Frame{long(1, most+1)}, err: ErrProtocol},
 		"as many values as may":   {frames: many},
