@@ -83,7 +83,7 @@ var mutants = []mutant{
 	},
 	{
 		"I11: the length of a frame", "internal/link.TestBoundsComeBeforeMemory",
-		"internal/wire/decode.go", "if n > MaxBody {", "if n > MaxBody<<16 {",
+		"internal/wire/decode.go", "if n > MaxBody {", "if n > 1<<31 {",
 	},
 	{
 		"I11: the length of a key", "internal/wire.TestMalformed",
@@ -99,7 +99,7 @@ var mutants = []mutant{
 	},
 	{
 		"I11: requests in flight", "internal/link.TestBoundsComeBeforeMemory",
-		"internal/link/request.go", "if twice || full {", "if twice {",
+		"internal/link/request.go", "if twice || full {", "if twice || full && twice {",
 	},
 	{
 		"I11: keys in a request", "TestTooManyKeysInARequest",
