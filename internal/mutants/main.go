@@ -83,7 +83,7 @@ var mutants = []mutant{
 	},
 	{
 		"I11: the length of a frame", "internal/link.TestBoundsComeBeforeMemory",
-		"internal/wire/decode.go", "if n > MaxBody {", "if n > 1<<31 {",
+		"internal/wire/decode.go", "if n > MaxBody {", "if n > MaxBody+1 {",
 	},
 	{
 		"I11: the length of a key", "internal/wire.TestMalformed",
