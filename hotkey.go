@@ -48,6 +48,7 @@ type hotCounter struct {
 	key   string
 	count uint64
 	err   uint64 // of count, which is too high by at most so much
+	at    uint16 // where in the heap
 }
 
 func newHotKeys(now int64) *hotKeys { return &hotKeys{begun: now} }
@@ -105,10 +106,11 @@ func (h *hotKeys) top(k int, now int64) []HotKey {
 	return hottest(all)[:min(k, len(all), hotShown)]
 }
 
-// spaceSaving is a heap of counters, the smallest first.
+// spaceSaving keeps its counters where they are, and a heap of their places, the one with the smallest count first: what moves is two bytes long.
 type spaceSaving struct {
 	counters []hotCounter
-	index    map[uint64]int // by hash
+	heap     []uint16       // of indices of counters
+	index    map[uint64]int // of counters by hash
 }
 
 func (s *spaceSaving) add(hash uint64, key string, n uint64) {
@@ -121,41 +123,53 @@ func (s *spaceSaving) add(hash uint64, key string, n uint64) {
 			s.index = make(map[uint64]int, hotCounters)
 		}
 		i = len(s.counters)
-		s.counters = append(s.counters, hotCounter{hash, clip(key), n, 0})
+		s.counters = append(s.counters, hotCounter{hash: hash, key: clip(key), count: n})
 		s.index[hash] = i
-		for i > 0 && s.less(i, (i-1)/2) {
-			s.swap(i, (i-1)/2)
-			i = (i - 1) / 2
-		}
+		s.heap = append(s.heap, uint16(i))
+		s.up(i)
 	default:
-		smallest := s.counters[0]
+		i = int(s.heap[0])
+		smallest := s.counters[i]
 		delete(s.index, smallest.hash)
-		i = 0
-		s.counters[0] = hotCounter{hash, clip(key), smallest.count + n, smallest.count}
-		s.index[hash] = 0
+		s.counters[i] = hotCounter{hash: hash, key: clip(key), count: smallest.count + n, err: smallest.count}
+		s.index[hash] = i
 	}
-	for {
-		child := 2*i + 1
-		if child >= len(s.counters) {
-			return
-		}
-		if child+1 < len(s.counters) && s.less(child+1, child) {
-			child++
-		}
-		if !s.less(child, i) {
-			return
-		}
-		s.swap(i, child)
-		i = child
-	}
+	s.down(int(s.counters[i].at))
 }
 
-func (s *spaceSaving) less(i, j int) bool { return s.counters[i].count < s.counters[j].count }
+// up moves what is new at a place of the heap to where it belongs.
+func (s *spaceSaving) up(at int) {
+	i := s.heap[at]
+	for at > 0 && s.counters[i].count < s.counters[s.heap[(at-1)/2]].count {
+		s.put(at, s.heap[(at-1)/2])
+		at = (at - 1) / 2
+	}
+	s.put(at, i)
+}
 
-func (s *spaceSaving) swap(i, j int) {
-	c := s.counters
-	c[i], c[j] = c[j], c[i]
-	s.index[c[i].hash], s.index[c[j].hash] = i, j
+// down moves what has grown at a place of the heap to where it belongs.
+func (s *spaceSaving) down(at int) {
+	i := s.heap[at]
+	for {
+		child := 2*at + 1
+		if child >= len(s.heap) {
+			break
+		}
+		if child+1 < len(s.heap) && s.counters[s.heap[child+1]].count < s.counters[s.heap[child]].count {
+			child++
+		}
+		if s.counters[s.heap[child]].count >= s.counters[i].count {
+			break
+		}
+		s.put(at, s.heap[child])
+		at = child
+	}
+	s.put(at, i)
+}
+
+func (s *spaceSaving) put(at int, i uint16) {
+	s.heap[at] = i
+	s.counters[i].at = uint16(at)
 }
 
 func clip(key string) string { return strings.Clone(key[:min(len(key), hotKeyLen)]) }

@@ -24,9 +24,11 @@ func (s *spaceSaving) check(t *testing.T, truth map[uint64]uint64) {
 	}
 	require.LessOrEqual(t, len(s.counters), hotCounters)
 	require.Len(t, s.index, len(s.counters))
+	require.Len(t, s.heap, len(s.counters))
 	for i, c := range s.counters {
 		require.Equal(t, i, s.index[c.hash])
-		require.False(t, i > 0 && s.less(i, (i-1)/2), "the smallest is first")
+		require.EqualValues(t, i, s.heap[c.at])
+		require.False(t, c.at > 0 && c.count < s.counters[s.heap[(c.at-1)/2]].count, "the smallest is first")
 		require.LessOrEqual(t, truth[c.hash], c.count)
 		require.GreaterOrEqual(t, truth[c.hash]+c.err, c.count)
 		require.LessOrEqual(t, c.err, all/hotCounters)
