@@ -51,14 +51,16 @@ func bulkCause(err error) error {
 	return err
 }
 
-// GetMany returns the values of keys. Those that are missing are loaded with one
-// call of load, except for those that are being loaded already, which it waits for. A nil load means
-// Options.BulkLoader, or else Options.Loader, once for each key.
+// GetMany returns the values of keys. Those that are missing are loaded with one call of load, except for those that are being
+// loaded already, which it waits for. A nil load means Options.BulkLoader, or else Options.Loader, once for each key. In a
+// group, each owner is asked once for all of its keys, and an owner with a loader of its own loads what it misses.
 //
-// The map is never nil and holds all that was found, also when there is an
-// error; the error joins what went wrong. A key that is absent with a nil error
-// was not found. What the doc of [Cache.Get] says of loaders and of waiting holds here, too. Keys may be
-// given twice. The values are shared: they must not be modified.
+// The map is never nil. It holds everything that was found, even if there is an error; the error joins what went wrong, each
+// cause once. If the error is nil, keys that are absent from the map were not found; otherwise they were not found or have
+// failed. What [Cache.Get] says about loaders and waiting holds here, too. A key may be given more than once.
+//
+// The values are shared: they must not be modified. Strings and byte slices that came from the same peer may share one block of
+// memory, up to 128 KiB: to keep one of them for long without the rest, clone it.
 func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V]) (map[string]V, error) {
 	m := many[V]{c: c, ctx: ctx, load: load, found: make(map[string]V, len(keys)), passed: load != nil}
 	if load == nil {

@@ -17,7 +17,8 @@ import (
 
 // A Cache maps string keys to values of type V. All methods may be called concurrently.
 //
-// Values are shared between the cache and everybody who gets them: they must not be modified.
+// Values are shared between the cache and everybody who gets them: they must not be modified. Keys are 1 to
+// [MaxKeyLen] bytes long; a call with another one returns [ErrInvalidKey].
 type Cache[V any] struct {
 	name  string
 	opt   Options[V]
@@ -60,8 +61,11 @@ type Cache[V any] struct {
 	janitor sync.Once
 }
 
-// New returns a cache. All mistakes in the options are reported in one error.
-// The cache must be closed when it is no longer needed, since it may own goroutines.
+// New returns a cache. The name appears in errors and logs; in a group, caches of the same name are the same cache. It must
+// not be empty, and in a group it may have 255 bytes at most and be used once in each process.
+//
+// All mistakes in the options are reported in one error. With Options.Group set to a group that is shut down, the error is
+// [ErrClosed]. Close the cache when it is no longer needed, since it may own goroutines.
 func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	if err := o.validate(name); err != nil {
 		return nil, err
@@ -123,22 +127,29 @@ func largestValue(maxValue, maxBytes int64) int64 {
 // Name returns the name that the cache was made with.
 func (c *Cache[V]) Name() string { return c.name }
 
-// Get returns the value of key: from the cache, or else from load, which runs at most once at a time
-// for a key however many callers miss it, while they all wait for its result. A nil load means Options.Loader.
+// Get returns the value of key from the cache or, if it is missing, from load. However many callers miss a key at once, one
+// load runs and all of them wait for its result. A nil load means Options.Loader; without that either, a miss returns
+// [ErrNoLoader].
 //
-// A loader may outlive the request that brought it: it runs on a context of
-// its own, with the values of the first caller's ctx but without its
-// deadline and cancellation, and early refresh may run it again in the background. So it must not use what belongs to the request. Its
-// context ends after Options.LoadTimeout, when everybody who waited has left, and on Close.
+// A loader may outlive the request that brought it, so it must not use what belongs to the request. It runs on a context of
+// its own, with the values of the first caller's ctx but without its deadline and cancellation, and a refresh may run it
+// again in the background. That context ends after Options.LoadTimeout, on Close, and when everybody who waited has left
+// (but see Options.FinishAbandoned).
 //
-// Each caller waits for as long as its own ctx allows and then gets ctx's
-// error. A loader's error goes to everybody who waited and nothing is stored; ErrNotFound
-// is remembered for Options.NegativeTTL. A panic in the loader becomes a
-// *PanicError. A Get that starts after a Put or Delete of the key has returned
-// never returns a value from before it, nor one whose load began before it.
+// Each caller waits as long as its own ctx allows and then gets the cause of ctx's end; a hit does not look at ctx. A loader's
+// error goes to everybody who waits, and nothing is stored. [ErrNotFound] is remembered for Options.NegativeTTL. A panic
+// in the loader becomes a [*PanicError].
 //
-// The value is shared: it must not be modified. A hit allocates nothing, but a
-// loader that captures variables is allocated by the caller, even for a hit: bind it once where that counts.
+// A Get that starts after a Put or Delete of the key has returned nil never returns a value from before it, nor one whose
+// load began before it.
+//
+// In a group, a miss is loaded once in the whole group: Options.Loader runs at the key's owner, a loader passed to Get runs in
+// the process of one of its callers. An error of a loader in another process arrives as its text, with that peer's name;
+// errors.Is finds covey's own errors in it and no others. If the owner cannot be reached, another member or this process loads
+// instead, and nothing is stored.
+//
+// The value is shared: it must not be modified. A hit allocates nothing. A loader that captures variables, however, is
+// allocated by the caller on each call, even for a hit: where that counts, make it once.
 func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, error) {
 	hash := c.store.hash(key)
 	n := c.store.index.find(hash, key)
@@ -323,9 +334,10 @@ func (c *Cache[V]) errClosed() error { return fmt.Errorf("%w: %q", ErrClosed, c.
 
 // Lookup returns what the cache has for key without loading anything; ok is
 // false if it has nothing. An entry whose TTL is over is returned, with Stale set, as long
-// as a Get might serve it. ErrNotFound that is remembered is an entry, too, with NotFound set.
+// as a Get might serve it. A remembered [ErrNotFound] is an entry, too: ok is true and NotFound is set.
 //
-// In a group it asks the key's owner. If that cannot be reached it finds nothing and returns the *PeerError.
+// In a group it asks the key's owner if this process has no copy. If the owner cannot be asked, ok is false and err is a
+// [*PeerError].
 func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool, err error) {
 	hash := c.store.hash(key)
 	n := c.store.index.find(hash, key)
@@ -347,8 +359,9 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool,
 	return c.describe(n, st, now), true, nil
 }
 
-// All returns an iterator over the fresh entries. It is weakly consistent: it
-// shows each entry that is there from its start to its end once, and may or may not show others.
+// All returns an iterator over the fresh entries in this process's memory, copies of other peers' keys included. It is weakly
+// consistent: an entry that is there all the time is shown once, one that comes or goes meanwhile may or may not be. It holds no
+// lock, so the loop may call the cache. The values are shared: they must not be modified. A closed cache has no entries.
 func (c *Cache[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		for i := range c.store.index.segments {
@@ -361,9 +374,9 @@ func (c *Cache[V]) All() iter.Seq2[string, V] {
 	}
 }
 
-// SetMaxBytes changes the bound on the accounted bytes and evicts what is over
-// it before it returns. 0 means no bound, which needs Options.MaxEntries. The default of
-// Options.MaxValueBytes follows.
+// SetMaxBytes changes Options.MaxBytes of this process and evicts what no longer fits before it returns. 0 means no bound, which
+// needs Options.MaxEntries. Negative is an error. If Options.MaxValueBytes was left at 0 its default changes, too; Options.L1
+// stays as it was.
 func (c *Cache[V]) SetMaxBytes(n int64) error {
 	if c.closed.Load() {
 		return c.errClosed()
@@ -384,7 +397,7 @@ func (c *Cache[V]) SetMaxBytes(n int64) error {
 	return nil
 }
 
-// Stats returns the cache's counters and gauges.
+// Stats returns the cache's counters and gauges, those of this process alone. A closed cache keeps its counters.
 func (c *Cache[V]) Stats() Stats {
 	n, s := &c.n, c.store
 	return Stats{
@@ -411,9 +424,10 @@ func (c *Cache[V]) Stats() Stats {
 // closeGrace is how long Close waits for loaders to notice that their context has ended.
 const closeGrace = 5 * time.Second
 
-// Close empties the cache and ends its goroutines. Those who wait for a load get ErrClosed, as does every later
-// call. It waits for loaders, whose contexts it cancels, but for one that does not return within 5 s it returns an
-// error instead. Further calls do nothing and return nil.
+// Close empties the cache and ends its goroutines. Those who wait for a load get [ErrClosed], as does every later call. It
+// cancels the contexts of running loaders and waits for them to return, for 5 s at most; if one still runs then, it returns an
+// error. In a group only this process's part is closed: the others go on, and no longer share this cache with it. Further calls
+// do nothing and return nil.
 func (c *Cache[V]) Close() (err error) {
 	c.closing.Do(func() {
 		if c.group != nil {

@@ -14,9 +14,9 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// Clear removes everything. Nothing from before it is found by a call that
-// starts after it has returned, nor stored by a load that began before it. In a group it
-// clears the cache at every member; ErrUnconfirmed names those that could not be asked, which are made to clear it as soon as they can be reached.
+// Clear removes everything. A call that starts after Clear has returned nil finds nothing from before it, and a load that began
+// before it is not stored. In a group it clears the cache at every member. If some could not be asked it returns
+// [ErrUnconfirmed] with a [*PeerError] for each of them; they are told to clear it as soon as they can be reached.
 func (c *Cache[V]) Clear(ctx context.Context) error {
 	if c.closed.Load() {
 		return c.errClosed()

@@ -1,6 +1,6 @@
 package covey
 
-// codec.go turns values into bytes and back, where bytes are needed.
+// codec.go turns values into bytes and back, for those that leave the process.
 
 import (
 	"encoding/json"
@@ -8,15 +8,15 @@ import (
 	"unsafe"
 )
 
-// A Codec turns values into bytes for other processes. Values of type []byte
-// and string need none. It must be safe for concurrent use.
+// A Codec turns values into bytes for other processes, and back. Values of type []byte and string need none. It must be safe for
+// concurrent use. Bytes that Decode refuses count as a miss and in Stats.Undecodable.
 type Codec[V any] interface {
-	// Append appends the encoding of v to dst and returns the result.
+	// Append appends the encoding of v to dst and returns the result. It must not keep dst.
 	Append(dst []byte, v V) ([]byte, error)
 	// Decode returns the value that src encodes. It must not keep src.
 	Decode(src []byte) (V, error)
-	// Name tells the encoding apart from others: peers whose names for one
-	// cache differ do not share that cache.
+	// Name tells this encoding from others: peers that give a cache codecs of different names do not share it. Change the name
+	// when the encoding changes. It must not be empty and in a group may have 255 bytes at most.
 	Name() string
 }
 
@@ -36,7 +36,7 @@ func defaultCodec[V any]() Codec[V] {
 // A plainCodec is one whose encoding is the value's own memory.
 type plainCodec[V any] interface {
 	plain(v V) []byte
-	own(src []byte) V // src is the value's from now on
+	own(src []byte) V // src belongs to the value from now on
 }
 
 func (bytesCodec) plain(v []byte) []byte  { return v }

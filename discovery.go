@@ -1,6 +1,6 @@
 package covey
 
-// discovery.go finds out who the members of a group are.
+// discovery.go finds out who the members of a group are: from a list or from DNS.
 
 import (
 	"context"
@@ -15,15 +15,18 @@ import (
 	"time"
 )
 
-// A Discovery tells a group who its members are.
+// A Discovery tells a group who its members are. [StaticPeers], [StaticMembers] and [DNSPeers] are ready-made.
 type Discovery interface {
-	// Watch calls update with the whole list of members, this process
-	// included, as soon as it knows it and whenever it has changed. It
-	// returns when ctx ends, or with an error if it cannot go on; what it said last then stays true.
+	// Watch calls update with the whole list of members, this process included, as soon as it knows the list and whenever it has
+	// changed. Calls of update come one after another. Watch returns nil when ctx ends, or earlier with an error if it cannot go on;
+	// the group logs that and keeps the last list. The group calls Watch once, on a goroutine of its own.
+	//
+	// A member that is not in the list is out of the group. So if the source of the list fails, do not pass on an empty or partial
+	// one. Members with mistakes in them are logged and left out.
 	Watch(ctx context.Context, update func([]Member)) error
 }
 
-// StaticPeers is a Discovery of a list that never changes, given as URLs; their names are the URLs.
+// StaticPeers returns a Discovery whose list never changes, given as URLs. It must contain GroupOptions.Self.
 func StaticPeers(urls ...string) Discovery {
 	members := make([]Member, len(urls))
 	for i, u := range urls {
@@ -32,7 +35,7 @@ func StaticPeers(urls ...string) Discovery {
 	return StaticMembers(members...)
 }
 
-// StaticMembers is a Discovery of a list that never changes.
+// StaticMembers returns a Discovery whose list never changes. NewGroup returns the mistakes in it as an error.
 func StaticMembers(members ...Member) Discovery { return staticPeers(slices.Clone(members)) }
 
 type staticPeers []Member
@@ -43,13 +46,13 @@ func (s staticPeers) Watch(ctx context.Context, update func([]Member)) error {
 	return nil
 }
 
-// DNSPeers is a Discovery that asks the DNS, as a Kubernetes headless service answers. base is a URL whose host is
-// looked up: "http://covey.prod.svc.cluster.local:8080" makes a member of each of
-// the host's addresses (A and AAAA records). A host that begins with an underscore is looked up as SRV records, which have
-// the ports, too: "http://_covey._tcp.prod.svc.cluster.local". The names of the members
-// are their URLs, so that Self has to be of that form: "http://10.0.0.7:8080".
+// DNSPeers returns a Discovery that asks DNS, such as that of a Kubernetes headless service. The host of the URL base is looked
+// up. "http://covey.prod.svc.cluster.local:8080" makes each address of that host (A and AAAA records) a member. A host that
+// begins with an underscore is looked up as SRV records, which bring the ports, too:
+// "http://_covey._tcp.prod.svc.cluster.local". The names of the members are their URLs, so Self has to have the same form:
+// "http://10.0.0.7:8080" for address records, and the target's name for SRV records.
 //
-// It asks every 5 s, and keeps the last answer while the DNS fails, which the group logs.
+// It asks every 5 s. While DNS fails it keeps the last answer and logs that.
 func DNSPeers(base string) Discovery {
 	return &dnsPeers{base: base, resolver: net.DefaultResolver, logger: slog.Default()}
 }
@@ -65,7 +68,7 @@ type dnsPeers struct {
 // logTo returns the same discovery with another logger.
 func (d *dnsPeers) logTo(l *slog.Logger) Discovery { return &dnsPeers{d.base, d.resolver, l} }
 
-// A resolver is the part of net.Resolver that is needed.
+// A resolver is the part of net.Resolver that is needed here.
 type resolver interface {
 	LookupHost(ctx context.Context, host string) ([]string, error)
 	LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
@@ -85,7 +88,7 @@ func (d *dnsPeers) Watch(ctx context.Context, update func([]Member)) error {
 			update(slices.Clone(members))
 		}
 		if err != nil && failed == nil && ctx.Err() == nil {
-			d.logger.Warn("covey: the DNS does not tell who the members are; the last answer stays true", "url", d.base, "err", err)
+			d.logger.Warn("covey: DNS lookup of the members failed, keeping the last answer", "url", d.base, "err", err)
 		}
 		failed = err
 		select {
@@ -128,7 +131,7 @@ func (d *dnsPeers) lookup(ctx context.Context, base *url.URL) ([]Member, error) 
 		}
 	}
 	if len(hosts) == 0 {
-		return nil, errors.New("covey: the DNS has no addresses for " + host)
+		return nil, errors.New("covey: DNS has no addresses for " + host)
 	}
 	slices.Sort(hosts)
 	var members []Member

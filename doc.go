@@ -1,11 +1,14 @@
-// Package covey is an embeddable in-process cache.
+// Package covey is an embeddable cache. Alone it is a fast in-process cache;
+// in a group, the processes that link it in share one cache.
 //
 // A [Cache] maps string keys to values of one type. [Cache.Get] returns a
 // value from memory or loads it: however many callers miss a key at once, its
-// loader runs once, and each caller waits as long as its own context allows. [Cache.Put]
-// and [Cache.Delete] take effect before they return: no later call sees what was there,
-// or was being loaded, before. [Options] bound the memory, say how long values are
-// fresh and what may be served when they no longer are, and protect the origin.
+// loader runs once, and each caller waits as long as its own context allows.
+// [Cache.Put] and [Cache.Delete] take effect before they return: a call that
+// starts afterwards sees nothing that was there, or was being loaded, before.
+// [Options] bound the memory, say how long values are fresh and what may be
+// served when they no longer are, and protect the origin: the database or
+// service that loaders fetch from.
 //
 // # Basics
 //
@@ -15,13 +18,19 @@
 //
 // # Groups
 //
-// With [Options.Group] the processes of a [Group] share one cache: each key has
-// one owner among them, a miss is loaded once in all of them, and a write reaches every copy before it returns. A write that cannot
-// returns [ErrUnconfirmed]. ARCHITECTURE.md has a table of what is promised when.
+// With [Options.Group] the processes of a [Group] share one cache: each key is
+// owned by one of them, a miss is loaded once in the whole group, and a write
+// reaches every copy before it returns. A write that cannot reach them all
+// returns [ErrUnconfirmed]. ARCHITECTURE.md has a table of what is promised
+// when a peer crashes, stands still or is cut off.
 //
 // # Caveats
 //
-// Values are shared by everybody who gets them and must not be modified. A
-// loader may outlive the request that brought it. With an invalidation by Delete, write to the origin first.
-// A cache owns goroutines: Close it. ARCHITECTURE.md tells how it works inside.
+//   - Values are shared by everybody who gets them and must not be modified.
+//   - A loader may outlive the request that brought it: see [Cache.Get].
+//   - To change a value, write to the origin first, then [Cache.Delete] the key
+//     or [Cache.Put] the new value. The other way round, a load in between
+//     would store the old value again.
+//   - A cache owns goroutines: [Cache.Close] it. [Group.Shutdown] closes the
+//     caches of its group.
 package covey

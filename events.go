@@ -1,23 +1,24 @@
 package covey
 
-// events.go tells users what happens to their entries.
+// events.go has the functions by which users are told what happens in a cache.
 
 // A Cause says why an entry was removed.
 type Cause uint8
 
 const (
 	_ Cause = iota
-	// CauseEvicted: the cache was full and the policy chose this entry.
+	// CauseEvicted means that the cache was full and the policy chose this entry.
 	CauseEvicted
-	// CauseExpired: the entry's time was over.
+	// CauseExpired means that the entry's time was over, the time in which it may be served stale included.
 	CauseExpired
-	// CauseReplaced: a Put or a load stored another value.
+	// CauseReplaced means that another entry took its place: a Put or a load stored one, or Expire made a stale one of it.
 	CauseReplaced
-	// CauseDeleted: Delete, DeleteMany or Clear removed it, or a Put whose own value could not be stored.
+	// CauseDeleted means that a Delete, a Clear or an Expire removed it, or a Put whose own value was too large; in a group
+	// also that the key has got another owner.
 	CauseDeleted
 )
 
-// String returns the cause in one word.
+// String returns the cause in one word: evicted, expired, replaced or deleted.
 func (c Cause) String() string {
 	switch c {
 	case CauseEvicted:
@@ -34,19 +35,19 @@ func (c Cause) String() string {
 
 // A Removal describes an entry that has left the cache.
 type Removal[V any] struct {
-	Key   string // of the entry
-	Value V      // shared: it must not be modified
-	Cause Cause  // why it left
+	Key   string
+	Value V // shared: it must not be modified
+	Cause Cause
 }
 
-// Events are called when something happens in the cache; each may be nil. They
-// run without any lock of the cache held, on the goroutine that made it happen
-// (a caller's, a load's or the cache's own), so they may call the cache but
-// should be quick. Different events may run concurrently and out of order.
-// Close removes nothing as far as events are concerned.
+// Events are functions that a cache calls when something happens in this process; each may be nil. They run on the goroutine
+// that made it happen (a caller's, a load's or the cache's own), which waits for them, so they should be quick. No lock is held,
+// so they may call the cache. They may run concurrently and out of order.
 type Events[V any] struct {
-	// Removed is called after an entry has left.
+	// Removed is called after a value has left the cache. It is not called for a remembered ErrNotFound, for copies of other peers'
+	// keys, nor by Close.
 	Removed func(Removal[V])
-	// Loaded is called after a load has ended, with what it returned.
+	// Loaded is called after a loader has returned or panicked. It is not called for loads that the protection of the origin
+	// refused.
 	Loaded func(LoadResult)
 }

@@ -1,6 +1,6 @@
 package covey
 
-// foreign.go takes errors across the wire: covey's own as what they are, a loader's as its text.
+// foreign.go takes errors across the wire: covey's own keep their identity, a loader's becomes its text.
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// A PeerError says that a peer could not do its part of an operation: it cannot be
-// reached, does not answer in time, or refuses. What a loader at a peer returns is not a PeerError.
+// A PeerError says that a peer did not do its part of an operation: it cannot be
+// reached, does not answer in time, or refuses. The error of a loader that ran at a peer is not a PeerError.
 type PeerError struct {
-	Peer string // its name
-	Err  error
+	Peer string // the peer's name, see Member.Name
+	Err  error  // why; it has no identity that survives a release
 }
 
 // Error names the peer and the cause.
@@ -24,7 +24,7 @@ func (e *PeerError) Error() string { return fmt.Sprintf("covey: peer %s: %v", e.
 // Unwrap returns the cause.
 func (e *PeerError) Unwrap() error { return e.Err }
 
-// A foreignError is what a load at another peer came to.
+// A foreignError is an error that another peer has answered with.
 type foreignError struct {
 	peer, text string
 	is         error // covey's own error that it is, or nil
@@ -33,7 +33,7 @@ type foreignError struct {
 func (e *foreignError) Error() string { return fmt.Sprintf("%s (at peer %s)", e.text, e.peer) }
 func (e *foreignError) Unwrap() error { return e.is }
 
-// codes are the errors that are the same at every peer.
+// codes are the errors that keep their identity on the wire.
 var codes = [...]struct {
 	err  error
 	code wire.Code
@@ -50,7 +50,7 @@ var codes = [...]struct {
 	{context.Canceled, wire.CodeCancelled},
 }
 
-// failed makes the frame of an error.
+// failed returns the frame that carries err.
 func failed(err error) *wire.Frame {
 	if errors.Is(err, ErrNotFound) {
 		return &wire.Frame{Type: wire.NotFound}
@@ -68,7 +68,7 @@ func failed(err error) *wire.Frame {
 	return f
 }
 
-// failure makes an error of what a peer answered.
+// failure returns the error that a peer answered with.
 func failure(peer string, code wire.Code, text string) error {
 	switch code {
 	case wire.CodeCancelled:

@@ -13,7 +13,7 @@ type state uint8
 const (
 	fresh    state = iota // to be served
 	aging                 // to be served while a refresh runs (StaleWhileRevalidate)
-	usable                // to be served if its load fails (StaleIfError)
+	usable                // to be served if the load fails (StaleIfError)
 	negative              // stands for ErrNotFound
 	gone                  // for nothing
 )
@@ -70,19 +70,19 @@ func (c *Cache[V]) refreshDue(n *node, now int64) bool {
 	return left < c.earlyAt(n) && c.delta(n)*rand.ExpFloat64() >= float64(left)
 }
 
-// A Source says where a value came from.
+// A Source says where the value of an [Entry] came from.
 type Source uint8
 
 const (
-	// SourceMain: the local store.
+	// SourceMain is this process, which owns the key.
 	SourceMain Source = iota + 1
-	// SourcePeer: the key's owner.
+	// SourcePeer is the peer that owns the key; it was asked just now.
 	SourcePeer
-	// SourceL1: a local copy that the key's owner has lent.
+	// SourceL1 is a copy in this process, lent by the peer that owns the key.
 	SourceL1
 )
 
-// String returns the source in one word.
+// String returns the source in one word: main, peer or l1.
 func (s Source) String() string {
 	switch s {
 	case SourceMain:
@@ -95,12 +95,12 @@ func (s Source) String() string {
 	return "unknown"
 }
 
-// An Entry is a value with what the cache knows of it.
+// An Entry is a value with what the cache knows about it; see [Cache.Lookup].
 type Entry[V any] struct {
 	Value    V             // shared: it must not be modified
-	Version  uint64        // as given by a Put or a loader; 0 if there was none
-	Age      time.Duration // since its load began or it was Put
-	TTL      time.Duration // until it stops being fresh; negative if it has, 0 if it never does
+	Version  uint64        // given by WithVersion or Load.SetVersion; 0 if there was none
+	Age      time.Duration // since its Put, or since its load began
+	TTL      time.Duration // until it stops being fresh; negative if it has stopped, 0 if it never does
 	Stale    bool          // its TTL is over, but it may still be served
 	NotFound bool          // the origin said ErrNotFound; there is no value
 	Source   Source

@@ -16,42 +16,48 @@ import (
 	"time"
 )
 
-// DefaultPath is where a group is reached under a peer's URL that has no path of its own.
+// DefaultPath is the path of a peer's URL that is given without one: http://10.0.0.7:8080 means
+// http://10.0.0.7:8080/_covey/.
 const DefaultPath = "/_covey/"
 
 // GroupOptions configure a group.
 type GroupOptions struct {
-	// Self is the URL under which the other peers reach this process, as its
-	// own entry in the list of members has it: http or https, host, port and
-	// perhaps a path (default [DefaultPath]). Empty means that this process owns no keys and needs no server: it
-	// only asks the others.
+	// Self is the URL under which the other peers reach this process, the same one that Discovery gives for it: http or https,
+	// host, port and perhaps a path (default [DefaultPath]). Empty means that this process only asks the others: it owns no
+	// keys and needs no server.
 	Self string
-	// Name is what the ring knows this process by; it has to be the same after
-	// a restart. Default: Self. It must be the Name that Discovery gives for this process.
+	// Name identifies this process on the ring. It must be the Name that Discovery gives for it, stay the same after a restart,
+	// and have 255 bytes at most. Default: Self with its path.
 	Name string
-	// Discovery tells who the members are. Required.
+	// Discovery says who the members are. Required. StaticPeers is the simplest.
 	Discovery Discovery
 
-	// Secrets authenticate the peers to each other: the first signs, all verify, so that a secret can be replaced
-	// in three deployments without a gap. They do not encrypt: for that use https. Without secrets and without
-	// client certificates in TLS and https, every member's URL must be a loopback address.
+	// Secrets authenticate the peers to each other. Each has at least 16 bytes. The first one signs, all of them verify: to
+	// replace a secret without a gap, first add the new one at the end everywhere, then put it first everywhere, then remove
+	// the old one. Secrets do not encrypt: for that use https URLs. If there are neither Secrets nor client certificates over
+	// https (see TLS), every member's URL must be a loopback address.
 	Secrets [][]byte
-	// TLS is for links to https URLs, and for Listener if it has a certificate for servers. nil means the system's root certificates.
-	// A client certificate in it, or GetClientCertificate, authenticates this process where there are no Secrets. The server
-	// in which the group is mounted, or Listener by this, has to verify those of clients then: ClientCAs and ClientAuth.
+	// TLS configures links to https URLs and, if it has a certificate, Listener. It is cloned. nil means the system's root
+	// certificates.
+	//
+	// Where there are no Secrets, a client certificate in it (Certificates or GetClientCertificate) authenticates this process.
+	// The server at the other end then has to verify client certificates: set ClientCAs and ClientAuth in the TLS config of the
+	// server in which the group is mounted or, for Listener, in this one.
 	TLS *tls.Config
 	// Dial connects to other peers. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Listener, if not nil, is served by the group itself, on a port of its own. It is closed by Shutdown.
+	// Listener, if not nil, is served by the group itself, on a port of its own. Shutdown closes it. nil means that the group is
+	// mounted in a server of yours, or that Self is empty.
 	Listener net.Listener
 
-	// OpTimeout is how long an operation waits for a peer's answer, the time that a load takes at the owner not
-	// included. 0 means 5 s. Negative is an error.
+	// OpTimeout is how long an operation waits for a peer's answer, not counting the time that a load takes at the owner. 0
+	// means 5 s. Negative is an error.
 	OpTimeout time.Duration
-	// IsolatedTTL bounds the TTL of what this process stores while it hears none of the other members, whose writes it may miss.
-	// (When that begins, and when it ends, everything stored is loaded anew.) 0 means 10 s. Negative is an error.
+	// IsolatedTTL bounds the TTL of what this process stores while it hears from no other member and may miss their writes. When
+	// that begins, and when it ends, it drops what it has stored. 0 means 10 s. Negative is an error.
 	IsolatedTTL time.Duration
-	// Logger gets what goes wrong between peers. nil means slog.Default().
+	// Logger gets changes of the membership and what goes wrong between peers. nil means slog.Default(), as it is when NewGroup
+	// is called.
 	Logger *slog.Logger
 }
 
@@ -112,13 +118,13 @@ func (o *GroupOptions) servesTLS() bool {
 	return o.TLS != nil && (len(o.TLS.Certificates) > 0 || o.TLS.GetCertificate != nil || o.TLS.GetConfigForClient != nil)
 }
 
-// authenticates reports whether the peer at a URL has to prove who it is: certificates do that over https only.
+// authenticates reports whether the peer at a URL has to prove who it is. Certificates do that over https only.
 func (o *GroupOptions) authenticates(url string) bool {
 	return len(o.Secrets) > 0 || o.authenticated() && strings.HasPrefix(url, "https:")
 }
 
-// allowsPlain reports whether the peer at a URL may be asked over plain HTTP: whoever answers there wants to know who asks, and the secret
-// goes only where TLS has proved who is there, or stays on this machine.
+// allowsPlain reports whether the peer at a URL may be asked with plain HTTP requests. These need a secret or a client
+// certificate, and a secret is sent only to a server that TLS has authenticated, or on this machine.
 func (o *GroupOptions) allowsPlain(url string) bool {
 	return o.authenticated() && (strings.HasPrefix(url, "https:") || isLoopback(url))
 }
@@ -146,7 +152,7 @@ func peerURL(raw string) (string, error) {
 	return u.String(), nil
 }
 
-// isLoopback reports whether a URL's host is this machine, by its form alone.
+// isLoopback reports whether a URL's host is this machine. It looks at the URL only and resolves no names.
 func isLoopback(raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil {

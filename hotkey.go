@@ -1,6 +1,7 @@
 package covey
 
-// hotkey.go finds out which keys are asked for most: at the owner, to show them; at the peers that ask, to know what is worth borrowing.
+// hotkey.go finds out which keys are asked for most: at the owner, to show them; at the peers that ask, to decide what is worth
+// borrowing.
 
 import (
 	"cmp"
@@ -16,13 +17,13 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// A HotKey is one of the keys that are asked for most.
+// A HotKey is one of the keys that are asked for most; see [Group.HotKeys].
 type HotKey struct {
 	// Cache is the name of the key's cache.
 	Cache string
-	// Key is the key; of one longer than 128 bytes only these.
+	// Key is the key, or its first 128 bytes if it is longer.
 	Key string
-	// Rate is how often it is asked for by all peers together, in requests a second over the last 5 to 10 s.
+	// Rate is an estimate of how often all members together ask for the key: requests a second, over the last 5 to 10 s.
 	Rate float64
 }
 
@@ -174,8 +175,9 @@ func (s *spaceSaving) put(at int, i uint16) {
 
 func clip(key string) string { return strings.Clone(key[:min(len(key), hotKeyLen)]) }
 
-// HotKeys returns the 100 keys of the whole group with the highest rates, the highest first: what each member knows of the keys that it owns, the hits
-// on local copies included. It asks the members that can be reached and waits for them for a second at most.
+// HotKeys returns the keys that the whole group asks for most, up to 100 of them, the most wanted first. Hits on copies are
+// included, a second or so late. It asks each member about the keys that it owns, and leaves out members that do not answer
+// within a second.
 func (g *Group) HotKeys() []HotKey {
 	ctx, cancel := context.WithTimeout(g.ctx, time.Second)
 	defer cancel()

@@ -1,6 +1,6 @@
 package covey
 
-// http.go is what a group serves over HTTP: links to other peers, and single keys for curl and other languages.
+// http.go is what a group serves over HTTP: links to other peers, and single keys for curl and programs in other languages.
 
 import (
 	"context"
@@ -18,42 +18,47 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// PeerHeader marks a request for a key as one that comes from a peer: it is not passed on, but refused with status 421 where
-// another peer owns the key.
+// PeerHeader marks an HTTP request for a key (see [Group.ServeHTTP]) as one that must not be passed on to another peer: if this
+// process does not own the key, the answer is status 421. Any value will do.
 const PeerHeader = "Covey-Peer"
 
-// onlyIfCached is what a GET says that must not load; the answer to a miss is then status 504 (RFC 9111, section 5.2.1.7).
+// onlyIfCached is the Cache-Control of a GET that must not load; a miss is answered with status 504 (RFC 9111, section 5.2.1.7).
 const onlyIfCached = "only-if-cached"
 
-// VersionHeader has the version of a value that is PUT; see [WithVersion]. A GET has it as its ETag.
+// VersionHeader is the header of a PUT with the version of its value (see [WithVersion]), or of a DELETE with that of the deletion
+// (see [DeletedAt]), in decimal. The answer to a GET has the version as its ETag.
 const VersionHeader = "Covey-Version"
 
-// ServeHTTP takes in the links of other peers, at v1/link below [Group.Path], answers those that cannot have links, at v1/ops, and serves single keys at v1/caches/NAME?key=KEY:
+// ServeHTTP serves, below [Group.Path], the links of other peers (v1/link), the requests of peers that cannot have links (v1/ops),
+// and single keys (v1/caches/NAME?key=KEY) for programs that are not part of the group. Any member answers for any key:
 //
-//	GET     the value's bytes as the cache's Codec has them, with Age, Cache-Control and, if it has a version, ETag;
-//	        404 if there is none. It loads what is missing if the cache has an Options.Loader; with
-//	        Cache-Control: only-if-cached it does not: 504
+//	GET     returns the value as the cache's Codec encodes it, with Age, Cache-Control and, if it has a version, ETag;
+//	        404 if there is none. A missing value is loaded if the cache has an Options.Loader; with
+//	        Cache-Control: only-if-cached it is not, and the status is 504
 //	PUT     stores the body; Cache-Control: max-age=SECONDS is its TTL, Covey-Version its version
-//	DELETE  removes the key
+//	DELETE  removes the key; Covey-Version is the version of the deletion
 //
-// All three need "Authorization: Bearer SECRET" with one of GroupOptions.Secrets, or a verified client certificate. If the group has
-// neither, they are off, as is v1/ops, and links are taken from this machine only, and not through proxies.
+// PUT and DELETE are answered with 204. Errors are plain text: 400 for a request with mistakes, 409 for ErrOutdated, 413 for
+// ErrTooLarge, 502 for ErrUnconfirmed, 503 for ErrOverloaded and ErrClosed, 504 for timeouts.
+//
+// Keys need "Authorization: Bearer SECRET" with one of GroupOptions.Secrets or, if there are none, a verified client certificate.
+// If the group has neither, keys and v1/ops are off, and links are accepted from this machine only, not through proxies.
 func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, path, found := strings.Cut("/"+strings.TrimPrefix(r.URL.Path, g.path), "/v1/") // perhaps somebody has stripped a prefix
+	_, path, found := strings.Cut("/"+strings.TrimPrefix(r.URL.Path, g.path), "/v1/") // a handler in front may have stripped a prefix
 	if !found {
 		http.Error(w, "covey: the group is mounted at "+g.path, http.StatusNotFound)
 		return
 	}
 	if !g.opt.authenticated() {
 		if why := notLocal(r); why != "" {
-			http.Error(w, "covey: a group without GroupOptions.Secrets answers this machine only: "+why, http.StatusForbidden)
+			http.Error(w, "covey: a group without GroupOptions.Secrets or client certificates answers this machine only: "+why, http.StatusForbidden)
 			return
 		}
 	}
 	switch name, isKey := strings.CutPrefix(path, "caches/"); {
 	case path == "link":
 		if len(g.opt.Secrets) == 0 && g.opt.authenticated() && !verified(r) {
-			http.Error(w, "covey: a client certificate is needed", http.StatusUnauthorized)
+			http.Error(w, "covey: a verified client certificate is needed, as the group has no GroupOptions.Secrets", http.StatusUnauthorized)
 			return
 		}
 		g.node.ServeHTTP(w, r)
@@ -63,13 +68,13 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case isKey:
 		g.serveKey(w, r, name)
 	case r.Header.Get(PeerHeader) == "":
-		http.Error(w, "covey: a peer says who it is", http.StatusBadRequest)
+		http.Error(w, "covey: the header "+PeerHeader+" is missing: v1/ops is for peers, keys are at v1/caches/NAME?key=KEY", http.StatusBadRequest)
 	default:
 		g.node.ServeOps(w, r)
 	}
 }
 
-// notLocal says why a request may come from elsewhere than this machine.
+// notLocal says why a request may come from another machine; "" if it cannot.
 func notLocal(r *http.Request) string {
 	for name := range r.Header {
 		if name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "X-Forwarded-") {
@@ -88,7 +93,7 @@ func notLocal(r *http.Request) string {
 
 func verified(r *http.Request) bool { return r.TLS != nil && len(r.TLS.VerifiedChains) > 0 }
 
-// authorized reports whether a request for a key comes from somebody who knows a secret.
+// authorized reports whether a request carries a secret or, if the group has none, a verified certificate.
 func (g *Group) authorized(r *http.Request) bool {
 	if len(g.opt.Secrets) == 0 {
 		return verified(r)
@@ -101,7 +106,7 @@ func (g *Group) authorized(r *http.Request) bool {
 	return ok && match == 1
 }
 
-// admits reports whether a request other than for a link may be answered, or answers it.
+// admits reports whether a request that is not for a link may be answered. If not, it has answered with an error.
 func (g *Group) admits(w http.ResponseWriter, r *http.Request) bool {
 	if !g.opt.authenticated() {
 		http.Error(w, "covey: nothing but links is served without GroupOptions.Secrets or client certificates", http.StatusForbidden)
@@ -113,7 +118,7 @@ func (g *Group) admits(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if !g.authorized(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		http.Error(w, "covey: not authorized", http.StatusUnauthorized)
+		http.Error(w, "covey: not authorized: it takes Authorization: Bearer SECRET, with one of GroupOptions.Secrets, or a verified client certificate", http.StatusUnauthorized)
 		return false
 	}
 	return true
@@ -153,7 +158,7 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 		}
 	default:
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
-		http.Error(w, "covey: method not allowed", http.StatusMethodNotAllowed)
+		http.Error(w, "covey: method not allowed: it must be GET, HEAD, PUT or DELETE", http.StatusMethodNotAllowed)
 		return
 	}
 	if err != nil {
@@ -163,7 +168,7 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// errBadRequest is about the request itself.
+// errBadRequest is for mistakes in the request itself.
 var errBadRequest = errors.New("covey: bad request")
 
 func putBody(ctx context.Context, c shared, key string, w http.ResponseWriter, r *http.Request) error {
@@ -195,7 +200,7 @@ func putBody(ctx context.Context, c shared, key string, w http.ResponseWriter, r
 	return c.plainPut(ctx, key, body, opts...)
 }
 
-// versionOf returns the version that a request has.
+// versionOf returns the version in a request's header.
 func versionOf(r *http.Request) (n uint64, ok bool, err error) {
 	v := r.Header.Get(VersionHeader)
 	if v == "" {
@@ -207,7 +212,7 @@ func versionOf(r *http.Request) (n uint64, ok bool, err error) {
 	return n, true, nil
 }
 
-// statusOf is the HTTP status of an error.
+// statusOf returns the HTTP status of an error.
 func statusOf(err error) int {
 	for _, s := range []struct {
 		err    error
@@ -233,7 +238,7 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// A plainEntry is an entry in bytes.
+// A plainEntry is an entry whose value is encoded.
 type plainEntry struct {
 	body    []byte
 	version uint64
@@ -255,10 +260,10 @@ func (e *plainEntry) write(w http.ResponseWriter) {
 	_, _ = w.Write(e.body)
 }
 
-// errNotCached is for a request that must not load.
+// errNotCached answers a miss of a request that must not load.
 var errNotCached = errors.New("covey: not in the cache")
 
-// plainGet is a Get, or a Lookup if there is no loader or it must not load.
+// plainGet is a Get, or only a Lookup if there is no loader or it must not load.
 func (c *Cache[V]) plainGet(ctx context.Context, key string, load bool) (p plainEntry, err error) {
 	if err := c.check(key); err != nil {
 		return p, err

@@ -11,11 +11,11 @@ import (
 
 // A LoadResult describes a load that has ended.
 type LoadResult struct {
-	Key     string        // empty for a bulk load
-	Keys    int           // how many it was to load
-	Err     error         // nil, what the loader returned, or what became of it
-	Took    time.Duration // in the loader
-	Refresh bool          // it ran in the background
+	Key     string        // what was loaded; empty for a bulk load
+	Keys    int           // how many keys the loader was asked for
+	Err     error         // what the loader returned, a *PanicError, or why its context ended before it returned; nil: success
+	Took    time.Duration // how long the loader ran
+	Refresh bool          // nobody waited for it: it refreshed a value in the background
 }
 
 // loadContext returns the context that a load of keys runs on: the caller's
@@ -81,8 +81,8 @@ type outcome[V any] struct {
 	begin, end int64 // of the loader
 }
 
-// overdue is a loader's error as it counts: what it returns after its context has
-// ended is about that, and says nothing of the key.
+// overdue returns the error that a load ends with: what a loader returns after its context has ended is about
+// that, and says nothing about the key.
 func overdue(ctx context.Context, err error) error {
 	var panicked *PanicError
 	if err == nil || ctx.Err() == nil || errors.As(err, &panicked) {

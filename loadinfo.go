@@ -1,6 +1,6 @@
 package covey
 
-// loadinfo.go is what a loader can tell the cache about the value it loads.
+// loadinfo.go is what a loader can tell the cache about the value that it loads.
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A Load is a loader's view of its own load. Its methods may be called
-// concurrently; what they set counts once the loader has returned.
+// A Load is a loader's view of its own load, got by [LoadInfo]. What its methods set takes effect when the loader returns; later
+// calls change nothing. The methods may be called concurrently.
 type Load struct {
 	mu   sync.Mutex
 	meta loadMeta
@@ -31,8 +31,8 @@ type loadMeta struct {
 
 var warnOutside sync.Once
 
-// LoadInfo returns the load that ctx belongs to; ctx is the loader's or derived
-// from it. It never returns nil: outside a loader it returns a Load that nobody reads, and logs a warning once.
+// LoadInfo returns the load that ctx belongs to; ctx is the loader's or derived from it. It never returns nil: outside a loader
+// it returns a Load that nobody reads, and logs a warning, once in the life of the process.
 func LoadInfo(ctx context.Context) *Load {
 	if ch := chainOf(ctx); ch != nil {
 		return ch.load
@@ -43,8 +43,8 @@ func LoadInfo(ctx context.Context) *Load {
 	return new(Load)
 }
 
-// SetTTL makes the value fresh for d instead of Options.TTL; 0 means for ever.
-// Jitter applies as usual. A negative d is the same as NoStore.
+// SetTTL makes the value fresh for d instead of Options.TTL; 0 means for ever. Options.TTLJitter applies as usual. A negative d
+// is the same as NoStore. It says nothing about how long ErrNotFound is remembered.
 func (l *Load) SetTTL(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,29 +55,29 @@ func (l *Load) SetTTL(d time.Duration) {
 	l.meta.ttl, l.meta.hasTTL = d, true
 }
 
-// SetVersion gives the value a version; see [WithVersion]. If the cache knows a
-// higher one by then, the value goes to those who wait for it but is not stored.
+// SetVersion gives the value a version; see [WithVersion]. If the cache knows a higher one when the load ends, the value goes to
+// those who wait for it but is not stored.
 func (l *Load) SetVersion(v uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.meta.version, l.meta.hasVersion = v, true
 }
 
-// NoStore gives the value to those who wait for it and stores nothing.
+// NoStore makes the cache give the value, or ErrNotFound, to those who wait for it without storing it.
 func (l *Load) NoStore() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.meta.noStore = true
 }
 
-// StaleVersion returns the version of the value that the cache still has for
-// the key, 0 if it was stored without one; ok is false if it has none. Only then can the loader return ErrUnchanged.
+// StaleVersion returns the version of the value that the cache still has for the key, 0 if that was stored without one. Only if
+// ok is true does the cache have such a value, and only then may the loader return [ErrUnchanged].
 func (l *Load) StaleVersion() (version uint64, ok bool) {
 	return l.oldVersion, l.old
 }
 
-// For returns the part of a bulk load that is about key. Outside a bulk load,
-// or for a key that was not asked for, it returns a Load that nobody reads.
+// For returns the part of a bulk load that is about key. It never returns nil: outside a bulk load, or for a key that is not
+// part of it, it returns a Load that nobody reads.
 func (l *Load) For(key string) *Load {
 	if part := l.keys[key]; part != nil {
 		return part

@@ -12,117 +12,124 @@ import (
 	"time"
 )
 
-// A Loader fetches the value of key from the origin. It returns ErrNotFound if
-// there is none, and may return ErrUnchanged. Inside it [LoadInfo] gives access
-// to the load. See [Cache.Get] for the context it gets and how long it may live.
+// A Loader fetches the value of key from the origin. It returns [ErrNotFound] if
+// there is none, and may return [ErrUnchanged]. [LoadInfo] lets it set the TTL and
+// the version of what it returns. See [Cache.Get] for its context and how long it may
+// live. A loader may be called concurrently, for different keys.
 type Loader[V any] func(ctx context.Context, key string) (V, error)
 
-// A BulkLoader fetches the values of several keys. A key that is absent from
-// the map of a successful call is taken as not found; when it returns an error
-// the map may hold those that were found, and the others are unknown. Keys that
-// were not asked for are ignored and counted.
+// A BulkLoader fetches the values of several keys. If it returns a nil error, keys
+// that are absent from the map are taken as not found. If it returns an error, the map may
+// still hold those that were found; the others have failed with that error. Keys that
+// were not asked for are ignored and counted in Stats.ExtraKeys. [Load.For] gives
+// access to one key of the load. Otherwise it is like a [Loader].
 type BulkLoader[V any] func(ctx context.Context, keys []string) (map[string]V, error)
 
-// Options configure a cache. The zero value is a cache of 64 MiB without expiry.
+// Options configure a cache. The zero value is a cache of 64 MiB without expiry. Durations of more than 100 years are errors.
 type Options[V any] struct {
-	// MaxBytes bounds the accounted bytes: key, value, entry and index.
+	// MaxBytes bounds the bytes that are accounted for: keys, values, entries and index. In a group it is the bound of this
+	// process alone.
 	// 0 means no bound if MaxEntries is set, else 64 MiB. Negative is an error.
 	MaxBytes int64
-	// MaxEntries bounds the number of entries. 0 means no bound. Negative is an error.
+	// MaxEntries bounds the number of entries, copies (see L1) not included. 0 means no bound. Negative is an error.
 	MaxEntries int
-	// MaxValueBytes is the size (see Size) of the largest value that is stored.
-	// 0 means an eighth of MaxBytes, at most 64 MiB. Negative is an error.
+	// MaxValueBytes is the size (see Size) of the largest value that is stored. Values over 64 MiB do not travel between
+	// processes. 0 means an eighth of MaxBytes, but at least 4 KiB and at most 64 MiB. Negative is an error, as is 2 GiB or more.
 	MaxValueBytes int64
-	// Eviction is the policy of a full cache. The default is LFU.
+	// Eviction is the policy by which a full cache chooses what leaves. The zero value is LFU.
 	Eviction Eviction
-	// Size tells how many bytes a value holds beyond the V itself, for MaxBytes. It runs once for each
-	// value stored and must be safe for concurrent use. nil means: exact for []byte and string, 0 for a V without
-	// pointers, else what a bounded walk by reflection finds.
+	// Size returns how many bytes a value holds beyond the V itself, for MaxBytes. It runs once for each value stored and must be
+	// safe for concurrent use; a value of negative size is not stored. nil means: exact for []byte and string, 0 for a V
+	// without pointers, otherwise what a bounded walk by reflection finds.
 	Size func(key string, v V) int
 
-	// Loader loads what a Get with a nil loader misses.
+	// Loader loads what a Get with a nil loader misses. In a group it runs at the owner of the key, so set it in every process.
+	// nil means none.
 	Loader Loader[V]
-	// BulkLoader loads what a GetMany with a nil loader misses. nil means Loader, once per key.
+	// BulkLoader loads what a GetMany with a nil loader misses. nil means Loader, once for each key.
 	BulkLoader BulkLoader[V]
-	// LoadTimeout ends a load: its context is cancelled and everybody who waits gets
-	// ErrLoadTimeout, even if the loader does not return. 0 means 30 s, negative means none.
+	// LoadTimeout bounds a load, from the miss on: then its context is cancelled and everybody who waits gets
+	// ErrLoadTimeout, even if the loader does not return. 0 means 30 s, negative means no timeout.
 	LoadTimeout time.Duration
-	// SoftTimeout is how long a Get waits for a load if it has a stale value to
-	// fall back on; the load goes on. 0 or negative means as long as it takes.
+	// SoftTimeout is how long a Get waits for a load if it has a stale value to fall back on (see StaleIfError). Then it returns
+	// that, and the load goes on. In a group this is so for keys that this process owns. 0 or negative means as long as the
+	// load takes.
 	SoftTimeout time.Duration
-	// FinishAbandoned lets a load finish, and its value be stored, when
-	// everybody who waited for it has left. By default it is cancelled then.
+	// FinishAbandoned lets a load go on, and its value be stored, when everybody who waited for it has left. By default its
+	// context is cancelled then.
 	FinishAbandoned bool
 
-	// TTL is how long a value is fresh, from the end of its load. 0 means for ever. Negative is an error.
+	// TTL is how long a value is fresh, from its Put or the end of its load. 0 means for ever. Negative is an error.
 	TTL time.Duration
-	// TTLJitter shortens each key's TTL by a share between 0 and TTLJitter, so that what was
-	// loaded together does not expire together. 0 means 0.1, negative means none; more than 0.9 is an error.
+	// TTLJitter shortens each key's TTL by a share between 0 and TTLJitter, always the same one for a key, so that what was
+	// loaded together does not expire together. 0 means 0.1, negative means no jitter; more than 0.9 is an error.
 	TTLJitter float64
-	// IdleTTL removes entries that were not used for so long; it needs TTL as the
-	// absolute bound. Use is seen with a precision of a sixteenth of a second. 0 means off. Negative is an error.
+	// IdleTTL removes entries that nobody has used for that long, to within a sixteenth of a second. It needs TTL as the
+	// absolute bound. 0 means off. Negative is an error.
 	IdleTTL time.Duration
-	// NegativeTTL is how long ErrNotFound is remembered. 0 means the smaller of
-	// TTL and 10 s, negative means not at all.
+	// NegativeTTL is how long a loader's ErrNotFound is remembered. 0 means 10 s, or TTL if that is shorter; negative means
+	// not at all.
 	NegativeTTL time.Duration
-	// StaleWhileRevalidate is how long after its TTL a value is still served
-	// while a refresh runs in the background. 0 or negative means not at all.
+	// StaleWhileRevalidate is how long after the end of its TTL a value is still served at once, while a refresh runs in the
+	// background. 0 or negative means not at all.
 	StaleWhileRevalidate time.Duration
-	// StaleIfError is how long after its TTL a value is still served if a load
-	// fails. It counts from the same point as StaleWhileRevalidate. 0 or negative means not at all.
+	// StaleIfError is how long after the end of its TTL a value is still served if its load fails or exceeds SoftTimeout. It
+	// counts from the same point as StaleWhileRevalidate. 0 or negative means not at all.
 	StaleIfError time.Duration
-	// ErrorThrottle is how long after a failed load no other is tried for the
-	// same key while a stale value can be served. 0 means 1 s, negative means no throttle.
+	// ErrorThrottle is how long after a failed load of a key the next one has to wait, as long as a stale value can be
+	// served. 0 means 1 s, negative means no pause.
 	ErrorThrottle time.Duration
-	// EarlyRefresh is β of the XFetch rule: each hit refreshes in the background
-	// with a probability that grows towards the end of the TTL, the sooner the
-	// longer the load took. 0 means 1, negative means never before the TTL's end.
+	// EarlyRefresh is β of the XFetch rule: a hit starts a refresh in the background with a probability that grows towards the
+	// end of the TTL; the longer the load took, the sooner. 0 means 1, larger means sooner, negative means never before the
+	// end of the TTL; more than 100 is an error.
 	EarlyRefresh float64
-	// MaxRefreshes bounds the refreshes that run in the background; more are
-	// skipped, not queued. 0 means 16. Negative means no background refresh at all.
+	// MaxRefreshes bounds how many refreshes run in the background at once; further ones are skipped, not queued. 0 means 16.
+	// Negative means no background refresh at all.
 	MaxRefreshes int
 
-	// MaxLoads bounds the loaders that run at once. Others wait for their turn until LoadTimeout, then get
-	// ErrOverloaded; a load started inside a loader does not wait. 0 means no bound. Negative is an error.
+	// MaxLoads bounds how many loaders run at once in this process. Further loads wait for their turn, until LoadTimeout, and
+	// then fail with ErrOverloaded; a load that a loader starts does not wait. 0 means no bound. Negative is an error.
 	MaxLoads int
-	// LoadRate bounds the loads per second, LoadBurst how many may come at once.
-	// A load waits for its turn if that is within LoadTimeout, else it gets
-	// ErrOverloaded. LoadRate 0 means no bound, LoadBurst 0 means max(1, LoadRate). Negative is an error.
+	// LoadRate bounds the loads a second in this process, LoadBurst how many of them may start at once. A load waits for its
+	// turn if that comes within LoadTimeout; otherwise it fails with ErrOverloaded at once. LoadRate 0 means no bound, and
+	// LoadBurst is an error then. LoadBurst 0 means max(1, LoadRate). Negative is an error.
 	LoadRate  float64
 	LoadBurst int
-	// Breaker stops asking an origin that keeps failing. nil means no breaker.
+	// Breaker stops asking an origin that keeps failing. nil means no breaker. It is copied.
 	Breaker *Breaker
 
-	// Group shares the cache with the caches of the same name at the other members. nil means that this
-	// process is alone.
+	// Group shares the cache with the caches of the same name in the other processes of the group. nil means that this process
+	// is alone.
 	Group *Group
-	// L1 bounds the bytes, out of MaxBytes, of the local copies of other peers' keys that this process asks for often. 0 means a
-	// quarter of MaxBytes, or 16 MiB if that is not bounded; negative means no local copies.
+	// L1 bounds the bytes, out of MaxBytes, that copies of other peers' hot keys may take in this process. 0 means a quarter of
+	// MaxBytes, or 16 MiB if there is no MaxBytes; more than half of MaxBytes is an error; negative means no copies.
 	L1 int64
-	// Codec turns values into bytes where they have to leave the process. nil
-	// means the bytes themselves for []byte and string, JSON for the rest.
+	// Codec turns values into bytes where they leave the process; it has to be the same in all processes. nil means the bytes
+	// themselves for []byte and string, encoding/json for all other types.
 	Codec Codec[V]
-	// Events are told what happens.
+	// Events are functions that the cache calls when something happens. The zero value has none.
 	Events Events[V]
-	// Logger gets what goes wrong in the background. nil means slog.Default().
+	// Logger gets what goes wrong in the background. nil means slog.Default(), as it is when New is called.
 	Logger *slog.Logger
 }
 
-// A Breaker is a circuit breaker between a cache and its origin. It is closed
-// (loads pass) until, of at least MinLoads loads within Window, FailureRatio or more failed. Then
-// it is open (every load gets ErrOverloaded at once) for Cooldown, then half-open: Probes loads
-// pass, and if all succeed it closes, if one fails it opens again.
-// ErrNotFound and ErrUnchanged are successes; a load that was cancelled because nobody waited any more is neither.
+// A Breaker is a circuit breaker between a cache and its origin. It starts closed: loads pass. If there were at least MinLoads
+// loads within Window and a share of FailureRatio or more of them failed, it opens: every load fails with [ErrOverloaded] at
+// once. After Cooldown it is half-open: it lets Probes loads pass, closes if all of them succeed, and opens again as soon as
+// one fails.
+//
+// ErrNotFound and ErrUnchanged are successes. A load that was cancelled because nobody waited any more is neither success nor
+// failure.
 type Breaker struct {
-	// FailureRatio: 0 means 0.5. It must lie in (0, 1].
+	// FailureRatio is the share of failures that opens the breaker. 0 means 0.5. Negative or more than 1 is an error.
 	FailureRatio float64
-	// MinLoads: 0 means 10. Negative is an error.
+	// MinLoads is how many loads there must have been to judge by. 0 means 10. Negative is an error.
 	MinLoads int
-	// Window: 0 means 10 s. Negative is an error.
+	// Window is the time in which loads and failures are counted. 0 means 10 s. Negative is an error.
 	Window time.Duration
-	// Cooldown: 0 means 5 s. Negative is an error.
+	// Cooldown is how long the breaker stays open. 0 means 5 s. Negative is an error.
 	Cooldown time.Duration
-	// Probes: 0 means 3. Negative is an error.
+	// Probes is how many loads a half-open breaker lets pass. 0 means 3. Negative is an error.
 	Probes int
 }
 
@@ -266,7 +273,7 @@ func (o Options[V]) validate(name string) error {
 	return errors.Join(errs...)
 }
 
-// A PutOption changes one Put. It is a value so that a Put allocates nothing for it.
+// A PutOption changes what one Put does. If the same option is given twice, the last one counts. The zero value changes nothing.
 type PutOption struct {
 	ttl        time.Duration
 	version    uint64
@@ -274,13 +281,14 @@ type PutOption struct {
 	hasVersion bool
 }
 
-// WithTTL makes the value fresh for ttl instead of Options.TTL; 0 means for
-// ever. Jitter applies as usual. A negative ttl makes the Put fail.
+// WithTTL makes the value fresh for ttl instead of Options.TTL; 0 means for ever. Options.TTLJitter applies as usual. With a
+// negative ttl the Put fails and changes nothing.
 func WithTTL(ttl time.Duration) PutOption { return PutOption{ttl: ttl, hasTTL: true} }
 
-// WithVersion makes the Put conditional: it fails with ErrOutdated if the cache knows a
-// higher version of the key, and does nothing if it knows this one. The cache
-// knows the version of what it stores, and for a few minutes that of what was deleted.
+// WithVersion makes the Put conditional: it fails with [ErrOutdated] if the cache knows a higher version of the key, and does
+// nothing, without an error, if it knows the same one. The cache knows the version of what it has stored and, for up to five
+// minutes, of what was deleted; of what was evicted or has expired it knows nothing. A Put without a version always succeeds
+// and keeps the version that was known.
 func WithVersion(version uint64) PutOption { return PutOption{version: version, hasVersion: true} }
 
 func joinPutOptions(opts []PutOption) (o PutOption) {
@@ -295,15 +303,16 @@ func joinPutOptions(opts []PutOption) (o PutOption) {
 	return o
 }
 
-// A DeleteOption changes one Delete.
+// A DeleteOption changes what one Delete does. If several are given, the last one counts. The zero value changes nothing.
 type DeleteOption struct {
 	version    uint64
 	hasVersion bool
 }
 
-// DeletedAt says which version of the key the origin's deletion has: values of
-// that version or a lower one are refused for a few minutes, as [WithVersion]
-// describes, and a Delete lower than what the cache knows fails with ErrOutdated.
+// DeletedAt gives the Delete the version that the deletion has at the origin, and makes it conditional: it fails with
+// [ErrOutdated] if the cache knows a higher version of the key, and does nothing, without an error, if it knows the same one.
+// For up to five minutes the cache remembers the version: Puts are then refused as [WithVersion] describes, and loaded values
+// of a lower version are not stored.
 func DeletedAt(version uint64) DeleteOption {
 	return DeleteOption{version: version, hasVersion: true}
 }

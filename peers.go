@@ -17,11 +17,12 @@ import (
 	"github.com/coveycache/covey/internal/link"
 )
 
-// A Group is this process's membership in a group of processes that share their caches: each key has one owner among them, which
-// holds it and sees to it that it is loaded once. A cache joins by [Options.Group]; the same name in every process is the same cache.
+// A Group is this process's membership in a group of processes that share their caches. Each key has one owner among them, which
+// holds it and sees to it that it is loaded once. A cache joins by [Options.Group]; caches of the same name are one cache.
 //
-// A Group is an http.Handler, to be mounted at its [Group.Path] in the web server that the process already has,
-// or with GroupOptions.Listener one of its own. Its methods are safe for concurrent use.
+// A Group is an http.Handler. Mount it at [Group.Path] in the web server that the process has, or give it a port of its own with
+// GroupOptions.Listener. Middleware that wraps the http.ResponseWriter needs an Unwrap method, as [http.ResponseController] does.
+// All methods may be called concurrently.
 type Group struct {
 	opt      GroupOptions
 	start    time.Time // zero of the clock of the links
@@ -48,7 +49,7 @@ type Group struct {
 	peers  map[string]*link.Peer   // of the listed, by name
 	out    map[string]error        // of the listed, those that are gone, and why
 	links  map[*link.Link]struct{} // that are up, at both kinds of ends
-	known  chan struct{}           // closed with the first list
+	known  chan struct{}           // closed when there is a first list
 }
 
 // A shared cache is a Cache of any type as its group sees it.
@@ -56,7 +57,7 @@ type shared interface {
 	serve(r *link.Request)
 	adopt(v *view) // go by another ring
 	clearHere()
-	sweep()            // let go of what is no longer owned
+	sweep()            // remove what this process no longer owns
 	lost(l *link.Link) // a link is down
 	number() uint16    // of the cache in this process's frames
 	used(key string, hits uint64)
@@ -68,8 +69,9 @@ type shared interface {
 	Close() error
 }
 
-// NewGroup makes this process a member of a group. It waits a moment for the first
-// list of members, but not for the members. The group has to be shut down when it is no longer needed.
+// NewGroup makes this process a member of a group. It waits for the first list of members, for 2 s at most, but not for the
+// members: these may start later. All mistakes in the options are reported in one error. Call Shutdown when the group is no
+// longer needed.
 func NewGroup(o GroupOptions) (*Group, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -117,7 +119,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	}
 	g.wg.Go(func() {
 		if err := o.Discovery.Watch(g.ctx, g.update); err != nil && g.ctx.Err() == nil {
-			o.Logger.Error("covey: discovery has ended", "err", err)
+			o.Logger.Error("covey: discovery has ended, keeping its last list of members", "err", err)
 		}
 	})
 	g.wg.Go(g.watchApart)
@@ -126,20 +128,21 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	select {
 	case <-g.known:
 	case <-timer.C:
-		o.Logger.Warn("covey: no list of members yet; until it comes nothing is stored", "self", o.Name)
+		o.Logger.Warn("covey: no list of members yet: until the discovery gives one, nothing is stored", "self", o.Name)
 	}
 	return g, nil
 }
 
 const firstList = 2 * time.Second // to wait for it
 
-// Path returns where in a web server the group has to be mounted.
+// Path returns where in a web server the group has to be mounted: the path of GroupOptions.Self. It ends in a slash.
 func (g *Group) Path() string { return g.path }
 
-// Name returns the name that the ring knows this process by.
+// Name returns the name of this process; see GroupOptions.Name.
 func (g *Group) Name() string { return g.opt.Name }
 
-// Owner returns the name of the peer that owns key, "" if there is none.
+// Owner returns the name of the peer that owns key by this process's ring, in all caches of the group; "" if there are no
+// members that could. It asks nobody.
 func (g *Group) Owner(key string) string {
 	v := g.view.Load()
 	if i := v.owner(key); i >= 0 {
@@ -153,21 +156,22 @@ type Peer struct {
 	Member
 	// Self says whether it is this process.
 	Self bool
-	// Err says why the peer takes no part: it is not in the ring. nil: it does.
+	// Err says why the peer is not in the ring and owns nothing. nil means that it is in the ring.
 	Err error
-	// Up says whether there is a link to the peer right now. One is made when it is needed.
+	// Up says whether there is a link to the peer right now. Links are made when they are needed.
 	Up bool
-	// Plain says why the peer is asked over plain HTTP, where nothing is lent: its server refuses the upgrade to a link. nil: it does not.
+	// Plain says why the peer is asked with plain HTTP requests, without copies of its keys: its server, or a proxy before it,
+	// has refused the upgrade to a link. nil means that it has not.
 	Plain error
-	// RTT is how long the peer took to answer last. 0 if there is no link.
+	// RTT is how long the peer took to answer last. 0 means that there is no link.
 	RTT time.Duration
-	// SameRing says whether the peer has the same members in its ring.
+	// SameRing says whether the peer has the same members in its ring as this process. false if there is no link.
 	SameRing bool
-	// Share is the part of the keys that the peer owns.
+	// Share is the part of all keys that the peer owns, from 0 to 1.
 	Share float64
 }
 
-// Peers returns the members of the group, by name.
+// Peers returns the members that Discovery lists, this process included, sorted by name. It asks nobody.
 func (g *Group) Peers() []Peer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -191,8 +195,10 @@ func (g *Group) Peers() []Peer {
 	return all
 }
 
-// Ready waits until this process takes its full part in the group: it has a list
-// of members and has told them all that it is there, and what caches it has so far. Until then it loads for itself and stores nothing.
+// Ready waits until this process takes its full part in the group: it has a list of members and has told all of them that can be
+// reached that it is there and which caches it has so far. Until then it loads what it misses and stores nothing. So call it
+// after New and before serving traffic, with the group's HTTP server running. It returns the cause of ctx's end if that comes
+// first, and [ErrClosed] if the group is shut down.
 func (g *Group) Ready(ctx context.Context) error {
 	select {
 	case <-g.known:
@@ -255,9 +261,12 @@ func (g *Group) withdraw(name string) {
 	g.node.RemoveCache(name)
 }
 
-// Shutdown leaves the group. The others are told, so that they go on without this process; what is
-// in flight is answered, as long as ctx lasts; then the group's caches are closed and its links. It
-// returns ctx's error if that ended first. Further calls do nothing and return nil.
+// Shutdown leaves the group. It tells the other members, so that they go on without this process, answers what is in flight as
+// long as ctx lasts, and then closes the group's links, its caches and GroupOptions.Listener. It returns ctx's error if ctx
+// ended first, joined with what [Cache.Close] returned. Further calls do nothing and return nil.
+//
+// Shut down the web server in which the group is mounted first, so that its requests still have their caches. It does not wait
+// for links, which are hijacked connections.
 func (g *Group) Shutdown(ctx context.Context) (err error) {
 	g.closing.Do(func() {
 		g.change(func() { g.listed = nil })
@@ -278,15 +287,15 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 	return err
 }
 
-// GroupStats is a snapshot of a group's gauges.
+// GroupStats is a snapshot of a group's gauges, as this process sees it.
 type GroupStats struct {
-	Members   int // in the ring
-	Links     int // that are up, both those this process has made and those it was asked for
-	Strangers int // peers that go by another ring: while there are any, writes have to ask them
-	Pursued   int // keys that peers have to drop which could not confirm a write
+	Members   int // members in the ring
+	Links     int // links that are up, in both directions
+	Strangers int // linked peers that have other members in their rings; while there are any, writes ask all of them
+	Pursued   int // unconfirmed writes that peers are still to be told of, counted by peer and key
 }
 
-// Stats returns the group's gauges.
+// Stats returns the group's gauges. It asks nobody.
 func (g *Group) Stats() GroupStats {
 	g.mu.Lock()
 	links := len(g.links)

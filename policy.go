@@ -8,21 +8,20 @@ import (
 	"sync/atomic"
 )
 
-// Eviction names the policy by which a full cache chooses what leaves.
+// Eviction names the policy by which a full cache chooses which entries leave.
 type Eviction uint8
 
 const (
-	// LFU is the default: a TinyLFU-family policy that adapts between recency
-	// and frequency and, with mixed sizes or load times, keeps what saves most
-	// load time per byte.
+	// LFU is the default: a policy of the TinyLFU family that adapts between recency and frequency. If sizes or load times differ
+	// it keeps what saves the most load time for each byte.
 	LFU Eviction = iota
-	// LRU evicts exactly the entry whose last use is longest ago.
+	// LRU evicts the entry whose last use is longest ago, exactly.
 	LRU
-	// FIFO evicts the oldest entry, whatever its use.
+	// FIFO evicts the entry that was stored longest ago, however much it is used.
 	FIFO
 )
 
-// String returns the policy's name.
+// String returns the policy's name: LFU, LRU or FIFO.
 func (e Eviction) String() string {
 	switch e {
 	case LFU:

@@ -15,14 +15,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Put stores v under key. A Get, Lookup or GetMany that starts after it has
-// returned finds v or something newer, or nothing if v had to leave since. What is being loaded for
-// the key goes to those who wait for it and is not stored. A value that cannot be stored removes the old one: ErrTooLarge.
-// With [WithVersion] a Put may be refused: ErrOutdated.
+// Put stores v under key. A Get, Lookup or GetMany that starts after Put has returned nil finds v or something newer, or
+// nothing if v has been evicted since. A load of the key that is under way is not stored; its result goes only to those who
+// already wait for it. A value that is too large is not stored and the old one is removed all the same: [ErrTooLarge]. With
+// [WithVersion] a Put may be refused: [ErrOutdated]. The cache keeps v: do not modify it afterwards.
 //
-// In a group it returns when the key's owner has it. If that cannot be made sure of before ctx ends, within
-// GroupOptions.OpTimeout at most, it returns ErrUnconfirmed: the value may be stored or not, and
-// whoever could not be asked is made to drop what it has as soon as it can be reached.
+// In a group, Put returns nil when the key's owner has the value and every older copy of it is gone. If that cannot be made
+// sure of before ctx ends, or within GroupOptions.OpTimeout, it returns [ErrUnconfirmed]: the value may or may not be stored,
+// and peers that could not be asked are told to drop the key as soon as they can be reached. To be sure, Put it again.
 func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) error {
 	if err := c.check(key); err != nil {
 		return err
@@ -36,14 +36,16 @@ func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) 
 	return c.change(ctx, &ch)
 }
 
-// PutMany is a Put of each item with the same options. It does them all and joins the errors.
+// PutMany is a Put of each item with the same options. It tries them all and joins the errors; an item whose error is
+// missing from them is stored. The items are put in no particular order, in a group several at a time.
 func (c *Cache[V]) PutMany(ctx context.Context, items map[string]V, opts ...PutOption) error {
 	return c.each(len(items), maps.Keys(items), func(key string) error { return c.Put(ctx, key, items[key], opts...) })
 }
 
-// Delete removes key. A Get, Lookup or GetMany that starts after it has
-// returned finds nothing from before it, stale or not; what is being loaded goes to those who wait
-// for it and is not stored. Deleting what is not there is no error. What the doc of [Cache.Put] says of groups holds here, too.
+// Delete removes key. A Get, Lookup or GetMany that starts after Delete has returned nil finds nothing from before it, stale or
+// not. A load of the key that is under way is not stored; its result goes only to those who already wait for it. Deleting what
+// is not there is no error. With [DeletedAt] a Delete may be refused: [ErrOutdated]. What [Cache.Put] says about groups holds
+// here, too.
 func (c *Cache[V]) Delete(ctx context.Context, key string, opts ...DeleteOption) error {
 	if err := c.check(key); err != nil {
 		return err
@@ -58,12 +60,12 @@ func (c *Cache[V]) Delete(ctx context.Context, key string, opts ...DeleteOption)
 	return c.change(ctx, &ch)
 }
 
-// DeleteMany is a Delete of each key. It does them all and joins the errors.
+// DeleteMany is a Delete of each key. It tries them all and joins the errors; in a group it deletes several at a time.
 func (c *Cache[V]) DeleteMany(ctx context.Context, keys []string) error {
 	return c.each(len(keys), slices.Values(keys), func(key string) error { return c.Delete(ctx, key) })
 }
 
-// manyAtOnce is how many writes of one call are on their way to other peers.
+// manyAtOnce is how many writes of one call may be on their way to other peers at a time.
 const manyAtOnce = 64
 
 // each calls f for every key and joins the errors. In a group it does not wait for one peer's answer before it asks the next.
@@ -91,9 +93,9 @@ func (c *Cache[V]) each(n int, keys iter.Seq[string], f func(key string) error) 
 	return errors.Join(errs...)
 }
 
-// Expire ends the TTL of key's value now: the next Get loads it, and the old value serves only
-// as StaleWhileRevalidate and StaleIfError allow. What is being loaded is not stored. What the doc of [Cache.Put] says of groups
-// holds here, too.
+// Expire ends the TTL of key's value now: the next Get loads it anew, and the old value is served only as far as
+// Options.StaleWhileRevalidate and StaleIfError allow; without them Expire removes it. A load of the key that is under way is
+// not stored. Expiring what is not there is no error. What [Cache.Put] says about groups holds here, too.
 func (c *Cache[V]) Expire(ctx context.Context, key string) error {
 	if err := c.check(key); err != nil {
 		return err

@@ -13,16 +13,18 @@ import (
 	"github.com/dgryski/go-farm"
 )
 
-// A Member is one peer of a group.
+// A Member is one process of a group.
 type Member struct {
-	// Name is what the ring knows the peer by; it has to be the same after a restart. Default: URL.
+	// Name identifies the member on the ring: it has to be unique and the same after a restart, and may have 255 bytes at most.
+	// Default: URL with its path.
 	Name string
-	// URL is where its Group is mounted: http or https, host, port and perhaps a path (default [DefaultPath]).
+	// URL is where the member's Group is mounted: http or https, host, port and perhaps a path (default [DefaultPath]). It is
+	// required unless Weight is negative.
 	URL string
-	// Weight is its share of the keys in relation to others'. 0 means 1. Negative means that it owns
-	// nothing and only asks the others.
+	// Weight is the member's share of the keys in relation to those of the others. 0 means 1. Negative means that it owns no keys
+	// and only asks the others.
 	Weight int
-	// Zone is where it runs. The ring does not look at it.
+	// Zone is where the member runs, for your information: nothing depends on it.
 	Zone string
 }
 

@@ -10,59 +10,60 @@ import (
 	"unsafe"
 )
 
-// Stats is a snapshot of a cache's counters and gauges. Counters start at 0
-// with the cache and only grow; they are read one after another, not at one instant.
+// Stats is a snapshot of the counters and gauges of a cache in this process. Counters start at 0 with the cache and only grow.
+// They are read one after another, not at one instant.
 type Stats struct {
-	// Gauges.
+	// Gauges. Copies of other peers' keys are not in Entries and Bytes, but in L1Entries and L1Bytes.
 	Entries    int64 // entries stored, stale and negative ones included
 	Bytes      int64 // accounted bytes of key, value, entry and index
 	MaxBytes   int64 // the bound on Bytes; 0 = none
 	MaxEntries int64 // the bound on Entries; 0 = none
 	Loading    int64 // loads in progress
 
-	// What callers got.
-	Hits         int64 // values served fresh from the cache
+	// What callers in this process got, and other peers that asked for keys that it owns.
+	Hits         int64 // values served fresh
 	StaleHits    int64 // values served after their TTL (see Options.StaleWhileRevalidate, StaleIfError)
 	NegativeHits int64 // ErrNotFound served from the cache
-	Misses       int64 // keys that were neither
-	Coalesced    int64 // misses that waited for a load somebody else had started
+	Misses       int64 // none of these: the key had to be loaded, or a Lookup found nothing
+	Coalesced    int64 // misses that waited for a load that somebody else had started
 
 	// Loads, by result.
 	Loads        int64         // loads that ran a loader
-	LoadErrors   int64         // those that failed: errors, panics, timeouts
-	LoadNotFound int64         // those that said ErrNotFound
+	LoadErrors   int64         // those that failed: errors other than ErrNotFound, panics, timeouts
+	LoadNotFound int64         // those that returned ErrNotFound
 	LoadTimeouts int64         // those that ran into LoadTimeout
 	LoadPanics   int64         // those that panicked or called Goexit
-	LoadTime     time.Duration // spent in loaders altogether
-	Refused      int64         // loads that the protection of the origin refused
+	LoadTime     time.Duration // spent in loaders, all together
+	Refused      int64         // loads that the protection of the origin refused, not in Loads
 	Refreshes    int64         // loads that were started in the background, before or after expiry
 	RefreshSkips int64         // refreshes not started because MaxRefreshes were running
 	SoftTimeouts int64         // stale values served because the load took longer than SoftTimeout
 	Discarded    int64         // loaded values not stored: outrun by a Put or Delete, outdated, too late
 
 	// Between peers.
-	PeerHits    int64 // answers that came from the owners of the keys
-	PeerErrors  int64 // owners that could not be asked
-	L1Hits      int64 // values served from local copies of other peers' keys
+	PeerHits    int64 // values, or ErrNotFound, that the owners of the keys answered with at once
+	PeerErrors  int64 // peers that were asked in vain
+	L1Hits      int64 // answers from copies of other peers' keys
 	L1Entries   int64 // those copies; a gauge
 	L1Bytes     int64 // their accounted bytes, which count towards MaxBytes; a gauge
 	Loans       int64 // copies lent to other peers
-	Recalls     int64 // copies taken back because of a write
+	Recalls     int64 // requests to other peers to give copies back, because of a write
 	Served      int64 // gets and lookups answered for other peers
-	NotOwner    int64 // those for keys that this process does not own
-	Undecodable int64 // values of peers that the codec did not understand
+	NotOwner    int64 // those of them for keys that this process does not own
+	Undecodable int64 // values from peers that the codec did not understand
 	Unconfirmed int64 // writes that returned ErrUnconfirmed
 
 	// What was stored and what left.
-	Puts        int64
-	Deletes     int64
+	Puts        int64 // calls of Put in this process, one for each item of a PutMany
+	Deletes     int64 // calls of Delete in this process, one for each key of a DeleteMany
 	Evictions   int64 // live entries that left because the cache was full
 	Expirations int64 // entries whose time was over
-	TooLarge    int64 // values not stored because they are over the limit
-	ExtraKeys   int64 // keys a bulk loader returned without having been asked
+	TooLarge    int64 // values not stored because they were over Options.MaxValueBytes
+	ExtraKeys   int64 // keys that a bulk loader returned without having been asked for them
 }
 
-// HitRatio returns the share of lookups that were answered from the cache, 0 if there were none.
+// HitRatio returns the share of the requests that were answered from the memory of this process, stale values and remembered
+// ErrNotFounds included; 0 if there were none. A request that another peer answered counts there.
 func (s Stats) HitRatio() float64 {
 	hits := s.Hits + s.L1Hits + s.StaleHits + s.NegativeHits
 	if hits+s.Misses == 0 {
@@ -71,7 +72,7 @@ func (s Stats) HitRatio() float64 {
 	return float64(hits) / float64(hits+s.Misses)
 }
 
-// counters are the ones that change on rare paths.
+// counters are those that change on rare paths, and those that are striped.
 type counters struct {
 	staleHits, negativeHits, misses, coalesced    atomic.Int64
 	loads, loadErrors, loadNotFound, loadTimeouts atomic.Int64
@@ -106,14 +107,15 @@ func newStriped() striped {
 }
 
 // inc adds one and returns the cell's count. The cell is picked by the address of the goroutine's stack,
-// which costs nothing to know and rarely changes.
+// which costs nothing to find out and rarely changes.
 func (s *striped) inc() int64 {
 	var here byte
 	at := uint64(uintptr(unsafe.Pointer(&here))) >> 11
 	return s.cells[at*0x9E3779B97F4A7C15>>s.shift].n.Add(1)
 }
 
-// sampled picks one of every so many values of a counter, a power of two, without a rhythm that could fall in with the caller's.
+// sampled picks, on average, one of every so many values of a counter; every is a power of two. It has no rhythm
+// that could coincide with the caller's.
 func sampled(n int64, every uint64) bool { return uint64(n)*0x9E3779B97F4A7C15 < math.MaxUint64/every }
 
 func (s *striped) sum() (n int64) {
