@@ -35,9 +35,9 @@ func (c Cause) String() string {
 
 // A Removal describes an entry that has left the cache.
 type Removal[V any] struct {
-	Key   string
-	Value V // shared: it must not be modified
-	Cause Cause
+	Key   string // of the entry
+	Value V      // shared: it must not be modified
+	Cause Cause  // why it left
 }
 
 // Events are functions that a cache calls when something happens in this process; each may be nil. They run on the goroutine
