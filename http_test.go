@@ -367,7 +367,7 @@ func TestPlainHTTP(t *testing.T) {
 		{"DELETE", at(strings.Repeat("k", MaxKeyLen+1)), "", nil, 400, "key"},
 		{"POST", "ops", "x", []string{PeerHeader, "x", "Authorization", "Bearer another secret"}, 401, "not authorized"},
 		{"POST", "ops", "x", []string{PeerHeader, "x", "Sec-Fetch-Site", "cross-site"}, 403, "cross-origin"},
-		{"POST", "ops", "x", nil, 400, "who it is"},
+		{"POST", "ops", "x", nil, 400, "the header Covey-Peer is missing"},
 		{"POST", "ops", "x", []string{PeerHeader, "x"}, 400, "malformed"},
 		{"GET", "ops", "", []string{PeerHeader, "x"}, 405, ""},
 		{"GET", "caches", "", nil, 404, ""},
