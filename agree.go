@@ -1,11 +1,11 @@
 package covey
 
-// agree.go carries out a write wherever the key may have a value: at the owner, and while peers go by different rings at
-// each that may think itself the owner.
+// agree.go carries out a write wherever the key may have a value: at the owner and, while peers go by different rings, at
+// every peer that may think itself the owner.
 //
-// Why that is all of them: a peer stores a key only if it is the owner by its own ring, and only after everybody within reach has
-// been told of that ring (see Group.settle). Whoever is the owner by the writer's ring therefore knows of each other peer whose ring differs, and
-// has it drop the key before it writes itself. A peer that is asked and is not the owner by its own ring says who is.
+// Why that reaches all of them: a peer stores a key only if it is the owner by its own ring, and only after everybody within
+// reach has been told of that ring (see Group.settle). So the owner by the writer's ring knows every peer whose ring differs,
+// and has it drop the key before it writes. A peer that is asked although it is not the owner by its own ring says who is.
 
 import (
 	"context"
@@ -51,9 +51,9 @@ func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
 		}
 		switch {
 		case i < 0 && next != "":
-			return c.unconfirmed(ch, &PeerError{Peer: next, Err: errors.New("it is not a member by this process's ring")})
+			return c.unconfirmed(ch, &PeerError{Peer: next, Err: errors.New("it was named as the owner, but is not a member by this process's ring; the lists of members differ")})
 		case i < 0:
-			return c.unconfirmed(ch, errors.New("covey: there are no members"))
+			return c.unconfirmed(ch, errors.New("covey: the group has no members that own keys"))
 		case i == v.self:
 			err := c.commit(ctx, ch, gen, v, "")
 			if errors.Is(err, errElsewhere) {
@@ -67,7 +67,7 @@ func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
 		if errors.As(err, &peer) {
 			if c.tenures.view() != v && ctx.Err() == nil && len(asked) == 0 && last == nil {
 				last = err
-				continue // the owner has just been found gone
+				continue // the owner has just turned out to be gone
 			}
 			c.group.pursuits.add(p.Name(), c.name, ch.key)
 			return c.unconfirmed(ch, err)
@@ -77,7 +77,7 @@ func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
 		}
 		asked = append(asked, p.Name())
 		next = answer
-		if next == c.group.opt.Name { // which was not the owner by its own ring
+		if next == c.group.opt.Name { // this process, which was not the owner by its own ring
 			next = ""
 			if c.tenures.view() != v {
 				continue
@@ -92,7 +92,7 @@ func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
 		c.drop(ch.key, ch.hash)
 		return nil
 	}
-	return c.unconfirmed(ch, fmt.Errorf("covey: the peers %q do not agree on the owner", asked))
+	return c.unconfirmed(ch, fmt.Errorf("covey: the peers %q do not agree on the owner; try again when their rings have settled", asked))
 }
 
 func (c *Cache[V]) unconfirmed(ch *change[V], err error) error {
@@ -101,7 +101,7 @@ func (c *Cache[V]) unconfirmed(ch *change[V], err error) error {
 	return fmt.Errorf("%w: cache %q, key %q: %w", ErrUnconfirmed, c.name, ch.key, err)
 }
 
-// tell has a peer carry out the change, and returns the name of the owner if that is another one by the peer's ring.
+// tell has a peer carry out the change. If by the peer's ring another one is the owner, tell returns its name.
 func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner string, err error) {
 	l, err := c.linkTo(ctx, p)
 	if err != nil {
@@ -135,8 +135,8 @@ func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner
 	return answer.Text, nil
 }
 
-// commit is what an owner does for a write: whoever may think that he is the owner, too, drops the key first.
-// from is the peer that asks, which does so itself.
+// commit carries out a write at its owner. Every other peer that may think itself the owner drops the key first, except for
+// from, the peer that asks, which does so on its own.
 func (c *Cache[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *view, from string) error {
 	if !isReady(v) {
 		select {
@@ -160,15 +160,15 @@ func (c *Cache[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *vie
 	return c.changeHere(ch, gen, w)
 }
 
-// errDisputed says that others may have the key, so that a write has to ask them first.
+// errDisputed says that other peers may have the key, so that a write has to ask them first.
 var errDisputed = errors.New("covey: the key has more than one owner")
 
-// A writing is there while writes of a key ask others. One does at a time; the rest wait for their turn, and nothing is lent before the
-// last is done, so that only the first of them has copies to recall.
+// A writing exists while writes of a key ask other peers. They take turns. Nothing is lent until the last of them is done, so
+// only the first has copies to recall.
 type writing struct {
 	writes   int           // the one whose turn it is and those that wait; guarded by the segment's lock
-	turn     chan struct{} // has one place
-	disputed bool          // another peer is the owner by its ring: the Put whose turn it is stores nothing
+	turn     chan struct{} // hands the turn over; of capacity 1
+	disputed bool          // another peer is the owner by its own ring: the Put whose turn it is stores nothing
 }
 
 // beginWriting waits for the write's turn.
@@ -190,14 +190,14 @@ func (c *Cache[V]) beginWriting(ctx context.Context, key string, hash uint32) (*
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if w.writes--; w.writes == 0 { // its turn came just now
+	if w.writes--; w.writes == 0 { // its turn has come just now
 		delete(c.keyed(hash).writing, key)
 		<-w.turn
 	}
 	return nil, context.Cause(ctx)
 }
 
-// startWriting begins a writing; there is none of the key. The segment is locked.
+// startWriting begins the writing of a key that has none. The segment is locked.
 func (c *Cache[V]) startWriting(key string, hash uint32) *writing {
 	w := &writing{writes: 1, turn: make(chan struct{}, 1)}
 	k := c.keyed(hash)
@@ -220,7 +220,7 @@ func (c *Cache[V]) endWriting(key string, hash uint32, w *writing) {
 	}
 }
 
-// confirm has all the peers drop the key that go by another ring than this process, except for those named.
+// confirm has every peer that goes by another ring than this process drop the key, except for those named.
 func (c *Cache[V]) confirm(ctx context.Context, key string, except ...string) error {
 	var errs []error
 	hash := c.store.hash(key)
@@ -236,14 +236,14 @@ func (c *Cache[V]) confirm(ctx context.Context, key string, except ...string) er
 		case err != nil:
 			c.group.pursuits.add(l.Name(), c.name, key)
 			errs = append(errs, &PeerError{Peer: l.Name(), Err: err})
-		case answer.Type == wire.NotOwner: // it says that this process is not
+		case answer.Type == wire.NotOwner: // by its ring, this process is not the owner
 			c.dispute(key, hash)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// dispute notes that another peer is the owner of key, by its ring.
+// dispute notes that another peer is the owner of key by its own ring.
 func (c *Cache[V]) dispute(key string, hash uint32) {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
@@ -259,7 +259,7 @@ func (c *Cache[V]) drop(key string, hash uint32) {
 	c.write(&w)
 }
 
-// serveConfirm drops a key because another peer writes it, which is the owner by another ring.
+// serveConfirm drops a key because a peer that goes by another ring writes it.
 func (c *Cache[V]) serveConfirm(r *link.Request) {
 	if r.Key == "" {
 		c.serveClear(r)
@@ -285,8 +285,8 @@ func (c *Cache[V]) serveConfirm(r *link.Request) {
 	})
 }
 
-// yield makes this process drop what it has of a key because another peer writes it. If there are copies of it to
-// be recalled first, it returns how.
+// yield drops what this process has of a key because another peer writes it. If copies of it have to be recalled first, it
+// returns the function that does so.
 func (c *Cache[V]) yield(key string, hash uint32) (recall func(context.Context) error) {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
@@ -314,7 +314,7 @@ func (c *Cache[V]) yield(key string, hash uint32) (recall func(context.Context) 
 			err := c.recall(ctx, key, hash)
 			c.drop(key, hash)
 			g.mu.Lock()
-			again := k.lent(key) // by a write that was under way here
+			again := k.lent(key) // after a write that was under way here
 			g.mu.Unlock()
 			if err != nil || !again {
 				return err
@@ -352,7 +352,7 @@ func (c *Cache[V]) serveWrite(r *link.Request) {
 	c.wg.Go(func() { op.Answer(c.writeFor(op, ch, from)) })
 }
 
-// writeFor is serveWrite where it has to wait.
+// writeFor is the part of serveWrite that may have to wait.
 func (c *Cache[V]) writeFor(op *link.Op, ch *change[V], from string) *wire.Frame {
 	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
 	defer cancel()
@@ -390,8 +390,8 @@ func written(err error) *wire.Frame {
 	return &wire.Frame{Type: wire.Done}
 }
 
-// changeHere carries out a change in this process's own store; gen is the generation under which the caller has found out that it is
-// the owner.
+// changeHere carries out a change in this process's own store. gen is the generation under which the caller has found that
+// this process is the owner.
 func (c *Cache[V]) changeHere(ch *change[V], gen uint32, asked *writing) error {
 	w := write[V]{key: ch.key, hash: ch.hash, gen: gen, writing: asked}
 	tooLarge := false

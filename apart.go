@@ -1,8 +1,8 @@
 package covey
 
-// apart.go is about processes that run on while the others do without them: writes are acknowledged that they do not hear of.
-// One that hears nobody finds out by itself, as does one that is not asked back where there are no links; one that the discovery has dropped, or whose machine
-// has refused connections, is told when it comes back.
+// apart.go deals with processes that run on while the others do without them and acknowledge writes that they do not hear of.
+// A process that hears from nobody finds that out by itself, and so does one that, where there are no links, is not asked back. A
+// process that the discovery has dropped, or whose machine has refused connections, is told when it comes back.
 
 import (
 	"context"
@@ -14,23 +14,23 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// apart is what a group knows of that.
+// apart is what a group knows about that.
 type apart struct {
-	alone   atomic.Bool         // this process hears no other member, or not what some of them write
-	unheard bool                // the latter; for watchApart alone
+	alone   atomic.Bool         // this process hears no other member, or not of what some of them write
+	unheard bool                // it is the latter; used by watchApart only
 	dropped map[string]struct{} // members that the others did without and that may not know of it; guarded by Group.mu
 	met     map[string]uint64   // members' instances when they last had a link; guarded by Group.mu
 }
 
 const (
 	apartEvery = 500 * time.Millisecond
-	maxDropped = 1 << 14 // members; of more nothing is known
+	maxDropped = 1 << 14 // members; more are not remembered
 )
 
 // errNotTold keeps a member out of the ring.
-var errNotTold = errors.New("covey: the others have done without it, and it has to drop what it has first")
+var errNotTold = errors.New("covey: the others did without it for a while: it is being told to drop what it stored")
 
-// watchApart looks now and then whether this process hears anybody, and for members that are to be told.
+// watchApart checks now and then whether this process hears from anybody, and whether there are members to be told.
 func (g *Group) watchApart() {
 	tick := time.NewTicker(apartEvery)
 	defer tick.Stop()
@@ -54,11 +54,11 @@ func (g *Group) watchApart() {
 			}
 		case !g.apart.alone.CompareAndSwap(false, true):
 		case unheard != "":
-			g.opt.Logger.Warn("covey: a peer that is asked over plain HTTP has another list of members, without this process, which hears of no writes there: "+
-				"what is stored is loaded anew, and kept for a short while only", "peer", unheard, "IsolatedTTL", g.opt.IsolatedTTL)
+			g.opt.Logger.Warn("covey: a peer that is asked over plain HTTP has a list of members without this process, which therefore misses its writes: "+
+				"what is stored is loaded anew and kept no longer than IsolatedTTL; correct that list", "peer", unheard, "IsolatedTTL", g.opt.IsolatedTTL)
 			g.renew()
 		default:
-			g.opt.Logger.Warn("covey: no other member is heard of: what is stored is loaded anew, and kept for a short while only", "IsolatedTTL", g.opt.IsolatedTTL)
+			g.opt.Logger.Warn("covey: this process hears from no other member: it loads what it has anew and keeps it no longer than IsolatedTTL", "IsolatedTTL", g.opt.IsolatedTTL)
 			g.renew()
 		}
 		g.apart.unheard = unheard != ""
@@ -78,7 +78,7 @@ func (g *Group) heard() (others bool, until int64) {
 	return others, until
 }
 
-// unheard returns the name of a peer that goes by another ring and cannot tell this process what it writes, "" if there is none.
+// unheard returns the name of a peer that goes by another ring and cannot tell this process what it writes; "" if there is none.
 func (g *Group) unheard() string {
 	if g.view.Load().self >= 0 {
 		for _, l := range g.strangers() {
@@ -90,7 +90,7 @@ func (g *Group) unheard() string {
 	return ""
 }
 
-// renew has every cache load again what it has.
+// renew has every cache forget what it has, so that it is loaded anew.
 func (g *Group) renew() {
 	for _, c := range *g.caches.Load() {
 		c.clearHere()
@@ -100,13 +100,13 @@ func (g *Group) renew() {
 // hear is called with each link that comes up, before anything is asked over it.
 func (g *Group) hear() {
 	if g.apart.alone.CompareAndSwap(true, false) {
-		g.opt.Logger.Info("covey: another member is heard of again")
+		g.opt.Logger.Info("covey: this process hears from another member again")
 		g.renew()
 	}
 }
 
-// recognize notes who is at the other end of a link. If that process has been taken for dead, and there was no link to it, it
-// has run on without the others. mu is held.
+// recognize notes which process is at the other end of a link. If it was taken for dead, and no other link to it is up, it has
+// run on without the others. mu is held.
 func (g *Group) recognize(l *link.Link) {
 	name := l.Name()
 	if g.peers[name] == nil {
@@ -149,7 +149,7 @@ func (g *Group) dropAt(l *link.Link) {
 		answer, err := l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: id})
 		cancel()
 		if err != nil || answer.Type == wire.Failed && answer.Code != wire.CodeUnknownCache {
-			l.Close() // it is tried again with the next one
+			l.Close() // the next link tries again
 			return
 		}
 	}
@@ -162,7 +162,7 @@ func (g *Group) dropAt(l *link.Link) {
 	})
 }
 
-// boundApart returns when an entry that is stored at the time end expires, which is soon while this process is alone.
+// boundApart returns when an entry that is stored at the time end expires: soon, while this process is alone.
 func (c *Cache[V]) boundApart(expires, end int64) int64 {
 	if c.group == nil || !c.group.apart.alone.Load() {
 		return expires

@@ -1,6 +1,6 @@
 package covey
 
-// bulk.go gets many keys at once, with one load for those that are missing.
+// bulk.go gets many keys at once, with one load for all that are missing.
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A bulk is a load of several keys: what their flights have in common.
+// A bulk is one load of several keys: what their flights have in common.
 type bulk[V any] struct {
 	load    *Load
 	ctx     context.Context
@@ -32,8 +32,8 @@ func (b *bulk[V]) leave() {
 	}
 }
 
-// errBulkFailed ends a flight whose bulk load failed without having brought its key. Who asked for the
-// bulk gets its error; others who joined the flight load for themselves.
+// errBulkFailed ends a flight whose bulk load failed without bringing its key. The caller whose bulk it
+// was gets the error; others who joined the flight load for themselves.
 var errBulkFailed = errors.New("covey: bulk load failed")
 
 type bulkError struct{ cause error }
@@ -70,7 +70,7 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V
 		return m.found, c.errClosed()
 	}
 	m.get(keys)
-	for range maxAgain { // what others' loads failed to bring
+	for range maxAgain { // keys that others' loads failed to bring
 		if len(m.again) == 0 {
 			break
 		}
@@ -127,7 +127,7 @@ type pending[V any] struct {
 	old *node // to fall back on after SoftTimeout
 }
 
-// get serves what it can, starts one load for what nobody is loading, and then waits for all the rest.
+// get serves what it can, starts one load for what nobody is loading, and then waits for the rest.
 func (m *many[V]) get(keys []string) {
 	c := m.c
 	var waiting []pending[V]
@@ -140,7 +140,7 @@ func (m *many[V]) get(keys []string) {
 		v = c.tenures.view()
 		keep = v.await(m.ctx)
 	}
-	var asked map[string]struct{} // what this call waits for itself
+	var asked map[string]struct{} // what this call waits for already
 	for i, key := range keys {
 		hash := c.store.hash(key)
 		n := c.store.index.find(hash, key)
@@ -305,7 +305,7 @@ func (m *many[V]) wait(waiting []pending[V]) {
 	}
 }
 
-// newBulk begins a bulk load; startBulk has to follow. A segment is locked, and the cache is not closed.
+// newBulk begins a bulk load; startBulk has to follow. A segment is locked and the cache is not closed.
 func (c *Cache[V]) newBulk(ctx context.Context) *bulk[V] {
 	c.wg.Add(1)
 	b := &bulk[V]{load: &Load{keys: make(map[string]*Load)}}

@@ -1,6 +1,6 @@
 package covey
 
-// cache.go is the cache as its users see it; the path of a hit is all here.
+// cache.go is the cache as its users see it. The path of a hit is all here.
 
 import (
 	"context"
@@ -30,8 +30,8 @@ type Cache[V any] struct {
 	segments [1 << segmentBits]keyed[V]
 
 	group   *Group // nil: the cache is alone
-	id      uint16 // of the cache in the group's frames
-	codec   string // its name
+	id      uint16 // its number in the group's frames
+	codec   string // the codec's name
 	tenures tenures
 	holds   holds
 	asks    *sync.Pool
@@ -39,15 +39,15 @@ type Cache[V any] struct {
 	copies copies
 	hot    *hotKeys // of the keys that this process owns
 
-	// Memory for requests for many keys, to be used again.
+	// Memory of requests for many keys, to be used again.
 	buffers sync.Pool // of *[]byte
 	parts   sync.Pool // of *part[V]
 	sinks   sync.Pool // of *manySink
-	warned  sync.Map  // peers that were logged about
+	warned  sync.Map  // names of peers about which a warning has been logged
 
 	origin       origin
 	refreshes    *semaphore.Weighted
-	slack        int64 // how far a hit trusts the coarse clock
+	slack        int64 // how far the coarse clock may be behind
 	baseSize     int   // accounted bytes of an entry without key and value
 	maxBytes     atomic.Int64
 	maxValue     atomic.Int64
@@ -166,7 +166,7 @@ func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, erro
 	return c.get(ctx, key, hash, load)
 }
 
-// get is Get for whatever needs a closer look.
+// get is Get for everything that needs a closer look.
 func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader[V]) (V, error) {
 	var zero V
 	if err := c.check(key); err != nil {
@@ -191,7 +191,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 		if c.group != nil {
 			v := c.tenures.view()
 			if v.self < 0 || v.owner(key) != v.self {
-				if chainOf(ctx).has(c, c.name, key) { // it would wait for the load that it is part of
+				if chainOf(ctx).has(c, c.name, key) { // the call would wait for the load that it is part of
 					return zero, recursive(c.name, key)
 				}
 				value, err := c.getShared(ctx, key, hash, passed)
@@ -231,7 +231,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 	}
 }
 
-// answer returns what an entry stands for, and sees to its refresh.
+// answer returns what an entry stands for, and refreshes it if that is due.
 func (c *Cache[V]) answer(ctx context.Context, n *node, st state, now int64, load Loader[V]) (V, error) {
 	c.count(n, st)
 	if st == aging || st == fresh && c.refreshDue(n, now) {
@@ -240,7 +240,7 @@ func (c *Cache[V]) answer(ctx context.Context, n *node, st state, now int64, loa
 	return c.content(n)
 }
 
-// content returns what n stands for.
+// content returns what n stands for: its value or ErrNotFound.
 func (c *Cache[V]) content(n *node) (v V, err error) {
 	if n.flags&flagNegative != 0 {
 		return v, ErrNotFound
@@ -266,9 +266,9 @@ func (c *Cache[V]) count(n *node, st state) bool {
 	return st != negative
 }
 
-// join makes the caller a waiter of key's flight, which it starts if need be; unless keep says so the flight stores nothing.
-// If the key has come to be served meanwhile it returns its node instead. gen is the generation under which the caller has looked up who owns
-// the key.
+// join makes the caller a waiter of key's flight. If there is no flight it starts one, which stores its result only if keep is
+// true. If the key has become available meanwhile, join returns its node instead. gen is the generation under which the caller
+// has looked up who owns the key.
 func (c *Cache[V]) join(ctx context.Context, key string, hash uint32, load Loader[V], gen uint32, keep bool) (*flight[V], *node, error) {
 	if load == nil {
 		return nil, nil, noLoader(c.name, key)

@@ -1,7 +1,7 @@
 package covey
 
-// clear.go empties a cache at every member. Each of them first makes sure that nothing from before is served there, and then takes back all
-// that it has lent: what it lent to a peer after that one had cleared already would else stay there.
+// clear.go empties a cache at every member. Each member first makes sure that it serves nothing from before, and then takes back
+// everything that it has lent. Otherwise a copy that it lent to a peer which had already cleared would stay there.
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func (c *Cache[V]) clearHere() {
 	}
 }
 
-// clearOthers clears the cache at all members and at whoever else has a link, and takes back what this process has lent.
+// clearOthers clears the cache at all members and all other peers with a link, and takes back what this process has lent.
 func (c *Cache[V]) clearOthers(ctx context.Context) error {
 	v := c.tenures.view()
 	var mu sync.Mutex
@@ -111,8 +111,8 @@ func (c *Cache[V]) serveClear(r *link.Request) {
 	})
 }
 
-// recallAll takes back all copies, with one request to each borrower. Since clearHere none of them is lent anew: what is lent meanwhile
-// came later.
+// recallAll takes back all copies, with one request to each borrower. It follows clearHere, so what is lent meanwhile is newer
+// than the Clear.
 func (c *Cache[V]) recallAll(ctx context.Context) error {
 	var borrowers []*link.Link
 	now := c.store.clock.now()
@@ -131,7 +131,7 @@ func (c *Cache[V]) recallAll(ctx context.Context) error {
 	if borrowers == nil {
 		return nil
 	}
-	// What is lent from here on may come behind the recall.
+	// What is lent from here on may arrive after the recall.
 	last := c.group.tokens.Load()
 	if _, err := c.recallFrom(ctx, borrowers, ""); err != nil {
 		return err
@@ -151,7 +151,8 @@ func (c *Cache[V]) recallAll(ctx context.Context) error {
 	return nil
 }
 
-// serveRecallAll gives back everything that the other end of the link has lent: from here on it is not used, nor is what is on its way here.
+// serveRecallAll gives back everything that the other end of the link has lent. From here on this process uses none of it, nor
+// what is still on its way.
 func (c *Cache[V]) serveRecallAll(r *link.Request) {
 	lender := r.Link()
 	op := r.Keep(nil)

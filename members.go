@@ -1,7 +1,7 @@
 package covey
 
-// members.go is who is in the group: members come from the discovery, leave when their machine refuses connections or
-// they say so, and come back with their first link. Each change makes another ring, of which all are told.
+// members.go keeps who is in the group: members come from the discovery, leave when their machine refuses connections or
+// when they say so, and come back with their first link. Each change makes another ring, which is announced to all members.
 
 import (
 	"context"
@@ -23,8 +23,8 @@ type view struct {
 	self  int          // this process's index in the ring; -1 if it owns nothing
 	peers []*link.Peer // by index in the ring; nil for this process itself
 
-	// ready is closed when every member has been told of the ring, or could
-	// not be for a while. What is loaded before that is not stored: an owner by another ring would not know of it.
+	// ready is closed when every member has been told of the ring, or could not be told for settleTime. What is loaded before
+	// that is not stored, since an owner by another ring would not know of it.
 	ready chan struct{}
 }
 
@@ -49,13 +49,13 @@ func names(members []Member) []string {
 	return s
 }
 
-// normalize completes and checks a list of members. It leaves out what is wrong.
+// normalize completes and checks a list of members. Members with mistakes are left out.
 func (g *Group) normalize(list []Member) (members []Member, errs []error) {
 	seen := make(map[string]bool)
 	for _, m := range list {
 		u, err := peerURL(m.URL)
 		if m.URL == "" && m.Weight < 0 {
-			err = nil // nobody calls it
+			err = nil // nobody dials it
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("covey: member %q: %w", m.Name, err))
@@ -135,7 +135,7 @@ func (g *Group) update(list []Member) {
 	select {
 	case <-g.known:
 	default:
-		close(g.known) // only now: who waits for it looks at the ring
+		close(g.known) // only now, since those who wait for it look at the ring
 	}
 	g.mu.Unlock()
 	for _, p := range gone {
@@ -146,7 +146,7 @@ func (g *Group) update(list []Member) {
 	}
 }
 
-// change makes a change to the membership and, if the ring is another after it, goes by that.
+// change makes a change to the membership. If the ring is another one afterwards, the group goes by that from then on.
 func (g *Group) change(f func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -187,10 +187,10 @@ changed:
 	g.wg.Go(func() { g.settle(v) })
 }
 
-// settleTime is how long a member is waited for that should hear of a new ring: it covers a lease.
+// settleTime is how long to wait for members to hear of a new ring. It covers a lease.
 const settleTime = 2500 * time.Millisecond
 
-// settle tells everybody of the ring, and lets go of what is no longer owned.
+// settle announces the ring to everybody, and then removes what this process no longer owns.
 func (g *Group) settle(v *view) {
 	ctx, cancel := context.WithTimeout(g.ctx, settleTime)
 	defer cancel()
@@ -243,7 +243,7 @@ func (g *Group) findStrangers() {
 	}
 }
 
-// strangers returns links to the peers that go by another ring: they may think that they own what this process owns.
+// strangers returns links to the peers that go by another ring: they may think that they own keys that this process owns.
 func (g *Group) strangers() []*link.Link {
 	if s := g.strange.Load(); s != nil {
 		return *s
@@ -257,7 +257,7 @@ func (g *Group) ringChanged(*link.Link) {
 	g.mu.Unlock()
 }
 
-// linkUp: whoever has a link takes part, unless it has to drop something first.
+// linkUp lets the peer at the other end take part, unless it has to drop something first.
 func (g *Group) linkUp(l *link.Link) {
 	g.hear()
 	g.upgradeRefused(l.Name(), l.Plain())
@@ -289,7 +289,8 @@ func (g *Group) linkDown(l *link.Link, err error) {
 	}
 }
 
-// dialFailed: silence is not death, but a machine that refuses the connection has no such process.
+// dialFailed takes a peer for dead only if its machine refuses the connection, as there is no such process then. Silence is not
+// death.
 func (g *Group) dialFailed(p *link.Peer, err error) {
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, link.ErrSelf) {
 		g.leave(p.Name(), err)
@@ -298,16 +299,16 @@ func (g *Group) dialFailed(p *link.Peer, err error) {
 	}
 }
 
-// upgradeRefused logs, once for each peer, that its server answers the request for a link with something else.
+// upgradeRefused logs, once for each peer, that its server has not answered the request for a link with a link.
 func (g *Group) upgradeRefused(name string, err error) {
 	var refused *link.UpgradeError
 	if !errors.As(err, &refused) {
 		return
 	}
 	if _, before := g.refused.LoadOrStore(name, true); !before {
-		g.opt.Logger.Warn("covey: a server answers the request for a link with something else. Is the group mounted at that URL? If a proxy or a service mesh refuses the Upgrade, "+
-			"take the port out of it or give the group one of its own (GroupOptions.Listener); until then that peer is asked over plain HTTP, without copies, which needs secrets or client "+
-			"certificates, and https or loopback", "peer", name, "err", err)
+		g.opt.Logger.Warn("covey: a peer's server does not take links. Is the group mounted at that URL? If a proxy or a service mesh refuses the Upgrade, exclude the port from it or "+
+			"give the group a port of its own (GroupOptions.Listener). Until then the peer is asked over plain HTTP, without copies, if the group has secrets or client certificates and "+
+			"the URL is https or loopback", "peer", name, "err", err)
 	}
 }
 

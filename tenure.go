@@ -1,35 +1,35 @@
 package covey
 
-// tenure.go decides whether an entry is still valid after the ring has changed: one that this process has owned by every ring
-// since it was stored is, any other is not. A hit only compares generations; all this is for those that differ.
+// tenure.go decides whether an entry is still valid after the ring has changed: it is if this process has owned its key by every
+// ring since it was stored. A hit only compares generations; this file is for entries of an older one.
 
 import (
 	"sync"
 	"sync/atomic"
 )
 
-// A tenure is a view of the group and the generation of the cache from which on it holds.
+// A tenure is a view of the group and the generation of the cache from which on it is in force.
 type tenure struct {
 	from uint32
 	view *view
 }
 
-// tenures are what a cache went by, the oldest first. The last one holds; the others are for entries
-// that were stored under them.
+// tenures are the views that a cache has gone by, the oldest first. The last one is in force; the others are for entries that
+// were stored under them.
 type tenures struct {
-	mu      sync.Mutex // of changes, and of the generation
+	mu      sync.Mutex // guards changes of the list and of the generation
 	list    atomic.Pointer[[]tenure]
 	cleared atomic.Uint32 // generation of the last Clear: what is older is gone
 }
 
-// view returns what the cache goes by now. Who reads the generation before it and finds it unchanged in
-// the end knows that the view was in force all the time.
+// view returns the view that is in force. A caller who has read the generation before, and finds it unchanged in the end, knows
+// that the view was in force all the time.
 func (t *tenures) view() *view {
 	list := *t.list.Load()
 	return list[len(list)-1].view
 }
 
-// adopt makes the cache go by v. Nothing that was stored before is served from now on without a look at current.
+// adopt makes the cache go by v. From now on nothing that was stored before is served without a look at current.
 func (c *Cache[V]) adopt(v *view) {
 	t := &c.tenures
 	t.mu.Lock()
@@ -54,7 +54,7 @@ func (c *Cache[V]) nextGeneration() {
 	c.store.gen.Store(gen)
 }
 
-// current reports whether n is valid, which it may have to be told.
+// current reports whether n is valid. If n is of an older generation it looks for the owners since then, and brings n up to date.
 func (c *Cache[V]) current(n *node) bool {
 	gen := c.store.gen.Load()
 	have := n.gen.Load()
@@ -78,7 +78,7 @@ func (c *Cache[V]) current(n *node) bool {
 	return n.gen.CompareAndSwap(have, gen)
 }
 
-// sweep removes what is not valid any more, and forgets the views that nothing is stored under.
+// sweep removes what is no longer valid, and forgets the views under which nothing is stored any more.
 func (c *Cache[V]) sweep() {
 	t := &c.tenures
 	list := *t.list.Load()
@@ -94,7 +94,7 @@ func (c *Cache[V]) sweep() {
 	t.list.Store(&list)
 }
 
-// removeInvalid removes what is not valid any more from one segment, a batch at a time.
+// removeInvalid removes what is no longer valid from one segment, a batch at a time.
 func (c *Cache[V]) removeInvalid(segment int) {
 	g := &c.store.index.segments[segment]
 	var old []*node
