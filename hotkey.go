@@ -48,7 +48,7 @@ type hotCounter struct {
 	hash  uint64
 	key   string
 	count uint64
-	err   uint64 // of count, which is too high by at most so much
+	err   uint64 // count is too high by this at most
 	at    uint16 // where in the heap
 }
 
@@ -211,7 +211,7 @@ func (g *Group) HotKeys() []HotKey {
 	return hottest(all)
 }
 
-// ownHotKeys are those of the keys that this process owns.
+// ownHotKeys returns the hot keys among those that this process owns.
 func (g *Group) ownHotKeys() (all []HotKey) {
 	for name, c := range *g.caches.Load() {
 		for _, h := range c.hotKeys(hotShown) {
@@ -231,7 +231,7 @@ func hottest(all []HotKey) []HotKey {
 
 const milli = 1000 // rates travel in thousandths
 
-// serveTop tells another peer.
+// serveTop answers another peer's question for hot keys.
 func (g *Group) serveTop(r *link.Request) {
 	f := &wire.Frame{Type: wire.Many, Items: []byte{}}
 	for _, h := range g.ownHotKeys() {
@@ -244,7 +244,7 @@ const hotShown = 100
 
 func (c *Cache[V]) hotKeys(k int) []HotKey { return c.hot.top(k, c.store.clock.now()) }
 
-// Every so many requests one is counted, for all of them.
+// One of so many requests is counted, for all of them.
 const (
 	sampleHits   = 64 // of hits in this process
 	sampleServed = 8  // of requests by other peers
@@ -254,8 +254,8 @@ const (
 // with conservative update, of which all counts are halved now and then (TinyLFU: Einziger, Friedman and Manes 2017). Requests that a copy has
 // served are counted later than others: when the hand of the clock passes it, and when it is recalled.
 //
-// The four counters of a key, of four bits each, are in one word, so that counting touches one line of memory. When two count at once in a word one may be
-// lost, which does not matter.
+// The four counters of a key, of four bits each, are in one word, so that counting touches one line of memory. If two requests count in the same word at
+// once, one of them may be lost, which does not matter.
 type demand struct {
 	words []atomic.Uint64 // a power of two
 	added atomic.Uint64

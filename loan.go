@@ -1,11 +1,11 @@
 package covey
 
-// loan.go is the owner's side of local copies: a peer that asks often for a key may keep a copy, and a write recalls all copies before
-// it takes effect.
+// loan.go is the owner's side of copies: a peer that often asks for a key may keep a copy, and a write recalls all copies before it
+// takes effect.
 //
-// A copy is valid until its own TTL, a recall, or the end of the lease of the link over which it was lent, whichever comes first
-// (leases: Gray and Cheriton 1989; of whole connections: Yin et al. 1999). What is lent is kept apart from the
-// entries: an eviction forgets no loan.
+// A copy is valid until its own TTL ends, it is recalled, or the lease of the link over which it was lent ends, whichever comes
+// first (leases: Gray and Cheriton 1989; of whole connections: Yin et al. 1999). Loans are recorded apart from the entries, so an
+// eviction forgets none.
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// A lending is what is lent of one key. It is guarded by the segment's lock.
+// A lending is what is lent of one key, guarded by the segment's lock.
 type lending struct {
 	copies []loan
 	debt   int // requests to come before the key is lent again
@@ -26,17 +26,17 @@ type lending struct {
 type loan struct {
 	link  *link.Link
 	until int64  // the copy's own end
-	id    uint64 // tells it from a later one of the same key over the same link
+	id    uint64 // tells this loan from a later one of the same key over the same link
 }
 
 const (
 	// maxLoans bounds what a segment of the index remembers of loans.
 	maxLoans = 4 << 10
-	// forgetEvery is the pause before room is made again where there was none.
+	// forgetEvery is the pause after an attempt to make room.
 	forgetEvery = time.Second
-	// recallPrice is how many requests a copy has to have saved when it is recalled for the recall to have been worth it. If those of a
-	// key have not, it is lent again only after as many requests as they have fallen short of. (Gray and Cheriton 1989 weigh
-	// reads against writes and sharers alike.)
+	// recallPrice is how many requests a copy must have saved for its recall to have been worth it. If the copies of a key have
+	// saved fewer, the key is lent again only after recallPrice requests for each one that was missing. (Gray and Cheriton 1989
+	// weigh reads against writes and sharers in the same way.)
 	recallPrice = 2
 )
 
@@ -63,7 +63,7 @@ func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	}
 	until := n.expires
 	if until != never && st == fresh {
-		// Copies end before the entry: then all who want it ask here, and one of them causes the early refresh.
+		// Copies end before the entry. Then everybody who wants it asks here, and one of them causes the early refresh.
 		until -= 3 * int64(c.delta(n))
 		if until <= now {
 			return false
@@ -105,8 +105,8 @@ func (l *lending) lend(one loan) {
 	l.copies = append(l.copies, one)
 }
 
-// forgetLoans makes room for more: what has run out need not be remembered. If that is not enough it takes some copies back, whichever they
-// are, since nobody says when he gives one up. The segment is locked.
+// forgetLoans makes room for more loans: those that have run out need not be remembered. If that is not enough it takes some copies
+// back, whichever they are, since borrowers do not say when they give one up. The segment is locked.
 func (c *Cache[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
 	if now < k.forget {
 		return false
@@ -153,7 +153,8 @@ func (k *keyed[V]) lent(key string) bool {
 	return l != nil && len(l.copies) > 0
 }
 
-// recall takes back all copies of a key, which nobody lends meanwhile, and returns when nobody can use one any more.
+// recall takes back all copies of a key and returns when nobody can use one any more. The caller keeps the key from being lent
+// meanwhile.
 func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
@@ -192,8 +193,8 @@ func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
 	return nil
 }
 
-// recallFrom has the borrowers give back their copies of a key, or with no key all that this cache has lent them, and returns when
-// none of them can use one any more.
+// recallFrom has the borrowers give back their copies of a key or, if key is empty, all that this cache has lent them. It returns
+// when none of them can use one any more.
 func (c *Cache[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key string) ([]*recallOf, error) {
 	waits := recalls{all: make(chan struct{}, 1), left: 1}
 	asked := make([]*recallOf, 0, len(borrowers))
@@ -225,7 +226,7 @@ func (c *Cache[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key s
 	return asked, nil
 }
 
-// outwait waits until the other end of a link that has been closed has no lease any more.
+// outwait waits until the other end of a closed link no longer has a lease.
 func (g *Group) outwait(ctx context.Context, l *link.Link) error {
 	for g.leased(l) && !g.reconnected(l) {
 		left := time.Duration(l.GivenUntil()) - time.Since(g.start)
@@ -240,7 +241,8 @@ func (g *Group) outwait(ctx context.Context, l *link.Link) error {
 	return nil
 }
 
-// reconnected reports whether the process at the other end has made another link: it has then dropped what it borrowed over this one.
+// reconnected reports whether the process at the other end has made another link; if so, it has dropped what it borrowed over this
+// one.
 func (g *Group) reconnected(old *link.Link) bool {
 	if old.Dialed() {
 		return false
@@ -255,7 +257,7 @@ func (g *Group) reconnected(old *link.Link) bool {
 	return false
 }
 
-// recalls counts the answers that are missing.
+// recalls counts the answers that are still missing.
 type recalls struct {
 	mu   sync.Mutex
 	left int
@@ -306,7 +308,7 @@ func (a *recallOf) Slow() {}
 // Fail implements link.Sink.
 func (a *recallOf) Fail(error) { a.done() }
 
-// reported takes note of requests that a borrower has served from its copy.
+// reported takes note of the requests that a borrower has served from its copy.
 func (g *Group) reported(_ *link.Link, cache, key string, hits uint64) {
 	if c := (*g.caches.Load())[cache]; c != nil {
 		c.used(key, hits)

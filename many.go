@@ -1,6 +1,6 @@
 package covey
 
-// many.go is a GetMany of keys that other peers own: one request for each owner.
+// many.go is the caller's side of a GetMany of keys that other peers own: one request for each owner.
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// batches are the keys of a GetMany by the index of their owner.
+// batches are the keys of a GetMany, one part for each owner.
 type batches[V any] []*part[V]
 
 // A part is what one owner is asked for.
@@ -23,7 +23,7 @@ type part[V any] struct {
 	hashes []uint32
 
 	peer  string
-	err   error  // why there is nothing from the owner
+	err   error  // why the owner has not answered for all of them
 	asked []sent // a request each, of as many keys as fit
 
 	answered []bool
@@ -44,7 +44,7 @@ func (b *batches[V]) add(c *Cache[V], owner int, key string, hash uint32, most i
 	*b = append(*b, one)
 }
 
-// recycle gives the part's memory back.
+// recycle gives the part back for another call to use.
 func (b *part[V]) recycle(c *Cache[V]) {
 	clear(b.keys)
 	clear(b.asked)
@@ -53,7 +53,7 @@ func (b *part[V]) recycle(c *Cache[V]) {
 	c.parts.Put(b)
 }
 
-// A sent request waits for its answers.
+// A sent is a request that waits for its answers.
 type sent struct {
 	s  *manySink
 	op uint32
@@ -62,10 +62,10 @@ type sent struct {
 
 // manySink gathers the answers to one request for many keys.
 type manySink struct {
-	changed chan struct{} // has one place
+	changed chan struct{} // of capacity 1
 
 	mu    sync.Mutex
-	items [][]byte // of the answers that have not been looked at
+	items [][]byte // of the answers that have not been taken
 	last  bool
 	err   error
 	late  func(items []byte) // takes what comes after the caller has left
@@ -109,7 +109,7 @@ func (s *manySink) wake() {
 	}
 }
 
-// leave has late take what nobody has taken.
+// leave passes what has not been taken, and what is still to come, to late.
 func (s *manySink) leave(late func(items []byte)) {
 	s.mu.Lock()
 	items := s.items
@@ -130,8 +130,8 @@ func (s *manySink) take() (items [][]byte, last bool, err error) {
 
 const maxRequest = 64 << 10 // bytes of the keys in one request, and of the values in one answer
 
-// askAway sends the requests, takes in what the owners answer at once, and starts or joins the loads of what they have not. It returns
-// the flights to wait for; finish takes in the rest.
+// askAway sends the requests, takes in what the owners answer at once, and starts or joins the loads of what they do not have. It
+// returns the flights to wait for; finish takes in the rest.
 func (m *many[V]) askAway(v *view, gen uint32, away batches[V]) (waiting []pending[V]) {
 	for _, b := range away {
 		m.send(v, b)
@@ -206,7 +206,7 @@ func (c *Cache[V]) buffer() *[]byte {
 	return new([]byte)
 }
 
-// collect takes in the answers to a request: the first that has come, or all.
+// collect takes in answers to a request: those that have come once there is one, or all of them.
 func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]) {
 	for q.s != nil {
 		items, last, err := q.s.take()
@@ -243,7 +243,7 @@ func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]
 	return waiting
 }
 
-// takeIn takes the answers for some keys.
+// takeIn takes in the answers for some keys.
 func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pending[V]) {
 	c := m.c
 	var f wire.Frame
@@ -303,7 +303,7 @@ func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pend
 	return waiting
 }
 
-// single makes a loader of one key of a bulk loader; nil of nil.
+// single returns a loader of one key that calls a bulk loader; nil if load is nil.
 func (c *Cache[V]) single(load BulkLoader[V]) Loader[V] {
 	if load == nil {
 		return nil
@@ -351,7 +351,7 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.F
 	return pending[V]{f: f, key: key, own: true}, true
 }
 
-// failover sees to the keys that the owner has not answered: they are loaded here and not stored.
+// failover loads the keys here for which the owner has not answered. They are not stored.
 func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V]) {
 	c := m.c
 	cause := b.err
@@ -359,7 +359,7 @@ func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V
 	if !errors.Is(cause, errLoadHere) {
 		c.n.peerErrors.Add(1)
 	} else {
-		m.startBulk() // somebody may wait for what is in it
+		m.startBulk() // somebody may wait for the keys in it
 		for i, key := range b.keys {
 			if !b.answered[i] && c.outwaitLoad(m.ctx, key, b.hashes[i]) != nil {
 				break
@@ -394,7 +394,7 @@ func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V
 	return waiting
 }
 
-// finish takes in what the owners had to wait for.
+// finish takes in the answers for which the owners had to wait.
 func (m *many[V]) finish(b *part[V]) {
 	for i := range b.asked {
 		waiting := m.collect(b, &b.asked[i], false)
@@ -409,7 +409,7 @@ func (m *many[V]) finish(b *part[V]) {
 	}
 }
 
-// startBulk runs the load of the keys that have been put together for it, if there are any.
+// startBulk runs the load of the keys that have been gathered for it, if there are any.
 func (m *many[V]) startBulk() {
 	if m.bulk != nil {
 		m.c.startBulk(m.ctx, m.bulk, m.load, nil)

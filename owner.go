@@ -1,7 +1,7 @@
 package covey
 
-// owner.go answers what other peers ask of the keys that this process owns. It runs on
-// the goroutines that read the links, so nothing here waits.
+// owner.go answers what other peers ask about the keys that this process owns. It runs on the goroutines that read the links, so
+// nothing here waits: what takes time goes on in a goroutine of its own.
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// serve gives a request to the cache that it is about.
+// serve passes a request on to the cache that it is about.
 func (g *Group) serve(r *link.Request) {
 	if r.Type == wire.Top {
 		g.serveTop(r)
@@ -33,7 +33,7 @@ func (c *Cache[V]) serve(r *link.Request) {
 		return
 	}
 	switch r.Type {
-	case wire.GetMany, wire.Clear, wire.Confirm, wire.Recall: // which have no key, or need none
+	case wire.GetMany, wire.Clear, wire.Confirm, wire.Recall: // these have no key, or need none
 	default:
 		if err := checkKey(r.Key); err != nil {
 			r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed, Text: err.Error()})
@@ -94,7 +94,7 @@ func (c *Cache[V]) countServed(key string) {
 	}
 }
 
-// hit makes f the answer that gives n's value.
+// hit makes f the answer that carries n's value.
 func (c *Cache[V]) hit(f *wire.Frame, n *node) {
 	f.Type = wire.Hit
 	if err := c.encode(f, entryOf[V](n).value); err != nil {
@@ -102,7 +102,8 @@ func (c *Cache[V]) hit(f *wire.Frame, n *node) {
 	}
 }
 
-// answerGet returns the answer to a Get by another peer, or lets it wait, for which it calls wait, and returns false.
+// answerGet returns the answer to a Get by another peer. If the Get has to wait, answerGet calls wait for whom to answer later, and
+// returns false.
 func (c *Cache[V]) answerGet(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer) (*wire.Frame, bool) {
 	for {
 		gen := c.store.gen.Load()
@@ -139,10 +140,10 @@ func (c *Cache[V]) answerGet(req *wire.Frame, key string, hash uint32, from *lin
 	}
 }
 
-// patience is how long a load waits for the members to be told of a new ring before it goes on without storing its result.
+// patience is how long a load waits for the members to be told of a new ring. Then it goes on, and its result is not stored.
 const patience = 100 * time.Millisecond
 
-// await waits a moment for the members to have been told of the ring, and reports whether they have.
+// await waits for the members to be told of the ring, for patience at most, and reports whether they have been.
 func (v *view) await(ctx context.Context) bool {
 	if isReady(v) {
 		return true
@@ -167,8 +168,8 @@ func isReady(v *view) bool {
 	}
 }
 
-// joinRemote makes a request wait for the key's flight, which it starts if need be: here, or by giving the
-// right to load to the one who asks.
+// joinRemote makes a request wait for the key's flight. If there is none it starts one: it loads here, or gives the one who asks the
+// right to load.
 func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint32, keep bool, from *link.Link, wait func(func()) answerer) (*wire.Frame, bool, error) {
 	if req.Chain.Has(loadHash(c.name, key)) {
 		return failed(recursive(c.name, key)), true, nil
@@ -184,7 +185,7 @@ func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint
 	}
 	n := c.store.index.find(hash, key)
 	if st := c.judge(n, c.store.clock.now()); st == fresh || st == negative {
-		return nil, false, errElsewhere // it has come meanwhile
+		return nil, false, errElsewhere // the key has come meanwhile
 	} else if st == gone {
 		n = nil
 	}
@@ -215,7 +216,7 @@ func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint
 	return nil, false, nil
 }
 
-// leaveRemote is called when the other end does not wait any more.
+// leaveRemote is called when the other end no longer waits.
 func (c *Cache[V]) leaveRemote(f *flight[V], to answerer) {
 	g := c.store.index.segment(f.hash)
 	g.mu.Lock()
@@ -234,7 +235,7 @@ func (c *Cache[V]) leaveRemote(f *flight[V], to answerer) {
 	}
 }
 
-// contextOf returns a context with the loads that the request comes from.
+// contextOf returns a context that carries the loads within which the request was made.
 func (c *Cache[V]) contextOf(req *wire.Frame) context.Context {
 	ctx := context.Background()
 	if req.Chain.Len() > 0 {
@@ -243,7 +244,7 @@ func (c *Cache[V]) contextOf(req *wire.Frame) context.Context {
 	return ctx
 }
 
-// offerRefresh sees to the refresh of n: with the cache's own loader, or by offering it to who asks.
+// offerRefresh refreshes n with the cache's own loader, or else offers the right to do so to the one who asks.
 func (c *Cache[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *link.Link) {
 	if c.opt.Loader != nil && req.Flags&wire.Closure == 0 {
 		c.refresh(c.contextOf(req), n, c.opt.Loader)
@@ -270,8 +271,8 @@ func (c *Cache[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *l
 	}
 }
 
-// answerLater answers for a key that this process does not surely own: it never asks on, but looks at
-// the memory of the owner by its own ring, and loads if it has to, without storing anything.
+// answerLater answers for a key that this process perhaps does not own. It does not pass the request on, but looks into the memory
+// of the owner by its own ring, and if need be loads without storing anything.
 func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(func()) answerer) (*wire.Frame, bool) {
 	var leave departing
 	to := wait(leave.now)
@@ -317,7 +318,7 @@ func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *l
 	return nil, false
 }
 
-// departing remembers what to do when the other end does not wait any more.
+// departing remembers what to do when the other end no longer waits.
 type departing struct {
 	mu   sync.Mutex
 	gone bool
@@ -344,7 +345,7 @@ func (d *departing) then(f func()) {
 	}
 }
 
-// peek returns what the owner of key has in memory, nil if that cannot be found out.
+// peek returns what the owner of key has in memory; nil if it has nothing or that cannot be found out.
 func (c *Cache[V]) peek(ctx context.Context, key string) *wire.Frame {
 	v := c.tenures.view()
 	i := v.owner(key)
@@ -352,7 +353,7 @@ func (c *Cache[V]) peek(ctx context.Context, key string) *wire.Frame {
 		return nil
 	}
 	f := wire.Frame{Type: wire.Failed}
-	for range 2 { // when the link breaks, to dial again tells whether the owner is gone
+	for range 2 { // if the link breaks, dialling again shows whether the owner is gone
 		l, err := c.linkTo(ctx, v.peers[i])
 		if err != nil {
 			return nil
@@ -367,7 +368,7 @@ func (c *Cache[V]) peek(ctx context.Context, key string) *wire.Frame {
 	return &wire.Frame{Type: f.Type, Flags: f.Flags&wire.Stale | wire.NoKeep, Value: f.Value}
 }
 
-// serveLookup tells what is here.
+// serveLookup answers with what this process has.
 func (c *Cache[V]) serveLookup(r *link.Request) {
 	hash := c.store.hash(r.Key)
 	now := c.store.clock.now()
@@ -400,7 +401,7 @@ func (c *Cache[V]) serveLookup(r *link.Request) {
 	r.Answer(f)
 }
 
-// meta adds what is known of n beside its value. Times travel as what is left of them.
+// meta adds what is known of n besides its value. Times travel as durations, not as clock readings.
 func (c *Cache[V]) meta(f *wire.Frame, n *node, now int64) {
 	f.Age = duration(now - n.born)
 	if n.expires != never {
@@ -409,7 +410,7 @@ func (c *Cache[V]) meta(f *wire.Frame, n *node, now int64) {
 	f.Version, f.HasVersion = n.version, n.flags&flagVersioned != 0
 }
 
-// keep keeps a request that has to wait; cancelled is called when the other end does not wait any more.
+// keep keeps a request that has to wait; cancelled is called when the other end no longer waits.
 func (c *Cache[V]) keep(r *link.Request, cancelled func()) answerer {
 	op := r.Keep(func(*link.Op) { cancelled() })
 	op.Held()

@@ -1,6 +1,7 @@
 package covey
 
-// pursue.go sees to it that a write reaches the peers that could not confirm it: they drop the key as soon as there is a link to them.
+// pursue.go makes sure that a write reaches the peers that could not confirm it: they drop the key as soon as there is a link to
+// them.
 
 import (
 	"context"
@@ -28,7 +29,7 @@ type pursuit struct {
 
 type pursued struct{ cache, key string } // no key: all of them
 
-// maxPursued is how many keys are remembered for a peer; when there are more, their caches are cleared there.
+// maxPursued is how many keys are remembered for a peer. If there are more, the peer clears the caches that they belong to.
 const maxPursued = 1 << 16
 
 func (p *pursuits) add(peer, cache, key string) {
@@ -63,7 +64,7 @@ func (p *pursuits) add(peer, cache, key string) {
 	}
 }
 
-// drop gives up on a peer that is no member any more.
+// drop gives up on a peer that is no longer a member.
 func (p *pursuits) drop(peer string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,7 +78,7 @@ func (p *pursuits) close() {
 	p.peers = nil
 }
 
-// len returns how many keys are pending at all peers.
+// len returns how many keys are pending, over all peers.
 func (p *pursuits) len() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,7 +90,7 @@ func (p *pursuits) len() (n int) {
 
 const pursueEvery = 500 * time.Millisecond
 
-// run tries until the peer has dropped everything or is given up.
+// run keeps trying until the peer has dropped everything or is given up.
 func (p *pursuits) run(name string, to *pursuit) {
 	for {
 		p.mu.Lock()

@@ -1,7 +1,7 @@
 package covey
 
-// right.go is about fill rights (the leases of Nishtala et al., "Scaling Memcache at Facebook", 2013): the owner of a missing key lets one caller of the group
-// load it with a loader of its own, and everybody else waits for what that caller brings.
+// right.go deals with fill rights (the leases of Nishtala et al., "Scaling Memcache at Facebook", 2013): the owner of a missing key
+// lets one caller of the group load it with a loader of its own, and everybody else waits for what that caller brings.
 
 import (
 	"context"
@@ -13,21 +13,21 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// A right is what a flight has whose load runs at another peer than the owner.
+// A right belongs to a flight whose load does not run at the owner of the key but at the holder of the right.
 type right struct {
-	link  *link.Link // to the other one of the two
+	link  *link.Link // from the owner to the holder, or the other way round
 	token uint64
 	// At the owner.
 	passes int
 	timer  *time.Timer
 	// At the holder.
-	over func(error) // is told the loader's error when the owner has been told
+	over func(error) // called with the loader's error when the result is on its way to the owner
 }
 
 // maxPasses is how often a right passes on when its holder brings nothing.
 const maxPasses = 2
 
-// A waiter is who waits for a flight from another process.
+// A waiter is a request from another process that waits for a flight.
 type waiter struct {
 	to      answerer
 	canLoad bool
@@ -35,11 +35,11 @@ type waiter struct {
 
 // An answerer takes the answer to a request that had to wait.
 type answerer interface {
-	answer(f *wire.Frame) (queued bool) // false: nobody waits any more
+	answer(f *wire.Frame) (queued bool) // false: nobody waits for it any more
 	link() *link.Link
 }
 
-// grant makes the flight one that the other end of l loads. The segment is locked.
+// grant gives the right to load the flight's key to the other end of l. The segment is locked.
 func (c *Cache[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
 	k := c.keyed(f.hash)
 	if k.rights == nil {
@@ -52,7 +52,7 @@ func (c *Cache[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
 		// The holder's own limit comes first.
 		f.right.timer = time.AfterFunc(c.opt.LoadTimeout+time.Second, func() { c.passOn(f, token) })
 	}
-	answer := &wire.Frame{Type: wire.FillRight, Token: token, Cache: c.id, Key: f.key} // the last two in case that nobody takes it
+	answer := &wire.Frame{Type: wire.FillRight, Token: token, Cache: c.id, Key: f.key} // the last two for Group.unwanted
 	if f.old != nil && c.judge(f.old, c.store.clock.now()) <= usable {
 		if err := c.encode(answer, entryOf[V](f.old).value); err == nil {
 			answer.Flags |= wire.Stale
@@ -62,7 +62,8 @@ func (c *Cache[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
 	return answer
 }
 
-// take ends the right of a flight; false if it is not the one with that token any more. The segment is locked.
+// takeRight ends the right of a flight. It returns false if the flight no longer has the right with that token. The segment is
+// locked.
 func (c *Cache[V]) takeRight(f *flight[V], token uint64) bool {
 	rights := c.keyed(f.hash).rights
 	if rights[token] != f {
@@ -75,8 +76,8 @@ func (c *Cache[V]) takeRight(f *flight[V], token uint64) bool {
 	return true
 }
 
-// passOn gives the right to the next one who waits and can load, since its
-// holder is gone, has no time left or may not load.
+// passOn gives the right to the next one who waits and can load, since its holder is gone, has no time left or was refused by the
+// protection of its own origin.
 func (c *Cache[V]) passOn(f *flight[V], token uint64) {
 	g := c.store.index.segment(f.hash)
 	g.mu.Lock()
@@ -108,7 +109,7 @@ func (c *Cache[V]) passOn(f *flight[V], token uint64) {
 	c.land(f, zero, errRightLost)
 }
 
-// refuse passes on a right that has been granted to who does not wait for it any more.
+// refuse passes on a right that was granted to somebody who no longer waits for it.
 func (c *Cache[V]) refuse(key string, hash uint32, token uint64) {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
@@ -119,7 +120,7 @@ func (c *Cache[V]) refuse(key string, hash uint32, token uint64) {
 	}
 }
 
-// lost is called when a link is down: what its other end was to load is for somebody else.
+// lost is called when a link is down: the rights of its other end pass on.
 func (c *Cache[V]) lost(l *link.Link) {
 	for i := range c.segments {
 		g := &c.store.index.segments[i]
@@ -183,15 +184,15 @@ func (c *Cache[V]) serveFill(r *link.Request) {
 	r.Answer(&wire.Frame{Type: wire.Done})
 	if c.opt.Events.Removed == nil {
 		c.finish(f, o)
-	} else { // what it replaces is told to the user, who may ask the other end for something
+	} else { // the user's callback may ask the other end for something, so it must not run here
 		c.wg.Go(func() { c.finish(f, o) })
 	}
 }
 
-// errTooLargeToFill tells those who wait that the owner cannot have the value: each loads it for itself.
+// errTooLargeToFill tells those who wait that the owner cannot get the value: each process loads it for itself.
 var errTooLargeToFill = errors.Join(ErrTooLarge, errors.New("covey: the loaded value cannot travel"))
 
-// ownValue returns the request's value in memory that is not the link's.
+// ownValue returns the request's value in memory that does not belong to the link.
 func ownValue(r *link.Request) []byte {
 	if r.Size != 0 {
 		return r.Value
@@ -199,7 +200,7 @@ func ownValue(r *link.Request) []byte {
 	return append(make([]byte, 0, len(r.Value)), r.Value...)
 }
 
-// loadUnderRight loads key because its owner has answered so.
+// loadUnderRight loads key because its owner has answered with the right to do so.
 func (c *Cache[V]) loadUnderRight(ctx context.Context, l *link.Link, a *ask, key string, hash uint32, load Loader[V]) (V, error) {
 	var zero V
 	answer := &a.answer
@@ -216,7 +217,7 @@ func (c *Cache[V]) loadUnderRight(ctx context.Context, l *link.Link, a *ask, key
 	return c.wait(ctx, f, nil)
 }
 
-// refreshUnderRight loads key in the background, as the owner has offered together with its value.
+// refreshUnderRight loads key in the background, with a right that the owner has sent together with the value.
 func (c *Cache[V]) refreshUnderRight(ctx context.Context, l *link.Link, key string, hash uint32, load Loader[V], answer *wire.Frame, value V) {
 	r := &right{link: l, token: answer.Token, over: func(error) {}}
 	if load == nil || c.opt.MaxRefreshes == 0 || !c.refreshes.TryAcquire(1) {
@@ -238,7 +239,7 @@ func (c *Cache[V]) refreshUnderRight(ctx context.Context, l *link.Link, key stri
 	c.n.refreshes.Add(1)
 }
 
-// staleOf makes a node of the old value that came with a right; nil if there was none.
+// staleOf returns a node with the old value that came with a right; nil if there was none.
 func (c *Cache[V]) staleOf(answer *wire.Frame, key string, hash uint32) *node {
 	if answer.Flags&wire.Stale == 0 {
 		return nil
@@ -255,8 +256,8 @@ func (c *Cache[V]) staleOf(answer *wire.Frame, key string, hash uint32) *node {
 	return &old.node
 }
 
-// startHeld runs a load under a right. Nobody can join it: who comes later waits until it is over and asks the owner. The owner
-// counts as one who waits.
+// startHeld runs a load under a right. Nobody can join it: those who come later wait until it is over and ask the owner. The owner
+// counts as one of its waiters.
 func (c *Cache[V]) startHeld(ctx context.Context, key string, hash uint32, load Loader[V], r *right, old *node, refresh func()) (*flight[V], error) {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
@@ -313,7 +314,7 @@ func (c *Cache[V]) giveBack(r *right, key string, err error) {
 	r.over(err)
 }
 
-// deliver ends a flight that ran under a right: the owner gets what was loaded, and those who wait here.
+// deliver ends a flight that ran under a right. The owner and those who wait here get what was loaded.
 func (c *Cache[V]) deliver(f *flight[V], o outcome[V]) {
 	g := c.store.index.segment(f.hash)
 	g.mu.Lock()
@@ -370,7 +371,8 @@ func (c *Cache[V]) deliver(f *flight[V], o outcome[V]) {
 	c.land(f, value, err)
 }
 
-// asForeign makes a loader's error one that those may have who wait for somebody else's load.
+// asForeign returns a loader's error as callers get it who waited for somebody else's load; nil if they are to ask the owner
+// again.
 func asForeign(peer string, err error) error {
 	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, ErrOverloaded) || errors.Is(err, ErrLoadTimeout) {
 		return nil
@@ -378,12 +380,12 @@ func asForeign(peer string, err error) error {
 	return &foreignError{peer: peer, text: err.Error(), is: err}
 }
 
-// sendFill sends the result of a load to the owner. If the link is down the owner knows that already.
+// sendFill sends the result of a load to the owner. It may fail: if the link is down the owner knows that.
 func (c *Cache[V]) sendFill(r *right, f *wire.Frame) {
 	_, _ = r.link.Send(c.group.ctx, f, ignore{})
 }
 
-// ignore is the sink of requests whose answers say nothing.
+// ignore is the sink of requests whose answers do not matter.
 type ignore struct{}
 
 func (ignore) Answer(*wire.Frame, bool) {}

@@ -1,6 +1,6 @@
 package covey
 
-// servemany.go answers a GetMany by another peer of keys that this process owns.
+// servemany.go is the owner's side of a GetMany by another peer.
 
 import (
 	"strings"
@@ -10,8 +10,8 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// serveMany answers a request for many keys: at once for those that are here or that the other end is to load, and
-// one by one, as they come, for those that are being loaded.
+// serveMany answers a request for many keys. For keys that are here, or that the other end is to load, it answers at once; for keys
+// that are being loaded it answers one by one, as they come.
 func (c *Cache[V]) serveMany(r *link.Request) {
 	buf := c.buffer()
 	answers := &manyAnswers{left: 1, items: (*buf)[:0]}
@@ -104,7 +104,7 @@ type manyAnswers struct {
 	items []byte
 }
 
-// add takes an answer that is there at once.
+// add adds an answer that is known at once.
 func (a *manyAnswers) add(index uint32, f *wire.Frame) {
 	if len(f.Value) > maxRequest || f.Size > 0 {
 		f = &wire.Frame{Type: wire.Done}
@@ -119,7 +119,7 @@ func (a *manyAnswers) expect() {
 	a.mu.Unlock()
 }
 
-// flush sends what has been added.
+// flush sends the answers that have been added.
 func (a *manyAnswers) flush(r *link.Request) {
 	if a.op == nil {
 		frames := split(a.items)
@@ -167,7 +167,7 @@ func split(items []byte) (pieces [][]byte) {
 	return append(pieces, items)
 }
 
-// sendLast sends the answer for one key that had to wait; nil stands for those that did not.
+// sendLast sends the answer for one key that had to wait. nil stands for all those that did not.
 func (a *manyAnswers) sendLast(items []byte) (queued bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,6 +1,6 @@
 package covey
 
-// shared.go is what a cache needs in order to speak with the same cache at other peers.
+// shared.go has what a cache needs to speak with the same cache at other peers.
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// encode makes v the value of f, in memory that does not change.
+// encode puts the encoding of v into f. Its memory must not be modified.
 func (c *Cache[V]) encode(f *wire.Frame, v V) (err error) {
 	if b, ok := any(c.opt.Codec).(plainCodec[V]); ok {
 		f.Value = b.plain(v)
@@ -23,7 +23,7 @@ func (c *Cache[V]) encode(f *wire.Frame, v V) (err error) {
 	return err
 }
 
-// decode makes a value of b, which it may keep.
+// decode returns the value that b encodes. The value may keep b.
 func (c *Cache[V]) decode(b []byte) (V, error) {
 	if p, ok := any(c.opt.Codec).(plainCodec[V]); ok {
 		return p.own(b), nil
@@ -39,14 +39,14 @@ func (c *Cache[V]) undecodable(peer string, err error) {
 	c.warnOnce(peer, err)
 }
 
-// warnOnce logs the first thing that is wrong with a peer.
+// warnOnce logs the first thing that goes wrong with a peer.
 func (c *Cache[V]) warnOnce(peer string, err error) {
 	if _, before := c.warned.LoadOrStore(peer, struct{}{}); !before {
-		c.opt.Logger.Warn("covey: cannot share values with a peer", "cache", c.name, "peer", peer, "err", err)
+		c.opt.Logger.Warn("covey: cannot share this cache's values with a peer; each process loads them for itself", "cache", c.name, "peer", peer, "err", err)
 	}
 }
 
-// lookupShared asks the owner of key what it has.
+// lookupShared is Lookup of a key that another peer owns.
 func (c *Cache[V]) lookupShared(ctx context.Context, v *view, key string) (e Entry[V], ok bool, err error) {
 	i := v.owner(key)
 	if i < 0 {
@@ -87,7 +87,7 @@ func (g *Group) allLinks() (links []*link.Link) {
 	return links
 }
 
-// linkBy returns a link to the peer of that name, nil if there is none.
+// linkBy returns a link to the peer of that name, dialling it if need be; nil if there is none.
 func (g *Group) linkBy(name string) *link.Link {
 	for _, l := range g.allLinks() {
 		if l.Name() == name && l.Err() == nil {
@@ -116,7 +116,7 @@ func (g *Group) cacheID(name string) (uint16, bool) {
 
 func (c *Cache[V]) number() uint16 { return c.id }
 
-// duration is a time that is left; 0 on the wire means that there is no end.
+// duration returns a remaining time as it goes on the wire, where 0 means that there is no end.
 func duration(ns int64) time.Duration {
 	if ns == 0 {
 		return -1
@@ -138,7 +138,7 @@ func (g *Group) listen() {
 			err = g.server.Serve(g.opt.Listener)
 		}
 		if !errors.Is(err, http.ErrServerClosed) {
-			g.opt.Logger.Error("covey: the group's listener has ended", "err", err)
+			g.opt.Logger.Error("covey: GroupOptions.Listener has failed, other peers cannot reach this process", "err", err)
 		}
 	})
 }
