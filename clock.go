@@ -1,6 +1,6 @@
 package covey
 
-// clock.go tells the time in two ways: exactly, and for nothing.
+// clock.go tells the time in two ways: exactly, and almost for free.
 
 import (
 	"sync/atomic"
@@ -8,9 +8,9 @@ import (
 )
 
 // A clock counts nanoseconds on the monotonic clock from a little before its
-// start, so that a time is always positive. coarse is what now said at the
-// last tick of the janitor: a hit compares with it first and asks now only
-// when its entry has less left than the slack that covers a late tick.
+// start, so that a time is always positive. coarse is what now returned at the
+// last tick of the janitor: a hit compares with it first, and calls now only
+// when its entry has less time left than the slack that covers a late tick.
 type clock struct {
 	start  time.Time
 	coarse atomic.Int64

@@ -1,6 +1,6 @@
 package covey
 
-// duel.go finds out by which mode of lfu.go a cache has the most hits.
+// duel.go finds out in which mode of lfu.go a cache has the most hits.
 
 import (
 	"math/bits"
@@ -21,11 +21,11 @@ type duel struct {
 	size   int // entries of each small cache
 	minis  [modes]mini
 	sketch sketch
-	behind [modes]float64 // hits that a mode had less than the best, of late
+	behind [modes]float64 // how many hits fewer than the best a mode had of late
 }
 
 // Bounds of the size of a small cache, if the real one is larger. They are more
-// than a factor of two apart, so that the sample does not change to and fro.
+// than a factor of two apart, so that the sample does not change back and forth.
 const (
 	duelMin = 192
 	duelMax = 512
@@ -61,7 +61,7 @@ func (d *duel) resize(capacity int) {
 	}
 }
 
-// observe has the small caches handle a request of a sampled key. If somebody else is at it the request is left out.
+// observe has the small caches handle a request for a sampled key. If another goroutine is at it the request is left out.
 func (d *duel) observe(hash uint32) {
 	if !d.mu.TryLock() {
 		return
@@ -84,7 +84,7 @@ func (d *duel) observe(hash uint32) {
 			best = m
 		}
 	}
-	// However bad a mode was, it can be back in front after a cacheful of hits, when the traffic has changed
+	// However bad a mode was, when the traffic changes it can be back in front after a cacheful of hits
 	// (as by a share of the weight in "Tracking the Best Expert": Herbster and Warmuth, 1998).
 	least := d.behind[best]
 	for m := range modes {
@@ -103,7 +103,7 @@ func (d *duel) bytes() int64 {
 	return n
 }
 
-// A mini is a small cache of hashes: a window, and behind it main, which by recency stays empty.
+// A mini is a small cache of hashes: a window, and behind it main, which stays empty in the mode byRecency.
 type mini struct {
 	places map[uint32]uint32 // by hash, the element's number
 	elems  []miniElem
@@ -202,7 +202,7 @@ func (m *mini) thin(d *duel) {
 	}
 }
 
-// ask is a lookup of a key and, if it is not there, a Put.
+// ask looks a key up and, if it is not there, puts it.
 func (m *mini) ask(by mode, hash uint32, size int, s *sketch) (hit bool) {
 	window := by.window(size)
 	if at, ok := m.places[hash]; ok {
@@ -242,7 +242,7 @@ func (m *mini) ask(by mode, hash uint32, size int, s *sketch) (hit bool) {
 	return false
 }
 
-// trim drops what is more than size.
+// trim drops what exceeds size.
 func (m *mini) trim(size int) {
 	for len(m.places) > size {
 		switch {

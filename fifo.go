@@ -3,10 +3,9 @@ package covey
 // fifo.go evicts in the order of insertion.
 
 // A fifo evicts the entry that came first, whatever its use. A Put of a
-// resident key keeps the entry's place as long as its size and cost stay as
-// they were: then the policy is not asked. One that changes them arrives as
-// remove and readd and counts as a new insertion, so that a bigger value
-// never evicts itself.
+// resident key keeps the entry's place if size and cost stay as they were:
+// then the policy is not asked. A Put that changes them arrives as remove and
+// readd and counts as a new insertion, so that a bigger value never evicts itself.
 type fifo struct {
 	slots *slots
 	queue list

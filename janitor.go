@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// wakeJanitor is called when there is something that will expire. Caches where nothing does need no goroutine.
+// wakeJanitor is called when there is something that will expire. A cache in which nothing expires needs no goroutine.
 func (c *Cache[V]) wakeJanitor() {
 	if c.closed.Load() {
 		return
@@ -81,7 +81,7 @@ func (c *Cache[V]) closeSegment(k *keyed[V]) {
 	}
 }
 
-// waitGoroutines waits for the janitor and the loads, for the latter not for ever.
+// waitGoroutines waits for the janitor and, for closeGrace at most, for the loads.
 func (c *Cache[V]) waitGoroutines() error {
 	done := make(chan struct{})
 	go func() {
@@ -94,6 +94,6 @@ func (c *Cache[V]) waitGoroutines() error {
 	case <-done:
 		return nil
 	case <-timer.C:
-		return fmt.Errorf("covey: cache %q: a loader still runs %v after its context was cancelled", c.name, closeGrace)
+		return fmt.Errorf("covey: cache %q: a loader still runs %v after Close has cancelled its context", c.name, closeGrace)
 	}
 }

@@ -1,27 +1,27 @@
 package covey
 
 // lfu.go is the default policy: it keeps what is popular by frequency, by
-// recency or by return, whichever does best on the keys that come.
+// recency or by return, whichever does best with the requests that come.
 
 import (
 	"math"
 	"time"
 )
 
-// A mode is one way to tell the popular from others. In each of them new entries enter
-// a window, and when it is full who leaves it may take a place in main, or has to go.
+// A mode is one way to tell popular entries from others. In each of them new entries enter
+// a window; when that is full, the entry that leaves it either takes a place in main or has to go.
 type mode uint32
 
 const (
-	// byFrequency lets in who was asked for more often than the entry that main
+	// byFrequency lets an entry into main that was asked for more often than the one that main
 	// would evict (W-TinyLFU: Einziger, Friedman and Manes, "TinyLFU: A
 	// Highly Efficient Cache Admission Policy", 2017).
 	byFrequency mode = iota
 	// byRecency has no main: it is LRU.
 	byRecency
-	// byReturn lets in who was asked for twice (as do 2Q: Johnson and Shasha,
-	// 1994, and S3-FIFO: Yang et al., 2023), so that scans pass by, but what
-	// was popular once keeps nobody out.
+	// byReturn lets in an entry that was asked for twice (as do 2Q: Johnson and Shasha,
+	// 1994, and S3-FIFO: Yang et al., 2023). So scans pass by, and what was popular
+	// once keeps nothing out.
 	byReturn
 	modes
 )
@@ -37,7 +37,8 @@ func (m mode) window(n int) int {
 	return max(1, n/100)
 }
 
-// admits says whether who leaves the window takes the place of main's victim. By frequency it must be ahead by more than the margin.
+// admits says whether the entry that leaves the window takes the place of main's victim. By frequency it must be ahead by more than
+// the margin.
 func (m mode) admits(s *sketch, candidate, victim uint32, margin uint64) bool {
 	switch m {
 	case byRecency:
@@ -75,7 +76,7 @@ const (
 )
 
 const (
-	// maxMark is where a mark stops to count: what is more popular is popular enough.
+	// maxMark is where a mark stops counting: that is popular enough.
 	maxMark = 15
 	// maxSpared is how many entries with hits an eviction passes over.
 	maxSpared = 256
@@ -157,7 +158,7 @@ func (p *lfu) remove(id uint32) {
 	}
 }
 
-// harvest tells the sketch of the hits on n since the last time, and reports whether there were any.
+// harvest adds the hits on n since the last time to the sketch, and reports whether there were any.
 func (p *lfu) harvest(n *node) bool {
 	m := n.mark.Load()
 	if m == 0 {
@@ -168,9 +169,9 @@ func (p *lfu) harvest(n *node) bool {
 	return true
 }
 
-// spare harvests n, whose turn to leave it is, and reports whether a hit saves
-// it. After so many in one eviction it does not: when nothing but hits came for long, or
-// come faster than they are harvested, the lock must not be held until somebody without one is found.
+// spare harvests n, whose turn it is to leave, and reports whether a hit saves it. After
+// maxSpared entries in one eviction hits save no more: when there were nothing but hits for long, or they
+// come faster than they are harvested, the lock must not be held until an entry without one is found.
 func (p *lfu) spare(n *node) bool {
 	p.spared++
 	return p.harvest(n) && p.spared < maxSpared
@@ -218,7 +219,7 @@ func (p *lfu) leastRecent() uint32 {
 	return p.oldest()
 }
 
-// oldest returns the first of the window from the tail that had no hit since it was last there.
+// oldest returns the first entry, from the window's tail, that had no hit since it was last there.
 func (p *lfu) oldest() uint32 {
 	w := &p.window
 	for {
@@ -232,10 +233,10 @@ func (p *lfu) oldest() uint32 {
 	}
 }
 
-// contest has the one who would leave the window and main's victim compete.
+// contest has the entry that would leave the window compete with main's victim.
 func (p *lfu) contest(by mode) uint32 {
 	target := by.window(p.len())
-	// After a change of mode the window gives its oldest to main, a few at a time.
+	// After a change of mode the window gives its oldest entries to main, a few at a time.
 	for range 8 {
 		if p.window.len <= target+1 {
 			break
@@ -260,9 +261,9 @@ func (p *lfu) contest(by mode) uint32 {
 	return victim
 }
 
-// probation returns whom main would evict, 0 if nobody is there. Those on
-// probation that had a hit are protected, and make place by going back on
-// probation. The one added last goes back to the window.
+// probation returns the entry that main would evict, 0 if there is none. Entries on
+// probation that had a hit become protected, and others go back on probation to make
+// place for them. The entry added last goes back to the window.
 func (p *lfu) probation() uint32 {
 	for {
 		id := p.main.tail
@@ -358,7 +359,7 @@ func (s *sketch) add(hash uint32, n uint32) {
 
 func (s *sketch) bytes() int64 { return int64(8 * len(s.words)) }
 
-// costClass quantises a load time in steps of a factor of √2 from 1 ms, which stands for all below, too.
+// costClass quantises a load time in steps of a factor of √2, from 1 ms; shorter ones count as 1 ms.
 func costClass(d time.Duration) uint8 {
 	if d <= time.Millisecond {
 		return 0

@@ -49,7 +49,7 @@ func (c *Cache[V]) start(ctx context.Context, key string, hash uint32, old *node
 }
 
 // run is the goroutine of a load. When its context ends, those who wait are
-// answered at once, whether the loader has noticed or not.
+// answered at once, even if the loader has not noticed.
 func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
 	done, err := c.origin.admit(f.ctx, nested, f.refresh)
 	if err != nil {
@@ -73,7 +73,7 @@ func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
 	})
 }
 
-// An outcome is what a load came to.
+// An outcome is the result of a load.
 type outcome[V any] struct {
 	value      V
 	err        error
@@ -115,7 +115,7 @@ func (c *Cache[V]) loaded(r LoadResult) {
 	}
 }
 
-// finish ends the flight with what its load came to: it stores the value,
+// finish ends the flight with the outcome of its load: it stores the value,
 // unlinks the flight and wakes those who wait. Only the first call for a flight counts.
 func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 	if f.right != nil && f.right.over != nil {
@@ -156,8 +156,8 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 	}
 }
 
-// fail ends a flight whose load failed. While the old value may be used
-// instead, it is, and the next load of the key has to wait a while.
+// fail ends a flight whose load failed. If the old value may be used it is served
+// instead, and the next load of the key has to wait a while.
 func (c *Cache[V]) fail(f *flight[V], err error) {
 	g := c.store.index.segment(f.hash)
 	now := c.store.clock.now()
@@ -207,8 +207,8 @@ func (c *Cache[V]) throttle(key string, hash uint32) {
 	})
 }
 
-// refreshable reports whether seen is what the cache has for its key, and a refresh is neither
-// under way nor unwanted. The segment is locked.
+// refreshable reports whether seen is what the cache has for its key, and its load is neither under
+// way nor throttled. The segment is locked.
 func (c *Cache[V]) refreshable(ctx context.Context, seen *node) bool {
 	k := c.keyed(seen.hash)
 	_, throttled := k.throttled[seen.key]

@@ -1,7 +1,7 @@
 package covey
 
 // lru.go evicts exactly the entry whose last use is longest ago, without a
-// lock or a list on the way of a hit.
+// lock or a list on the path of a hit.
 
 import (
 	"math"
@@ -10,8 +10,8 @@ import (
 )
 
 // An lru numbers all uses and has each entry carry the number of its last one,
-// its stamp, in node.mark. A hit does no more than that; the order is made up
-// for when somebody has to leave.
+// its stamp, in node.mark. A hit does no more than that; the order is worked out
+// when an entry has to leave.
 //
 // The residents are filed in a min-heap under the stamp they had at the time.
 // Stamps only grow, so what an entry is filed under is a lower bound of its
@@ -19,19 +19,19 @@ import (
 // entry's stamp is higher, and the top is the victim, exactly; if it was used
 // since, it is filed again under its new stamp and the next top is looked at.
 // A hit causes at most one such step, and many hits on an entry cause one together.
-// They are paid for by the next eviction, however: after a long time of nothing but hits it
-// files anew all entries that were used, at about 0.2 µs each.
+// The next eviction pays for them, however: after a long time of nothing but hits it
+// files all entries anew that were used, at about 0.2 µs each.
 //
 // A heap that knew where each resident is would write to a random place in
 // memory for every step of a sift. Instead slots.queue(id).prev holds the stamp
-// that a resident is filed under, 0 if it is not: an element of the heap
-// that says otherwise is dead and is dropped when it comes to the top, or when
-// the dead become as many as the living.
+// that a resident is filed under, 0 if it is not filed. An element of the heap
+// that says otherwise is dead. It is dropped when it comes to the top, or when
+// there are as many dead elements as living ones.
 //
-// The order is exact for uses that follow one another. Two hits on one entry
-// at the same time may leave the lower of their two stamps, and a hit that
-// stops between taking its number and writing it for as long as it takes to
-// renumber counts as a use of the time when the eviction comes upon it.
+// The order is exact for uses that follow one another. Two hits on one entry at
+// the same time may leave the lower of their two stamps. And a hit that pauses
+// between taking its number and writing it, for as long as renumbering takes, counts
+// as a use at the time when the eviction comes upon it.
 type lru struct {
 	seq atomic.Uint64 // number of the last use
 	_   [56]byte      // hits write to seq's cache line
@@ -152,7 +152,7 @@ func (p *lru) renumber() {
 	}
 }
 
-// rank is the part of renumber that sees to the stamps up to start. A hit that
+// rank is the part of renumber that deals with the stamps up to start. A hit that
 // comes meanwhile gives a higher one, which must not be mixed with the ranks: its
 // entry ranks by its lower bound.
 func (p *lru) rank(start uint64) {

@@ -1,6 +1,6 @@
 package covey
 
-// origin.go protects the source of truth: how many loads at once, how many a second, and none while it is down.
+// origin.go protects the source of truth: it limits the loads at once and those per second, and stops them while it is down.
 
 import (
 	"context"
@@ -46,12 +46,12 @@ func newOrigin(maxLoads int, perSecond float64, burst int, b *Breaker) (o origin
 	return o
 }
 
-// errAbandoned is how a load ends for the breaker that says nothing about the origin.
+// errAbandoned tells the breaker that a load has ended in a way that says nothing about the origin.
 var errAbandoned = errors.New("covey: load was abandoned")
 
-// admit waits until the load may run and returns what to call with the
-// loader's error when it has ended. A nested load does not wait for a slot: those who hold the slots
-// may be waiting for it. A background one waits for nothing.
+// admit waits until the load may run, and returns the function to call with the loader's error when the
+// load has ended. A nested load does not wait for a slot, since the loads that hold the slots may be
+// waiting for it. A background load never waits: it runs now or is refused.
 func (o *origin) admit(ctx context.Context, nested, background bool) (done func(error), err error) {
 	if o.breaker != nil && o.breaker.State() == gobreaker.StateOpen {
 		return nil, fmt.Errorf("%w: the breaker is open", ErrOverloaded)

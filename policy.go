@@ -60,7 +60,7 @@ type node struct {
 
 const never = math.MaxInt64
 
-// Neighbours join a resident to its neighbours in a list of slot numbers; 0 ends it.
+// neighbours link a resident into a list of slot numbers; 0 ends it.
 type neighbours struct{ prev, next uint32 }
 
 const slotChunkBits = 10
@@ -75,8 +75,8 @@ type slotChunk struct {
 
 // slots numbers the residents. All of it is guarded by the store's policy lock. Number 0 is never given out.
 //
-// It knows a resident's node by the hash only, through the index: so a Put that
-// replaces the node has nothing to do here, and needs no policy lock.
+// It knows a resident's node only by the hash, through the index. So a Put that
+// replaces the node has nothing to do here and needs no policy lock.
 type slots struct {
 	index  *index
 	chunks []*slotChunk
@@ -165,14 +165,14 @@ func (l *list) remove(s *slots, id uint32) {
 type policy interface {
 	// add takes in a resident that is new.
 	add(id uint32)
-	// readd takes a resident back whose node was replaced by one of another
-	// size or cost, in the place that a use of it would give it; remove went before.
+	// readd takes a resident back whose node was replaced by one of another size or cost, in the
+	// place that a use of it would give it; remove was called before.
 	readd(id uint32)
 	// remove forgets a resident that was deleted, has expired or is about to be taken back.
 	remove(id uint32)
-	// evict chooses who leaves, forgets it as a resident and returns its
-	// number; 0 if nobody is there. It never chooses the entry added last
-	// unless that is alone, so that a Put is seen by the next Get.
+	// evict chooses the resident that leaves, forgets it and returns its
+	// number; 0 if there is none. It never chooses the entry added last
+	// unless that is alone, so that the next Get sees a Put.
 	evict() uint32
 	// resize tells the bounds, at the start and when they change; 0 = unbounded.
 	resize(maxBytes int64, maxEntries int)

@@ -180,7 +180,7 @@ func (s *sizers) make(t reflect.Type) sizer {
 	return nil
 }
 
-// later is of for a type that may lead back to the one that asks.
+// later is the sizer of a type that may lead back to the type that asks for it.
 func (s *sizers) later(t reflect.Type) func() sizer {
 	return sync.OnceValue(func() sizer { return s.of(t) })
 }
@@ -345,9 +345,9 @@ func ceilDiv(n, by int) int { return (n + by - 1) / by }
 
 func powerOf2(n int) int { return 1 << bits.Len(uint(n-1)) }
 
-// opaque says that values of t are not followed, and that what pointers to them
-// point to is not counted: what locks and atomics hold is not to be read in
-// passing, and the rest is shared by the whole process.
+// opaque says that values of t are not followed, and that what pointers to them point to
+// is not counted: locks and atomics must not be read in passing, and the other types
+// are shared by the whole process.
 func opaque(t reflect.Type) bool {
 	switch t.PkgPath() {
 	case "sync", "sync/atomic", "internal/sync", "reflect", "unique", "weak":
@@ -358,8 +358,8 @@ func opaque(t reflect.Type) bool {
 	return strings.HasPrefix(t.PkgPath(), "google.golang.org/protobuf/internal/") // a message's link to its type
 }
 
-// guarded says that values of t have a lock. Who knows who holds it: reading
-// them could be a race, so that what they refer to is not counted.
+// guarded says that values of t have a lock. Reading them without it could be
+// a race, so what they refer to is not counted.
 func guarded(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
 		return false

@@ -1,7 +1,7 @@
 package covey
 
-// store.go keeps the entries of one cache within its bounds. It ties together the index that finds
-// them, the policy that chooses who leaves and the wheel that knows who has expired.
+// store.go keeps the entries of one cache within its bounds. It ties together the index that finds them,
+// the policy that chooses which ones leave and the wheel that knows which ones have expired.
 
 import (
 	"hash/maphash"
@@ -62,7 +62,7 @@ type store struct {
 	staleFor int64  // how long an entry is kept after expires
 	idleFor  int64  // how long an unused entry is kept; 0 = for ever
 	onTimed  func() // called when the wheel gets its first deadline; mu is held
-	removed  bool   // somebody wants to know what was removed
+	removed  bool   // Events.Removed is set
 }
 
 func newStore(eviction Eviction, maxBytes, maxEntries int64) *store {
@@ -90,8 +90,8 @@ func newStore(eviction Eviction, maxBytes, maxEntries int64) *store {
 
 func (s *store) hash(key string) uint32 { return uint32(maphash.String(s.seed, key)) }
 
-// A guard is how long before its end a fresh entry needs a closer look: at
-// the real clock, since the coarse one may lag by the slack, and at whether to refresh it early.
+// A guard is how long before its end a fresh entry needs a closer look: at the
+// real clock, since the coarse one may lag by the slack, and at whether to refresh the entry early.
 // A node holds its guard as a class, in steps of a factor of √2 from 1 ms.
 const (
 	guardClasses = 64
@@ -213,7 +213,7 @@ func (s *store) schedule(id uint32, n *node) {
 	s.wheel.schedule(id, d)
 }
 
-// A departure is an entry that left by itself.
+// A departure is an entry that has left, and why.
 type departure struct {
 	node  *node
 	cause Cause
@@ -222,8 +222,8 @@ type departure struct {
 // batch bounds what is done under the policy lock at one go.
 const batch = 256
 
-// trim brings the store within its bounds: what has expired goes first, then
-// what the policy chooses. It may stop early and then reports that there is more to do. mu is held.
+// trim brings the store within its bounds: what has expired goes first, then what
+// the policy chooses. If it stops early it reports that there is more to do. mu is held.
 func (s *store) trim(gone []departure) (_ []departure, more bool) {
 	if !s.over() {
 		return gone, false

@@ -1,6 +1,6 @@
 package covey
 
-// write.go is the one way by which entries change: every Put, Delete, Expire and finished load passes through it.
+// write.go is the one way by which entries change: every Put, Delete, Expire and finished load comes through here.
 
 import (
 	"fmt"
@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// A write is one change of one key. Exactly one of its results is what came of it.
+// A write is one change of one key.
 type write[V any] struct {
 	key    string
 	hash   uint32
 	e      *entry[V]  // to store; nil = remove what is there
-	f      *flight[V] // whose result this is; nil = a caller's own write
-	expire bool       // instead: end the freshness of what is there
-	drop   bool       // instead: remove it because another peer says so
+	f      *flight[V] // the flight whose result this is; nil = a caller's write
+	expire bool       // do not store but end the freshness of what is there
+	drop   bool       // remove what is there because another peer says so
 
 	gen     uint32   // in a group: the generation under which the caller has found that it is the owner
 	writing *writing // in a group: the other peers have been asked
@@ -30,8 +30,8 @@ type write[V any] struct {
 	stored bool
 }
 
-// write carries out w in the critical section of its key. Most writes need the
-// segment's lock only; those that change what the policy knows begin again with its lock held, too.
+// write carries out w in the critical section of its key. Most writes need the segment's lock
+// only. Those that change what the policy knows begin again with the policy lock held, too.
 func (c *Cache[V]) write(w *write[V]) {
 	s := c.store
 	g := s.index.segment(w.hash)
@@ -68,7 +68,7 @@ func (c *Cache[V]) trim() (more bool) {
 	return more
 }
 
-// departed tells the user. No lock is held.
+// departed calls Events.Removed. No lock is held.
 func (c *Cache[V]) departed(gone []departure) {
 	if c.opt.Events.Removed == nil {
 		return
@@ -80,8 +80,8 @@ func (c *Cache[V]) departed(gone []departure) {
 	}
 }
 
-// apply does the write, or reports false if it needs the policy lock for it and
-// structural says that it is not held. The segment is locked.
+// apply does the write. It returns false if it needs the policy lock, which is held only if structural
+// is true. The segment is locked.
 func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 	s := c.store
 	if f := w.f; f != nil {
@@ -263,8 +263,8 @@ func (c *Cache[V]) stamp(n *node, key string, hash uint32, size int, begin, end 
 	n.used.Store(idleUnits(end))
 }
 
-// expired returns a copy of n that has just reached the end of its TTL; nil
-// if it could not be used any more then.
+// expired returns a copy of n whose TTL ends now; nil if such an entry could not be
+// used any more.
 func (c *Cache[V]) expired(n *node) *entry[V] {
 	if c.store.staleFor == 0 || n.flags&flagNegative != 0 {
 		return nil
