@@ -19,24 +19,24 @@ import (
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.ProtoMajor != 1:
-		http.Error(w, "links need HTTP/1.1", http.StatusHTTPVersionNotSupported)
+		http.Error(w, "covey: links need HTTP/1.1, without HTTP/2 in between", http.StatusHTTPVersionNotSupported)
 		return
 	case r.Method != http.MethodGet || !strings.EqualFold(r.Header.Get("Upgrade"), protocol):
 		w.Header().Set("Upgrade", protocol)
 		w.Header().Set("Connection", "Upgrade")
-		http.Error(w, "this is where covey peers link up", http.StatusUpgradeRequired)
+		http.Error(w, "covey: this is where peers open links, with Upgrade: covey/1", http.StatusUpgradeRequired)
 		return
 	}
 	if n.pending.Add(1) > int64(n.cfg.MaxPending) {
 		n.pending.Add(-1)
-		http.Error(w, "too many handshakes", http.StatusServiceUnavailable)
+		http.Error(w, "covey: too many handshakes are under way, try again", http.StatusServiceUnavailable)
 		return
 	}
 	n.mu.Lock()
 	if n.closed {
 		n.mu.Unlock()
 		n.pending.Add(-1)
-		http.Error(w, "shutting down", http.StatusServiceUnavailable)
+		http.Error(w, "covey: this process is shutting down", http.StatusServiceUnavailable)
 		return
 	}
 	n.wg.Add(1)
@@ -46,7 +46,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.pending.Add(-1)
 		n.wg.Done()
 		if _, before := n.hijacks.LoadOrStore(err.Error(), true); !before { // the others try again and again
-			n.cfg.Logger.Error("covey: cannot take links in: a middleware wraps the ResponseWriter without an Unwrap method", "err", err)
+			n.cfg.Logger.Error("covey: cannot accept links: a middleware wraps the ResponseWriter without an Unwrap method; give it one, or mount the group outside of it", "err", err)
 		}
 		http.Error(w, "the server does not let connections be upgraded", http.StatusNotImplemented)
 		return

@@ -1,6 +1,6 @@
 package link
 
-// body.go is what HTTP has to do with links whose frames travel in bodies.
+// body.go is the HTTP part of links whose frames travel in bodies.
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ func newClient(cfg *Config) *http.Client {
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// head begins a body: who sends it, as its how-manieth, and which caches he has.
+// head begins a body: who sends it, its number, and which caches the sender has.
 func (n *Node) head(t wire.Type, target string, seq, since uint64, caches *wire.Frame) []byte {
 	h := n.hello(target)
 	h.Seq, h.Since = seq, since
@@ -58,7 +58,7 @@ func (n *Node) post(ctx context.Context, p *Peer, body []byte) (*http.Response, 
 	return resp, peer, nil
 }
 
-// greeted reads the hello of who answers.
+// greeted reads the hello with which a response begins.
 func (n *Node) greeted(resp *http.Response, name string) (*wire.Hello, error) {
 	if resp.StatusCode != http.StatusOK {
 		var text []byte
@@ -85,7 +85,7 @@ func (n *Node) greeted(resp *http.Response, name string) (*wire.Hello, error) {
 	return &peer, nil
 }
 
-// unlimited lets pieces of long values follow each other without the other end's word, which it cannot give.
+// unlimited lets pieces of long values follow each other without waiting for credit, which the other end cannot give.
 func (q *queue) unlimited() { q.window, q.credit = math.MaxInt, math.MaxInt }
 
 // all appends everything that is queued to dst.

@@ -15,12 +15,12 @@ import (
 // last Answer, a Fail, or a Cancel that returned true.
 type Sink interface {
 	// Answer is called on the goroutine that reads the link and must not
-	// block. More answers follow unless last. Of f nothing is to be kept that
-	// is not cloned, but for a Value with a Size, which came in pieces and is
-	// in memory of its own.
+	// block. Unless last is true more answers follow. Nothing of f may be kept
+	// without cloning it, except a Value with a Size: that came in pieces and
+	// is in memory of its own.
 	Answer(f *wire.Frame, last bool)
-	// Slow is called once if the answer does not come at once, within some milliseconds; who waits may then want to look whether it
-	// pays to wait. It must not block, and may be called for a moment after the request has ended.
+	// Slow is called once if the answer does not come within some milliseconds, so that those who wait can reconsider. It must not
+	// block, and may still be called for a moment after the request has ended.
 	Slow()
 	// Fail is called when there will be no answer. It must not block.
 	Fail(err error)
@@ -32,11 +32,11 @@ type call struct {
 	deadline int64
 	hard     int64 // the caller's own deadline, which is left when the request is held; 0: none
 	taken    bool
-	looks    uint8  // that watch has had at it
+	looks    uint8  // how often watch has looked at it
 	next     uint32 // of the free list
 }
 
-// calls has a slot for each request in flight. An op is its slot's index and
+// calls has a slot for each request in flight. An op is its slot's index plus
 // one. A slot is free again only when the last answer has come: an op that
 // was cancelled is still in flight until the other end has said so.
 type calls struct {
@@ -66,10 +66,10 @@ func (c *calls) put(s call) (op uint32) {
 	return op
 }
 
-// atOnce is how long an answer may take that comes at once; twice that at most.
+// atOnce is how long an answer may take before Slow is called; it may become twice that.
 const atOnce = 2 * time.Millisecond
 
-// watch looks for requests that are not answered at once. It has seen them before then.
+// watch calls Slow for requests that it finds unanswered for the second time.
 func (l *Link) watch() {
 	var slow []Sink
 	l.mu.Lock()
@@ -211,7 +211,7 @@ func (l *Link) send(f *wire.Frame, s Sink, now, hard int64) (op uint32) {
 		}
 	}
 	if f.Type == wire.Announce {
-		f.Ring = l.node.ring.Load() // only now: what is queued later tells of no earlier ring
+		f.Ring = l.node.ring.Load() // only now, so that no frame queued later has an earlier ring
 	}
 	f.Op, f.Deadline = op, 0
 	if hard != 0 {
@@ -296,7 +296,7 @@ func (l *Link) expire() {
 	}
 }
 
-// answered gives an answer to who waits for it.
+// answered passes an answer on to the sink that waits for it.
 func (l *Link) answered(f *wire.Frame) error {
 	last := f.Flags&wire.More == 0
 	l.mu.Lock()
@@ -360,7 +360,7 @@ func (l *Link) enter(ctx context.Context, size int, now, hard int64) (int64, err
 			c.waiting = slices.Delete(c.waiting, i, i+1)
 		}
 		if err != nil {
-			l.admit() // it may have been this one's turn
+			l.admit() // it may just have been this caller's turn
 			return now, err
 		}
 	}
@@ -377,7 +377,7 @@ func (l *Link) deadline(now, hard int64) int64 {
 
 func (l *Link) room() bool { return l.calls.busy < l.calls.max && !l.overflow() }
 
-// admit lets the first one in who waits, if there is room. The link is locked.
+// admit lets the first caller in that waits, if there is room. The link is locked.
 func (l *Link) admit() {
 	if c := &l.calls; len(c.waiting) > 0 && (l.room() || l.unusable() != nil) {
 		c.waiting[0] <- struct{}{}
@@ -386,7 +386,7 @@ func (l *Link) admit() {
 }
 
 // Call sends a request and returns its last answer, in memory of its own. It
-// ends by ctx, or as Send says.
+// gives up when ctx ends, or when Send would.
 func (l *Link) Call(ctx context.Context, f *wire.Frame) (wire.Frame, error) {
 	w := l.node.waiters.Get().(*waiter)
 	op, err := l.Send(ctx, f, w)

@@ -1,6 +1,6 @@
 package link
 
-// config.go has what the owner of a Node decides, and the errors.
+// config.go has the settings of a Node, and the errors.
 
 import (
 	"context"
@@ -21,7 +21,7 @@ type Config struct {
 	Instance uint64 // drawn at random for each start of the process; required
 
 	// Secrets authenticate both ends of a link: the first signs, all verify.
-	// Without, nobody is authenticated here.
+	// If there are none, this package authenticates nobody.
 	Secrets [][]byte
 	// TLS is for links to https URLs. nil: the system's roots.
 	TLS *tls.Config
@@ -38,8 +38,8 @@ type Config struct {
 	// Up is called before the first request of a link is served, and for a
 	// link that was dialled before Peer.Link returns it.
 	Up func(l *Link)
-	// Down is called when a link has ended. Answers that had not come by then
-	// fail after it, what was kept is cancelled after it.
+	// Down is called when a link has ended. Calls without an answer fail, and
+	// kept requests are cancelled, after it has returned.
 	Down func(l *Link, err error)
 	// Failed is called when a peer could not be dialled.
 	Failed func(p *Peer, err error)
@@ -192,7 +192,7 @@ type UpgradeError struct {
 }
 
 func (e *UpgradeError) Error() string {
-	return fmt.Sprintf("link: the server does not link up, its status is %d (%.200q): check the path of the peer's URL, and that nothing in between stops upgrades",
+	return fmt.Sprintf("link: the server does not open a link, its status is %d (%.200q): check the path of the peer's URL, and that nothing in between stops upgrades",
 		e.Status, e.Text)
 }
 

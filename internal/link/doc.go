@@ -28,10 +28,10 @@
 //		}
 //	} // neither answered nor kept: the answer is wire.Unsupported
 //
-// Every kept op is ended by exactly one last Answer, also when it was
-// cancelled and when its link is gone; until then the hello of the same
-// process's next link waits. A write asks [Op.Live] in the critical section
-// in which it takes effect.
+// Every kept op is ended by exactly one last Answer, even if it was cancelled
+// or its link is gone. Until then the handshake of the same process's next
+// link waits. A write asks [Op.Live] in the critical section in which it
+// takes effect.
 //
 // Each link carries a lease both ways, see [Link.Alive] and [Link.GivenUntil].
 // A link whose lease runs out goes down, as it does when the other end breaks

@@ -8,10 +8,10 @@ package link
 //	server: Welcome
 //
 // Challenge is the server's hello. A proof is a MAC under the group's secret
-// over the role of who sends it and both hellos, and with them both names and
-// both nonces, so that it is good for this link only and cannot be passed on
-// as somebody else's. It says who the other end is; it does not protect the
-// bytes that follow, which is for TLS to do.
+// over the sender's role and both hellos, and with them both names and both
+// nonces. So it is good for this link only, and nobody can pass it on as their
+// own. It says who the other end is; it does not protect the bytes that
+// follow, which is for TLS to do.
 //
 // Instead of any of its frames the server may send Failed with its reason.
 
@@ -34,7 +34,7 @@ const (
 	roleServer = "covey/1 server"
 )
 
-// hello returns what this end says first.
+// hello returns this end's hello.
 func (n *Node) hello(target string) wire.Hello {
 	h := wire.Hello{
 		MinVersion: wire.MinVersion,
@@ -50,7 +50,7 @@ func (n *Node) hello(target string) wire.Hello {
 	return h
 }
 
-// prove returns the proof of who has a role; empty without a secret.
+// prove returns the proof that the end with the given role sends; empty without a secret.
 func (n *Node) prove(role string, client, server []byte) []byte {
 	if len(n.cfg.Secrets) == 0 {
 		return nil
@@ -58,7 +58,7 @@ func (n *Node) prove(role string, client, server []byte) []byte {
 	return mac(n.cfg.Secrets[0], role, client, server)
 }
 
-// proved reports whether proof is that of one who knows one of the secrets.
+// proved reports whether proof was made with one of the secrets.
 func (n *Node) proved(proof []byte, role string, client, server []byte) bool {
 	ok := len(n.cfg.Secrets) == 0
 	for _, secret := range n.cfg.Secrets {
@@ -103,7 +103,7 @@ func (n *Node) greet(r io.Reader, w io.Writer, name string) (*wire.Hello, error)
 		return nil, err
 	}
 	if !n.proved(proof.Value, roleServer, client, server) {
-		return nil, fmt.Errorf("%w: the peer does not know our secret", ErrRefused)
+		return nil, fmt.Errorf("%w: the peer does not know our secret: compare GroupOptions.Secrets", ErrRefused)
 	}
 	f := wire.Frame{Type: wire.Proof, Value: n.prove(roleClient, client, server)}
 	if _, err := w.Write(wire.Append(nil, &f)); err != nil {
@@ -142,7 +142,7 @@ func (n *Node) receive(ctx context.Context, r io.Reader, w io.Writer) (*wire.Hel
 		return nil, err
 	}
 	if !n.proved(proof.Value, roleClient, client, server) {
-		return nil, refuse(w, &HandshakeError{wire.CodeRefused, "unknown secret"})
+		return nil, refuse(w, &HandshakeError{wire.CodeRefused, "the secret is unknown here: compare GroupOptions.Secrets"})
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.HandshakeTimeout/2) // the client waits no longer than the whole
 	defer cancel()
@@ -153,7 +153,7 @@ func (n *Node) receive(ctx context.Context, r io.Reader, w io.Writer) (*wire.Hel
 	return &peer, err
 }
 
-// acquainted checks what both sides check of the other's hello.
+// acquainted checks what both ends check in the other's hello.
 func (n *Node) acquainted(own, peer *wire.Hello) error {
 	switch _, ok := wire.CommonVersion(own, peer); {
 	case !ok:

@@ -3,8 +3,8 @@ package link
 // lease.go keeps a link's lease, which is what bounds loans and writes in
 // time (volume leases: Gray & Cheriton 1989, Yin et al. 1999), and finds dead
 // peers by it. Each end asks the other for its lease in keep-alives. The asker
-// counts from when it asked, the giver from when it answered and one percent
-// more, so that the giver's end of the lease is never before the asker's.
+// counts from when it asked; the giver counts from when it answered, and one
+// percent longer. So the lease never ends at the giver before it ends at the asker.
 
 import (
 	"sync/atomic"
@@ -85,7 +85,7 @@ func (l *Link) tick() {
 	l.in.quiet.Store(true)
 	l.shrink()
 	wait := l.node.cfg.KeepAlive
-	if held := l.lease.held.Load(); held > 0 { // be there when it runs out
+	if held := l.lease.held.Load(); held > 0 { // tick again when it runs out
 		wait = min(wait, max(time.Duration(held-l.node.now()), time.Millisecond))
 	}
 	l.lease.timer.Reset(wait)

@@ -145,7 +145,7 @@ func (p *Peer) dial() {
 		ctx, cancel := context.WithTimeoutCause(p.node.ctx, p.node.cfg.HandshakeTimeout, ErrTimeout)
 		defer cancel()
 		err := p.node.dial(ctx, p)
-		if isCut(err) { // a process that dies resets what it had not taken in; from then on its port refuses, which says more
+		if isCut(err) { // a dying process resets connections; from then on its port refuses them, which says more
 			err = p.node.dial(ctx, p)
 		}
 		if err = p.orPlain(ctx, err); err == nil {
@@ -155,7 +155,7 @@ func (p *Peer) dial() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.dialing = false
-		if p.shown && !p.closed { // what has failed may have been over by then
+		if p.shown && !p.closed { // the peer may have come up after the attempt failed
 			p.dial()
 			return
 		}
@@ -197,7 +197,7 @@ func (p *Peer) upgrade(l *Link) {
 	})
 }
 
-// isCut reports whether a connection has been ended by the other side.
+// isCut reports whether the other end has cut a connection.
 func isCut(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
@@ -242,7 +242,7 @@ func (p *Peer) lost(l *Link, err error) {
 		p.change()
 		return
 	}
-	p.pause = 1 // if the next does not last nobody waits for the one after
+	p.pause = 1 // if the next link does not last, nobody waits for the one after it
 	p.change()
 	if !p.closed {
 		p.dial()
@@ -269,13 +269,16 @@ func (p *Peer) again(err error) {
 	})
 }
 
-// logEvery is how long no other reason is logged after one, since reasons may take turns.
+// logEvery is how long no other reason is logged after one, since two reasons may alternate.
 const logEvery = 10 * time.Second
 
 // log logs why there is no link, if that has changed. The peer is locked.
 func (p *Peer) log(err error) {
-	if errors.Is(err, ErrGoingAway) { // as it should; from now on it refuses connections
+	if errors.Is(err, ErrGoingAway) { // that is no trouble; from now on it refuses connections
 		p.logged.reason = syscall.ECONNREFUSED.Error()
+		return
+	}
+	if errors.Is(err, ErrClosed) { // this end does not try again
 		return
 	}
 	reason, now := reasonOf(err), p.node.now()
@@ -283,10 +286,14 @@ func (p *Peer) log(err error) {
 		return
 	}
 	p.logged.reason, p.logged.at = reason, now
-	p.node.cfg.Logger.Warn("covey: no link", "err", err)
+	var dial *DialError
+	if errors.As(err, &dial) {
+		err = dial.Err // the rest of it is logged here
+	}
+	p.node.cfg.Logger.Warn("covey: no link to a peer, trying again", "peer", p.name, "url", p.url.String(), "err", err)
 }
 
-// reasonOf returns what is the same whenever something fails for the same reason: no addresses.
+// reasonOf returns the part of an error's text that is the same whenever the reason is the same: without addresses.
 func reasonOf(err error) string {
 	for {
 		inner := errors.Unwrap(err)
@@ -313,7 +320,7 @@ func (p *Peer) Retry() {
 	p.dial()
 }
 
-// Shown reports whether Retry has been called since dialling began: it says more than what has come of that.
+// Shown reports whether Retry has been called since dialling began, so that a failure of this attempt says little.
 func (p *Peer) Shown() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

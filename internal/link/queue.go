@@ -18,7 +18,7 @@ type queue struct {
 	buf     []byte
 	cuts    []cut
 	streams []*stream // those under way and behind them those that wait for it
-	under   int       // way
+	under   int       // how many are under way
 	next    uint32    // number of a stream
 	window  int       // bytes of pieces that may be on the way
 	credit  int       // and how many more of them may be sent now
@@ -48,8 +48,8 @@ const (
 	maxBulkWindow = 4 << 20
 )
 
-// fit makes the window one for a round trip of that length. It is no wider than that takes, for what is on the way waits in the buffers of
-// the connection, ahead of short values.
+// fit sets the window for a round trip of that length. It is no wider than needed, since what is on the way lies in the connection's
+// buffers, ahead of short values.
 func (q *queue) fit(rtt time.Duration) {
 	w := max(min(int(min(rtt, time.Second)*bulkRate/time.Second), maxBulkWindow), q.cfg.bulkWindow)
 	q.credit += w - q.window
@@ -87,8 +87,8 @@ func (q *queue) add(f *wire.Frame) {
 	}
 }
 
-// overlong reports whether a value of n bytes is one too many of those that
-// go in pieces.
+// overlong reports whether a value of n bytes would be one too many of those
+// that go in pieces.
 func (q *queue) overlong(n int) bool {
 	return n > q.cfg.chunkSize && q.long > 0 && q.long+n > 4*q.maxValue
 }

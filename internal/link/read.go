@@ -1,7 +1,7 @@
 package link
 
-// read.go is the goroutine that reads a link and gives each frame to whom it
-// concerns.
+// read.go is the goroutine that reads a link and passes each frame on to where
+// it belongs.
 
 import (
 	"encoding/binary"

@@ -124,7 +124,7 @@ func (o *Op) answer(f *wire.Frame) (queued, gone bool) {
 	return queued, l.maybeGone()
 }
 
-// Held tells the other end that the answer takes a while, for f says why.
+// Held tells the other end that the answer takes a while.
 func (o *Op) Held() { o.Answer(&wire.Frame{Type: wire.Held, Flags: wire.More}) }
 
 // reply queues an answer. The link is locked.
@@ -142,7 +142,7 @@ func (l *Link) reply(f *wire.Frame) {
 	l.rouse()
 }
 
-// serve gives a request to the handler.
+// serve passes a request to the handler.
 func (l *Link) serve(f *wire.Frame) error {
 	if l.exchange != nil {
 		return ErrProtocol

@@ -29,19 +29,19 @@ type caller struct {
 
 const maxCallers = 1 << 12
 
-// ServeOps answers the requests in the body of r. It looks at no path and at nobody's rights: whoever mounts it does.
+// ServeOps answers the requests in the body of r. It checks neither the path nor who may ask: whoever mounts it does.
 func (n *Node) ServeOps(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "this is where covey peers post", http.StatusMethodNotAllowed)
+		http.Error(w, "covey: this is where peers send their requests, by POST", http.StatusMethodNotAllowed)
 		return
 	}
-	// All of it is read first: whatever is in between may not let answers through before.
+	// All of it is read first, since what is in between may let no answers through before.
 	limit := int64(n.cfg.MaxValue + 2*n.cfg.MaxQueue)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var over *http.MaxBytesError
 	if errors.As(err, &over) {
-		http.Error(w, fmt.Sprintf("more than %d bytes", limit), http.StatusRequestEntityTooLarge)
+		http.Error(w, fmt.Sprintf("covey: the body has more than %d bytes", limit), http.StatusRequestEntityTooLarge)
 		return
 	}
 	var peer wire.Hello
@@ -77,7 +77,7 @@ func (n *Node) ServeOps(w http.ResponseWriter, r *http.Request) {
 	l.serveBody(r.Context(), rest)
 }
 
-// opened parses the hello with which a body begins, and returns the frames behind it, of which none is cut off.
+// opened parses the hello with which a body begins, and returns the frames behind it. It makes sure that the last one is whole.
 func opened(body []byte, peer *wire.Hello) (rest []byte, err error) {
 	first := 0
 	for b := body; len(b) > 0; {
@@ -99,7 +99,8 @@ func opened(body []byte, peer *wire.Hello) (rest []byte, err error) {
 	return body[first:], wire.ParseHello(body[:first], wire.HelloFrame, peer)
 }
 
-// admit makes l one of the exchanges that are served. It waits until those of the same process have ended that it has given up.
+// admit makes l one of the exchanges that are served. First it waits until the exchanges have ended that the same process has given
+// up.
 func (n *Node) admit(ctx context.Context, l *Link, peer *wire.Hello) error {
 	n.mu.Lock()
 	c := n.callers[peer.Instance]
@@ -230,7 +231,8 @@ func (l *Link) maybeServed() {
 	}
 }
 
-// restrict makes of a request what may be asked over plain HTTP, where nothing can be lent and no right be given. It reports whether anything is left.
+// restrict reduces a request to what may be asked over plain HTTP, where nothing can be lent and no right given. It reports whether
+// anything is left.
 func (s *served) restrict(f *wire.Frame) bool {
 	switch f.Type {
 	case wire.Get, wire.GetMany:
@@ -241,7 +243,7 @@ func (s *served) restrict(f *wire.Frame) bool {
 	return true
 }
 
-// hearPlain takes the other end's ring, for which it has to be known here how to reach that end.
+// hearPlain takes note of the other end's ring. That takes a way to reach the other end from here.
 func (l *Link) hearPlain(r *Request) {
 	op := r.Keep(nil)
 	n, caches := l.node, l.caches.Load()

@@ -1,11 +1,11 @@
 package link
 
-// write.go writes what is queued. That is done by a goroutine of the link's own, or by one that has just queued something and finds
-// nothing else going on, which saves it the way over the other.
+// write.go writes what is queued. A goroutine of the link does that, or one that has just queued something and finds nothing else
+// going on: that saves waking the other.
 
 import "runtime"
 
-// rouse makes the writer come around. The link is locked.
+// rouse wakes the writer if it sleeps. The link is locked.
 func (l *Link) rouse() {
 	if l.asleep && !l.corked && !l.writing {
 		l.asleep = false
@@ -36,8 +36,8 @@ func (l *Link) write() {
 // maxYields is how often the writer lets others run before it writes.
 const maxYields = 32
 
-// yield lets those run who are about to queue something, for as long as more comes of it: there is no timer. The link is locked
-// before and after, not in between.
+// yield lets goroutines run that are about to queue something, again and again while more is queued. There is no timer. The link is
+// locked before and after, not in between.
 func (l *Link) yield() {
 	for range maxYields {
 		before := l.out.bytes
@@ -50,8 +50,8 @@ func (l *Link) yield() {
 	}
 }
 
-// fewCalls is how many requests may be in flight for a caller to write its own: what is unread at the other end is then sure to fit into
-// the connection's buffers, so that the write does not block.
+// fewCalls is how many requests may be in flight for a caller to write its own. What the other end has not read yet is then sure to
+// fit into the connection's buffers, so the write does not block.
 const fewCalls = 2
 
 // flushOwn writes what the caller has just queued, if nobody else is about to. The link is locked before and after, not in between.
@@ -126,10 +126,10 @@ func (l *Link) shrink() {
 	l.calls.shrink()
 }
 
-// A queue that is longer than it should be holds back who fills it: callers
-// wait in admission, the reader of a link that was dialled by the other end
-// does not read on. The reader at the dialling end always reads, which is why
-// the two cannot wait for each other; it ends the link instead.
+// A queue that is too long holds back those who fill it: callers wait in
+// enter, and the reader of a link that the other end has dialled stops
+// reading. The reader at the dialling end always reads on, so the two cannot
+// wait for each other; it ends the link instead.
 
 // overflow reports whether so much is queued that the other end must be slow.
 func (l *Link) overflow() bool { return l.out.bytes > l.node.cfg.MaxQueue }
