@@ -139,7 +139,7 @@ func (n *Node) receive(ctx context.Context, r io.Reader, w io.Writer) (*wire.Hel
 	}
 	proof, err := readFrame(r, wire.Proof)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("link: peer %q did not prove who it is: if it does not know the secret of this end, compare GroupOptions.Secrets: %w", peer.Name, err)
 	}
 	if !n.proved(proof.Value, roleClient, client, server) {
 		return nil, refuse(w, &HandshakeError{wire.CodeRefused, "the secret is unknown here: compare GroupOptions.Secrets"})
