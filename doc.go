@@ -30,7 +30,9 @@
 //   - A loader may outlive the request that brought it: see [Cache.Get].
 //   - To change a value, write to the origin first, then [Cache.Delete] the key
 //     or [Cache.Put] the new value. The other way round, a load in between
-//     would store the old value again.
+//     would store the old value again. If a key has several writers, delete it or
+//     give every Put its version ([WithVersion]): two Puts may arrive in another
+//     order than the writes to the origin.
 //   - A cache owns goroutines: [Cache.Close] it. [Group.Shutdown] closes the
 //     caches of its group.
 package covey
