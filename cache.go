@@ -426,8 +426,8 @@ const closeGrace = 5 * time.Second
 
 // Close empties the cache and ends its goroutines. Those who wait for a load get [ErrClosed], as does every later call. It
 // cancels the contexts of running loaders and waits for them to return, for 5 s at most; if one still runs then, it returns an
-// error. In a group only this process's part is closed: the others go on, and no longer share this cache with it. Further calls
-// do nothing and return nil.
+// error. In a group only this process's part is closed. As a member the process still owns its share of the keys, which the others
+// then miss (see Options.Group), so rather use [Group.Shutdown]. Further calls do nothing and return nil.
 func (c *Cache[V]) Close() (err error) {
 	c.closing.Do(func() {
 		if c.group != nil {

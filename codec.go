@@ -15,8 +15,9 @@ type Codec[V any] interface {
 	Append(dst []byte, v V) ([]byte, error)
 	// Decode returns the value that src encodes. It must not keep src.
 	Decode(src []byte) (V, error)
-	// Name tells this encoding from others: peers that give a cache codecs of different names do not share it. Change the name
-	// when the encoding changes. It must not be empty and in a group may have 255 bytes at most.
+	// Name tells this encoding from others: peers that give a cache codecs of different names do not share it (see
+	// Options.Group). Change the name when the encoding changes. It must not be empty, and in a group it may have 255 bytes at
+	// most.
 	Name() string
 }
 

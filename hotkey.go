@@ -177,7 +177,7 @@ func clip(key string) string { return strings.Clone(key[:min(len(key), hotKeyLen
 
 // HotKeys returns the keys that the whole group asks for most, up to 100 of them, the most wanted first. Hits on copies are
 // included, a second or so late. It asks each member about the keys that it owns, and leaves out members that do not answer
-// within a second.
+// within a second. Requests are counted by sampling, so keys with few of them may be missing.
 func (g *Group) HotKeys() []HotKey {
 	ctx, cancel := context.WithTimeout(g.ctx, time.Second)
 	defer cancel()

@@ -99,7 +99,8 @@ type Options[V any] struct {
 	Breaker *Breaker
 
 	// Group shares the cache with the caches of the same name in the other processes of the group. nil means that this process
-	// is alone.
+	// is alone. Every member that owns keys must have the cache, with a codec of the same name: keys that a member without it
+	// owns are loaded on every Get, and writes of them return ErrUnconfirmed.
 	Group *Group
 	// L1 bounds the bytes, out of MaxBytes, that copies of other peers' hot keys may take in this process. 0 means a quarter of
 	// MaxBytes, or 16 MiB if there is no MaxBytes; more than half of MaxBytes is an error; negative means no copies.
