@@ -375,8 +375,8 @@ func (c *Cache[V]) All() iter.Seq2[string, V] {
 }
 
 // SetMaxBytes changes Options.MaxBytes of this process and evicts what no longer fits before it returns. 0 means no bound, which
-// needs Options.MaxEntries. Negative is an error. If Options.MaxValueBytes was left at 0 its default changes, too; Options.L1
-// stays as it was.
+// needs Options.MaxEntries. Negative is an error. If Options.MaxValueBytes was left at 0 its default changes, too. Options.L1
+// does not change: in a group, keep n at twice that or more.
 func (c *Cache[V]) SetMaxBytes(n int64) error {
 	if c.closed.Load() {
 		return c.errClosed()

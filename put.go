@@ -22,7 +22,8 @@ import (
 //
 // In a group, Put returns nil when the key's owner has the value and every older copy of it is gone. If that cannot be made
 // sure of before ctx ends, or within GroupOptions.OpTimeout, it returns [ErrUnconfirmed]: the value may or may not be stored,
-// and peers that could not be asked are told to drop the key as soon as they can be reached. To be sure, Put it again.
+// and peers that could not be asked are told to drop the key as soon as they can be reached. To be sure, Put it again. If ctx
+// has ended before, Put does nothing and returns the cause. Without a group, Put waits for nobody and does not look at ctx.
 func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) error {
 	if err := c.check(key); err != nil {
 		return err

@@ -19,7 +19,7 @@ func BodyLen(b []byte) (int, error) {
 	return int(n), nil
 }
 
-// Parse makes f the frame that b holds, header and body and nothing behind.
+// Parse makes f the frame that b holds: header, body and nothing after them.
 // f shares b's memory. The fields of f are undefined after an error.
 func Parse(b []byte, f *Frame) error {
 	body, err := open(b)
@@ -148,7 +148,7 @@ func (f *Frame) set(tag byte, v uint64, p []byte) bool {
 func alias(p []byte) string { return unsafe.String(unsafe.SliceData(p), len(p)) }
 
 // Next makes f the first of the frames in items and returns those behind it.
-// Who walks through Items stops after MaxItems.
+// Callers that walk through Items stop after MaxItems.
 func Next(items []byte, f *Frame) (rest []byte, err error) {
 	if len(items) < HeaderSize {
 		return nil, ErrMalformed

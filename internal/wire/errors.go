@@ -16,7 +16,7 @@ const (
 	ErrMagic strError = "wire: not a covey peer"
 )
 
-// A Code tells the errors apart that a Failed answer carries.
+// A Code says which kind of error a Failed answer carries.
 type Code uint32
 
 const (

@@ -29,15 +29,15 @@ type Type uint8
 const (
 	Get      Type = 0x01 + iota
 	Put           // Value
-	Delete        //
+	Delete        // perhaps Version
 	Lookup        // a Get that never loads
 	GetMany       // Items: one Get or Lookup for each key
-	Clear         // Clear: the number proposed
-	Fill          // Token, and what a load came to: Value, or NotFound or Failed as Result
-	Recall        // Token or Key: give back what was lent
-	Confirm       // do the owner's whole work for this write and pass nothing on
-	Peek          // a Lookup in memory that counts for nothing
-	Expire        //
+	Clear         // remove everything, and take back what was lent
+	Fill          // Token, and the outcome of a load as Result: Hit with Value, NotFound, Failed, or Done if nothing has changed
+	Recall        // Key: give back what was lent; without a key, everything
+	Confirm       // Key: drop it, since the sender writes it; without a key, everything
+	Peek          // a Lookup that is not counted
+	Expire        // end the TTL
 	Update        // reserved: one atomic update at the owner
 	Announce      // Ring: the sender goes by this ring from now on
 	Top           // the keys that are asked for most; of no cache
@@ -50,8 +50,8 @@ const (
 	FillRight                      // Token: load it yourself and send a Fill; Value if there is a stale one
 	Held                           // a load is under way, the answer follows
 	Failed                         // Code, Text
-	NotOwner                       // Text: who is, by the answering peer's ring
-	Done                           // it has been done
+	NotOwner                       // to a Confirm: done, but by this peer's ring it is the owner itself
+	Done                           // it has been done; to a write, Text: the owner by this peer's ring, if that is another one
 	Unsupported                    // the request's type is not known here
 	Many                           // Items: an answer for each of some keys
 )
@@ -89,10 +89,10 @@ const More Flags = 1 << 7
 const (
 	CanLoad  Flags = 1 << iota // the caller has a loader and takes a FillRight
 	Borrow                     // the caller would keep a copy if it were lent
-	Negative                   // of a Put or Fill: the value is that there is none
-	NoStore                    // of a Fill: for those who wait only
+	Negative                   // reserved: of a Put, that there is no value
+	NoStore                    // of a Fill: only for those who wait
 	Closure                    // the loader was passed with the call: the owner's own will not do
-	HasTTL                     // of a Put or Fill: TTL counts, also when it is 0 (for ever)
+	HasTTL                     // of a Put or Fill: TTL counts, even if it is 0 (for ever)
 )
 
 // Flags of answers.
@@ -100,13 +100,14 @@ const (
 	Loan    Flags = 1 << iota // Token: the copy may be kept until it is recalled
 	Refresh                   // the caller may load it anew, under Token
 	Stale                     // the value is past its TTL
-	NoKeep                    // the value is for those who wait only
+	NoKeep                    // the value is only for those who wait
 )
 
-// Fields of a frame. Zero values are not sent, but for the version.
+// A Frame is one message. Fields that are zero are not sent, except a Version
+// with HasVersion.
 //
-// Byte fields of a parsed frame, Key included, share the memory that they
-// were parsed from: who keeps one longer than that lasts clones it.
+// Byte fields of a parsed frame, Key included, share the memory that they were
+// parsed from: clone those that are to be kept longer.
 type Frame struct {
 	Type  Type
 	Flags Flags
@@ -117,34 +118,34 @@ type Frame struct {
 	Value []byte // the rest of the body, if Items is nil
 	Items []byte // the rest of the body of a frame about many keys; see [Next]
 
-	Stamp      uint64 // hybrid time of the write or fill
-	Origin     uint64 // instance that made the stamp; 0: the sender of the frame
+	Stamp      uint64 // reserved: hybrid time of the write or fill
+	Origin     uint64 // reserved: instance that made the stamp; 0: the sender of the frame
 	Version    uint64 // the user's
 	HasVersion bool
 
-	TTL      time.Duration // that remains; 0: no expiry
+	TTL      time.Duration // what remains of it; 0: no expiry
 	Age      time.Duration // since the load began
-	LoadTime time.Duration // that the load took
-	Deadline time.Duration // that remains for the request; 0: none
+	LoadTime time.Duration // reserved: how long the load took
+	Deadline time.Duration // what remains for the request; 0: no deadline
 
-	Clear uint64 // the cache's clear number under which the load began
+	Clear uint64 // reserved: the cache's clear number under which the load began
 	Token uint64 // names a loan or a right
-	Count uint64 // of hits, in the Items of a KeepAlive
+	Count uint64 // of hits, in the Items of a KeepAlive or the answer to a Recall; of a Top, the rate
 	Ring  uint64 // the sender's ring, as a fingerprint
 
-	Chain Chain  // the loads that the request comes from
-	Trace []byte // the caller's trace context
+	Chain Chain  // the loads within which the request was made
+	Trace []byte // reserved: the caller's trace context
 
 	Code   Code   // of a Failed
-	Result Type   // of a Fill: Hit, NotFound or Failed
-	Text   string // of an error; the name of the owner in a NotOwner
+	Result Type   // of a Fill
+	Text   string // of an error; in a Done, the name of the owner; in a Top, that of the cache
 
 	Size   uint64 // of a value that follows in chunks; what a Credit grants
 	Stream uint32 // in whose chunks it follows
 }
 
-// Clone returns f in memory of its own. A value that came in pieces, which f
-// tells by its Size, is in memory of its own already.
+// Clone returns f in memory of its own. A value that came in pieces (its Size
+// is not 0) is in memory of its own already.
 func (f *Frame) Clone() Frame {
 	c := *f
 	c.Key, c.Text = strings.Clone(f.Key), strings.Clone(f.Text)
@@ -155,8 +156,8 @@ func (f *Frame) Clone() Frame {
 	return c
 }
 
-// A Chain holds the hashes of the keys that are being loaded by those whose
-// request this is, the innermost last.
+// A Chain holds the hashes of the keys whose loads the request was made within,
+// the innermost last.
 type Chain []byte
 
 // Len returns the number of loads in c.

@@ -1,6 +1,6 @@
 package wire
 
-// hello.go has what the two ends of a link tell each other first.
+// hello.go has what the two ends of a link first tell each other.
 
 import (
 	"encoding/binary"
@@ -28,12 +28,12 @@ type Hello struct {
 	MinVersion uint32 // of the protocol, that the sender speaks
 	MaxVersion uint32
 	Name       string // the sender's, as the ring hashes it
-	Target     string // of a client: whom it wants to speak to
+	Target     string // of a client: the name of the peer that it calls
 	Instance   uint64 // a random number that the sender drew when it started
 	Ring       uint64 // a fingerprint of the sender's ring
 	Nonce      [NonceSize]byte
-	MaxOps     uint32 // requests that the sender lets be in flight to it
-	MaxValue   uint32 // size of the largest value that it takes
+	MaxOps     uint32 // how many requests to the sender may be in flight
+	MaxValue   uint32 // size of the largest value that the sender takes
 	Seq        uint64 // over plain HTTP: the number of the hello among the sender's
 	Since      uint64 // over plain HTTP: that of the first that the sender still waits for; 0: it does not say
 }
