@@ -2,8 +2,8 @@ package covey
 
 // ask.go is the caller's side of a key that another peer owns.
 //
-// What the owner has answered is for the one who asked only: whoever comes later asks again, since
-// between the answer and him a Put or Delete may have been confirmed. While the owner
+// What the owner has answered is for those only who came before the request was sent (see fetch.go): whoever comes later asks again,
+// because a Put or Delete may have been acknowledged in between. While the owner
 // has said that it waits for a load, newcomers wait here (see holds) and ask when that is over, so that a
 // slow load does not fill the link with requests for one key.
 
@@ -96,6 +96,12 @@ func (a *ask) hold() (first bool) {
 	}
 	a.held = a.holds.enter(a.key)
 	return true
+}
+
+func (a *ask) isHeld() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.held != nil
 }
 
 // leave ends the ask for good; err is for those who were held up by it.
@@ -288,50 +294,56 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 		f.Flags = wire.CanLoad
 	}
 	var start int64
-	var mine chan struct{} // others wait for the copy
+	var shared *fetch[V] // that this caller leads
 	if owner && l.Plain() == nil && c.copies.wants(hash) {
-		var copied *node
-		if mine, copied = c.beginBorrowing(ctx, key, hash); copied != nil {
-			return c.content(copied)
+		joined, leads := c.joinFetch(ctx, l, key, hash)
+		if joined != nil && !leads {
+			c.n.peerHits.Add(1)
+			return joined.value, joined.err
 		}
-		if mine != nil {
-			defer c.endBorrowing(key, hash, mine)
-		} else if err := c.awaitHold(ctx, key); err != nil { // for what was waited for may wait for a load
+		if shared = joined; shared != nil {
+			defer c.abandonFetch(key, hash, shared) // if it has no answer by then
+			if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 && c.useCopy(n) {
+				value, err := c.content(n)
+				c.endFetch(key, hash, shared, value, err)
+				return value, err
+			}
+			if c.holds.of(key) != nil {
+				c.abandonFetch(key, hash, shared)
+			}
+		}
+		if err := c.awaitHold(ctx, key); err != nil { // for what was waited for may wait for a load
 			return zero, err
 		}
 		f.Flags |= wire.Borrow
 		start = c.store.clock.now()
 	}
-	a, err := c.send(ctx, l, &f, hash, mine)
+	a, err := c.send(ctx, l, &f, hash, shared)
 	if err != nil {
 		return zero, err
 	}
 	defer a.done()
-	if a.answer.Flags&wire.Loan == 0 {
-		c.endBorrowing(key, hash, mine)
-	}
 	switch answer := &a.answer; answer.Type {
-	case wire.Hit:
-		value, err := c.decode(answer.Value)
-		if err != nil {
-			c.undecodable(p.Name(), err)
-			return zero, errLoadHere
+	case wire.Hit, wire.NotFound:
+		var value V
+		var err error = ErrNotFound
+		if answer.Type == wire.Hit {
+			if value, err = c.decode(answer.Value); err != nil {
+				c.undecodable(p.Name(), err)
+				return zero, errLoadHere
+			}
 		}
 		c.n.peerHits.Add(1)
 		if answer.Flags&wire.Loan != 0 {
 			c.borrow(l, key, hash, value, answer, start, gen)
 		}
+		c.endFetch(key, hash, shared, value, err)
 		if answer.Flags&wire.Refresh != 0 {
 			c.refreshUnderRight(ctx, l, key, hash, load, answer, value)
 		}
-		return value, nil
-	case wire.NotFound:
-		c.n.peerHits.Add(1)
-		if answer.Flags&wire.Loan != 0 {
-			c.borrow(l, key, hash, zero, answer, start, gen)
-		}
-		return zero, ErrNotFound
+		return value, err
 	case wire.FillRight:
+		c.abandonFetch(key, hash, shared)
 		return c.loadUnderRight(ctx, l, a, key, hash, load)
 	}
 	err = answerError(p.Name(), &a.answer)
@@ -380,9 +392,9 @@ func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error)
 	return l, nil
 }
 
-// send sends a request for a key and waits for the last answer, which is never one that says Held. The ask has to be done with. Those who wait
-// for the copy are let go when there is a load to wait for.
-func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, mine chan struct{}) (*ask, error) {
+// send sends a request for a key and waits for the last answer, which is never one that says Held. The ask has to be done with. Those who take
+// part in the fetch are let go when there is a load to wait for.
+func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, shared *fetch[V]) (*ask, error) {
 	a := c.asks.Get().(*ask)
 	a.key, a.err, a.left = f.Key, nil, false
 	a.over.Store(false)
@@ -393,7 +405,9 @@ func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash u
 	}
 	<-a.woken // for an answer that comes at once, as most do, a select would take longer than all the rest here
 	for !a.over.Load() {
-		c.endBorrowing(f.Key, hash, mine)
+		if shared != nil && a.isHeld() {
+			c.abandonFetch(f.Key, hash, shared)
+		}
 		err = nil
 		select {
 		case <-a.woken:

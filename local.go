@@ -4,10 +4,9 @@ package covey
 // lookup finds either, but have a bound of their own, and CLOCK (Corbató 1968) chooses who leaves.
 
 import (
-	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/coveycache/covey/internal/link"
@@ -93,61 +92,6 @@ func (c *Cache[V]) useCopy(n *node) bool {
 	}
 	c.n.localHits.inc()
 	return true
-}
-
-// maxAwaited is how many callers in a row may be waited for who borrow a key: an owner that is writing it lends nothing.
-const maxAwaited = 2
-
-// beginBorrowing waits while another caller asks for a copy of key, so that they do not all ask, and returns the copy if there is one
-// then. That is a hit like any other: whether it may be used is decided when it is. Otherwise the caller is to ask, and to call endBorrowing
-// when it has its answer.
-func (c *Cache[V]) beginBorrowing(ctx context.Context, key string, hash uint32) (mine chan struct{}, borrowed *node) {
-	var late *time.Timer
-	g := c.store.index.segment(hash)
-	for range maxAwaited {
-		g.mu.Lock()
-		k := c.keyed(hash)
-		other := k.borrowing[key]
-		if other == nil {
-			if k.borrowing == nil {
-				k.borrowing = make(map[string]chan struct{})
-			}
-			mine = make(chan struct{})
-			k.borrowing[key] = mine
-			g.mu.Unlock()
-			return mine, nil
-		}
-		g.mu.Unlock()
-		if late == nil {
-			late = time.NewTimer(patience)
-			defer late.Stop()
-		}
-		select {
-		case <-other:
-		case <-late.C:
-			return nil, nil
-		case <-ctx.Done():
-			return nil, nil
-		}
-		if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 && c.useCopy(n) {
-			return nil, n
-		}
-	}
-	return nil, nil
-}
-
-// endBorrowing lets those go on who wait for mine, once; nil: nobody does.
-func (c *Cache[V]) endBorrowing(key string, hash uint32, mine chan struct{}) {
-	if mine == nil {
-		return
-	}
-	g := c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if k := c.keyed(hash); k.borrowing[key] == mine {
-		delete(k.borrowing, key)
-		close(mine)
-	}
 }
 
 // borrow keeps a copy that came with the answer to a request that was made at start, under generation gen.
@@ -237,6 +181,19 @@ func (l *copies) owe(n *node, b *loanOf) {
 	}
 	l.due[due{b.lender, n.key}] += uint64(hits - b.reported)
 	b.reported = hits
+}
+
+// oweFor makes a report of requests due that never had a copy.
+func (l *copies) oweFor(lender *link.Link, key string, hits uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.due) >= maxDue {
+		return
+	}
+	if l.due == nil {
+		l.due = make(map[due]uint64)
+	}
+	l.due[due{lender, strings.Clone(key)}] += hits
 }
 
 // removeCopy takes a copy out of the index. The segment is locked.

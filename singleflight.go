@@ -57,7 +57,7 @@ type keyed[V any] struct {
 	loans     map[string]*lending     // copies at other peers
 	forget    int64                   // when to look again for loans to forget
 
-	borrowing map[string]chan struct{} // keys of which a caller asks for a copy; closed when it has its answer
+	fetches map[string]*fetch[V] // requests for keys worth a copy, the one that has been sent
 
 	recalled    map[string]int64 // keys of which copies on their way must not be kept, and when they were recalled
 	recalledAll int64            // the same for all keys

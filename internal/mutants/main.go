@@ -38,6 +38,10 @@ var mutants = []mutant{
 		"load.go", "lctx := context.WithoutCancel(ctx)", "lctx := ctx",
 	},
 	{
+		"I1: nobody has the answer to a request that was sent before he came", "TestFetchIsNotJoinedLate",
+		"fetch.go", "case !before.sent:", "case true:",
+	},
+	{
 		"I4: the last waiter takes the flight along", "TestLastWaiterCancelsAndNewcomerLoads",
 		"singleflight.go", "if abandoned && f.linked {", "if false {",
 	},
