@@ -356,10 +356,10 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 		if errors.Is(err, ErrOverloaded) {
 			c.n.refused.Add(1)
 		}
-		fail(err)
+		fail(c.about(err, b.flights[0].key, len(keys)))
 		return
 	}
-	answered := context.AfterFunc(b.ctx, func() { fail(context.Cause(b.ctx)) })
+	answered := context.AfterFunc(b.ctx, func() { fail(c.about(context.Cause(b.ctx), b.flights[0].key, len(b.flights))) })
 	begin := c.store.clock.now()
 	call(func() (map[string]V, error) { return load(b.ctx, keys) }, func(values map[string]V, err error) {
 		answered()

@@ -369,3 +369,23 @@ func TestNoStoreAndSetTTL(t *testing.T) {
 		LoadInfo(t.Context()).NoStore() // outside a loader: nothing happens
 	})
 }
+
+func TestErrorsSayWhichLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(t, Options[int]{LoadTimeout: time.Second, MaxLoads: 1})
+		wait := func(ctx context.Context, _ string) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
+		waitMany := func(ctx context.Context, _ []string) (map[string]int, error) { <-ctx.Done(); return nil, ctx.Err() }
+		_, err := c.Get(t.Context(), "slow", wait)
+		require.ErrorIs(t, err, ErrLoadTimeout)
+		require.ErrorContains(t, err, `key "slow"`)
+		_, err = c.GetMany(t.Context(), []string{"a", "b", "c"}, waitMany)
+		require.ErrorIs(t, err, ErrLoadTimeout)
+		require.ErrorContains(t, err, `key "a" and 2 more`)
+		deaf := func(context.Context, string) (int, error) { time.Sleep(3 * time.Second); return 0, nil }
+		_, err = c.Get(t.Context(), "deaf", deaf)
+		require.ErrorIs(t, err, ErrLoadTimeout, "which holds its place until it returns")
+		_, err = c.Get(t.Context(), "second", wait)
+		require.ErrorIs(t, err, ErrOverloaded)
+		require.ErrorContains(t, err, `key "second"`)
+	})
+}

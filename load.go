@@ -56,11 +56,11 @@ func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
 		if errors.Is(err, ErrOverloaded) {
 			c.n.refused.Add(1)
 		}
-		c.finish(f, outcome[V]{err: err})
+		c.finish(f, outcome[V]{err: c.about(err, f.key, 1)})
 		return
 	}
 	answered := context.AfterFunc(f.ctx, func() {
-		c.finish(f, outcome[V]{err: context.Cause(f.ctx)})
+		c.finish(f, outcome[V]{err: c.about(context.Cause(f.ctx), f.key, 1)})
 	})
 	begin := c.store.clock.now()
 	call(func() (V, error) { return load(f.ctx, f.key) }, func(v V, err error) {
@@ -71,6 +71,17 @@ func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
 		c.loaded(LoadResult{Key: f.key, Keys: 1, Err: o.err, Took: time.Duration(o.end - o.begin), Refresh: f.refresh})
 		c.finish(f, o)
 	})
+}
+
+// about adds to an error of the cache's own which load it is about: that of key, one of n.
+func (c *Cache[V]) about(err error, key string, n int) error {
+	switch {
+	case !errors.Is(err, ErrOverloaded) && !errors.Is(err, ErrLoadTimeout):
+		return err
+	case n == 1:
+		return fmt.Errorf("%w: cache %q, key %q", err, c.name, key)
+	}
+	return fmt.Errorf("%w: cache %q, key %q and %d more", err, c.name, key, n-1)
 }
 
 // An outcome is the result of a load.
