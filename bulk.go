@@ -364,7 +364,7 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 	call(func() (map[string]V, error) { return load(b.ctx, keys) }, func(values map[string]V, err error) {
 		answered()
 		done(err)
-		err = overdue(b.ctx, err)
+		err = c.about(overdue(b.ctx, err), b.flights[0].key, len(b.flights))
 		end := c.store.clock.now()
 		c.loaded(LoadResult{Keys: len(b.flights), Err: err, Took: time.Duration(end - begin), Refresh: refresh})
 		extra := len(values)

@@ -67,7 +67,7 @@ func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
 		answered()
 		done(err)
 		o := outcome[V]{value: v, err: err, meta: l.read(), begin: begin, end: c.store.clock.now()}
-		o.err = overdue(f.ctx, err)
+		o.err = c.about(overdue(f.ctx, err), f.key, 1)
 		c.loaded(LoadResult{Key: f.key, Keys: 1, Err: o.err, Took: time.Duration(o.end - o.begin), Refresh: f.refresh})
 		c.finish(f, o)
 	})
