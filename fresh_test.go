@@ -102,7 +102,6 @@ func TestSoftTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := plain(time.Minute)
 		o.StaleIfError, o.SoftTimeout = time.Hour, 100*time.Millisecond
-		o.FinishAbandoned = true
 		c := newCache(t, o)
 		load, _ := counting(time.Second)
 		_, err := c.Get(t.Context(), "k", load)
@@ -118,6 +117,30 @@ func TestSoftTimeout(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 2, v, "the load went on")
 		require.EqualValues(t, 1, c.Stats().SoftTimeouts)
+	})
+}
+
+func TestSoftTimeoutOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := plain(time.Minute)
+		o.StaleIfError, o.SoftTimeout = time.Hour, 100*time.Millisecond
+		c := newCache(t, o)
+		var loads atomic.Int32
+		load := func(ctx context.Context, keys []string) (map[string]int, error) {
+			n := int(loads.Add(1))
+			time.Sleep(time.Second)
+			return map[string]int{"a": n, "b": n}, ctx.Err()
+		}
+		for _, step := range []struct {
+			want int
+			then time.Duration
+		}{{1, 2 * time.Minute}, {1, time.Second}, {2, 0}} {
+			got, err := c.GetMany(t.Context(), []string{"a", "b"}, load)
+			require.NoError(t, err)
+			require.Equal(t, map[string]int{"a": step.want, "b": step.want}, got)
+			time.Sleep(step.then)
+		}
+		require.EqualValues(t, 2, loads.Load(), "the load went on")
 	})
 }
 

@@ -231,7 +231,7 @@ func (c *Cache[V]) leaveRemote(f *flight[V], to answerer) {
 	g.mu.Unlock()
 	if found {
 		to.answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeCancelled})
-		c.leave(f)
+		c.leave(f, false)
 	}
 }
 

@@ -38,6 +38,7 @@ type flight[V any] struct {
 	finished bool
 	waiters  int
 	refresh  bool     // goes on without waiters
+	kept     bool     // the same, since a waiter has taken a stale value instead (SoftTimeout)
 	old      *node    // what the key had when the flight began: for ErrUnchanged, and to fall back on
 	bulk     *bulk[V] // the bulk load that it is a part of, or nil
 	noStore  bool     // store nothing: the key is not surely this process's own
@@ -165,11 +166,11 @@ func (c *Cache[V]) wait(ctx context.Context, f *flight[V], soft <-chan time.Time
 	case <-f.done:
 		return f.value, f.err
 	case <-soft:
-		c.leave(f)
+		c.leave(f, true)
 		var zero V
 		return zero, errSoftTimeout
 	case <-ctx.Done():
-		c.leave(f)
+		c.leave(f, false)
 		var zero V
 		return zero, context.Cause(ctx)
 	}
@@ -177,13 +178,14 @@ func (c *Cache[V]) wait(ctx context.Context, f *flight[V], soft <-chan time.Time
 
 var errSoftTimeout = errors.New("covey: soft timeout")
 
-// leave takes one waiter off the flight. Unlinking in the critical section in
-// which the last one goes keeps a newcomer from joining a load that is being cancelled.
-func (c *Cache[V]) leave(f *flight[V]) {
+// leave takes one waiter off the flight; keep has the load go on even if that was the last one. Unlinking in the critical
+// section in which the last one goes keeps a newcomer from joining a load that is being cancelled.
+func (c *Cache[V]) leave(f *flight[V], keep bool) {
 	g := c.store.index.segment(f.hash)
 	g.mu.Lock()
 	f.waiters--
-	abandoned := f.waiters == 0 && !f.refresh && !f.finished && !c.opt.FinishAbandoned
+	f.kept = f.kept || keep
+	abandoned := f.waiters == 0 && !f.refresh && !f.kept && !f.finished && !c.opt.FinishAbandoned
 	if abandoned && f.linked {
 		c.unlink(f.key, f.hash)
 	}
