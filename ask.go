@@ -2,10 +2,9 @@ package covey
 
 // ask.go is the caller's side of a key that another peer owns.
 //
-// What the owner has answered is for those only who came before the request was sent (see fetch.go): whoever comes later asks again,
-// because a Put or Delete may have been acknowledged in between. While the owner
-// has said that it waits for a load, newcomers wait here (see holds) and ask when that is over, so that a
-// slow load does not fill the link with requests for one key.
+// The owner's answer is only for callers who came before the request was sent (see fetch.go). Whoever comes later asks again,
+// because a Put or Delete may have been acknowledged in between. Once the owner has said that it waits for a load, newcomers wait
+// here (see holds) and ask when the load is over, so that a slow load does not fill the link with requests for one key.
 
 import (
 	"bytes"
@@ -25,15 +24,15 @@ type ask struct {
 	pool  *sync.Pool
 	holds *holds
 	key   string
-	woken chan struct{} // has one place: who waits looks at over then
-	over  atomic.Bool   // the last answer has come, or err
+	woken chan struct{} // of capacity 1; the caller then looks at over
+	over  atomic.Bool   // the last answer or err is there
 
 	// The last answer.
 	answer wire.Frame // in memory of its own
 	whole  bool       // answer has more than a type, flags and a value
 	err    error      // of the link
 
-	mu   sync.Mutex // against an answer that comes while the caller leaves
+	mu   sync.Mutex // an answer may come while the caller leaves
 	held *hold
 	left bool
 }
@@ -58,7 +57,7 @@ func (a *ask) Answer(f *wire.Frame, last bool) {
 	if f.Size == 0 && len(value) > 0 {
 		value = bytes.Clone(value)
 	}
-	if f.Type == wire.Hit && f.Flags&(wire.Loan|wire.Refresh) == 0 { // as most are: of nothing but the value
+	if f.Type == wire.Hit && f.Flags&(wire.Loan|wire.Refresh) == 0 { // as most are: nothing but the value
 		a.answer.Type, a.answer.Flags, a.answer.Value = f.Type, f.Flags, value
 	} else {
 		a.answer = *f
@@ -80,7 +79,7 @@ func (a *ask) Fail(err error) {
 // Slow implements link.Sink.
 func (a *ask) Slow() { a.wake() }
 
-// wake may come too late and reach who uses the ask next, whom it does no harm.
+// wake may come late and wake the next user of the ask, which does no harm.
 func (a *ask) wake() {
 	select {
 	case a.woken <- struct{}{}:
@@ -104,7 +103,7 @@ func (a *ask) isHeld() bool {
 	return a.held != nil
 }
 
-// leave ends the ask for good; err is for those who were held up by it.
+// leave ends the ask for good. err is for those whom its hold kept waiting.
 func (a *ask) leave(err error) {
 	a.mu.Lock()
 	held := a.held
@@ -113,17 +112,17 @@ func (a *ask) leave(err error) {
 	a.holds.leave(a.key, held, err)
 }
 
-// holds are the keys whose owners wait for a load.
+// holds are the keys whose owners have said that they wait for a load.
 type holds struct {
 	n  atomic.Int32
 	mu sync.Mutex
 	m  map[string]*hold
 }
 
-// A hold is for those who wait until they may ask.
+// A hold keeps callers waiting until they may ask.
 type hold struct {
 	over chan struct{}
-	asks int   // that the owner holds; guarded by holds.mu
+	asks int   // how many of them the owner holds; guarded by holds.mu
 	err  error // of the loader, set before over is closed
 }
 
@@ -153,7 +152,7 @@ func (h *holds) enter(key string) *hold {
 	return o
 }
 
-// leave ends a hold with the first of the asks that has its answer.
+// leave ends a hold when the first of its asks has an answer.
 func (h *holds) leave(key string, o *hold, err error) {
 	if o == nil {
 		return
@@ -171,10 +170,10 @@ func (h *holds) leave(key string, o *hold, err error) {
 	}
 }
 
-// errElsewhere says that the ring has changed under a call, which begins again.
+// errElsewhere says that the ring has changed during a call, which then begins again.
 var errElsewhere = errors.New("covey: the ring has changed")
 
-// getShared is get for a key that this process does not own, or not surely.
+// getShared is get for a key that this process does not own, or may not own.
 func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load Loader[V]) (V, error) {
 	var zero V
 	if ctx.Err() != nil {
@@ -184,7 +183,7 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 	v := c.tenures.view()
 	place := ringHash(key)
 	var last error
-	for n := range 2 { // the owner, and who stands in for it
+	for n := range 2 { // the owner, and the member that stands in for it
 		i := v.ring.owner(place)
 		if n > 0 {
 			i = v.ring.after(place)
@@ -203,7 +202,7 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 				continue
 			case errors.As(err, &peer) && ctx.Err() == nil:
 				if attempt == 0 && isBroken(err) {
-					continue // to dial again tells whether the peer is gone
+					continue // dialling again shows whether the peer is gone
 				}
 				last = err
 			case errors.Is(err, errLoadHere):
@@ -221,16 +220,17 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 	return c.loadHere(ctx, key, hash, load, last)
 }
 
-// isBroken reports whether a link has ended under a request.
+// isBroken reports whether a link has ended during a request.
 func isBroken(err error) bool {
 	var dial *link.DialError
 	return !errors.As(err, &dial) && !errors.Is(err, link.ErrTimeout)
 }
 
-// errLoadHere says that the owner cannot store what this key has: each process loads it for itself.
+// errLoadHere says that the owner cannot store the value of this key: each process loads it for itself.
 var errLoadHere = errors.New("covey: the owner does not take the value")
 
-// loadHere loads key although this process does not own it, or not surely, and stores nothing. Those who miss it meanwhile wait for the same load.
+// loadHere loads key although this process does not own it, or may not own it, and stores nothing. Those in this process who miss the
+// key meanwhile wait for the same load.
 func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load Loader[V], cause error) (V, error) {
 	var zero V
 	if load == nil {
@@ -252,13 +252,14 @@ func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load L
 		return zero, err
 	}
 	if f == nil {
-		return zero, errElsewhere // it has come to be served
+		return zero, errElsewhere // the key has become available
 	}
 	return c.wait(ctx, f, nil)
 }
 
-// outwaitLoad waits for the end of the load of key that is under way here. The owner confirms writes that this process does not hear of, so
-// that who comes after one must not join a load from before it; whatever is there to join after this began later than the call.
+// outwaitLoad waits until the load of key that is under way in this process has ended. The owner acknowledges writes without telling
+// this process, so a caller who comes after a write must not join a load that began before it. Any load that there is to join after
+// outwaitLoad has begun since it was called.
 func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) error {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
@@ -277,7 +278,7 @@ func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) err
 	}
 }
 
-// askPeer gets key from a peer, which is the owner by the ring of generation gen or stands in for it.
+// askPeer gets key from a peer: the owner by the ring of generation gen, or the member that stands in for it.
 func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash uint32, load Loader[V], gen uint32, owner bool) (V, error) {
 	var zero V
 	if err := c.awaitHold(ctx, key); err != nil {
@@ -354,7 +355,7 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 	return zero, err
 }
 
-// awaitHold waits while the owner of key waits for a load, and returns the error of that if it fails.
+// awaitHold waits while the owner of key waits for a load. If that load fails it returns its error.
 func (c *Cache[V]) awaitHold(ctx context.Context, key string) error {
 	for {
 		o := c.holds.of(key)
@@ -374,7 +375,7 @@ func (c *Cache[V]) awaitHold(ctx context.Context, key string) error {
 	}
 }
 
-// linkTo returns the link to a peer that shares the cache.
+// linkTo returns the link to a peer, if the peer has the cache with the same codec.
 func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error) {
 	l, err := p.Link(ctx)
 	if err != nil {
@@ -382,18 +383,18 @@ func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error)
 	}
 	codec, ok := l.Codec(c.name)
 	if !ok {
-		return nil, &PeerError{Peer: p.Name(), Err: fmt.Errorf("it has no cache %q", c.name)}
+		return nil, &PeerError{Peer: p.Name(), Err: fmt.Errorf("it has no cache %q: every member has to have it", c.name)}
 	}
 	if codec != c.codec {
-		err := &PeerError{Peer: p.Name(), Err: fmt.Errorf("it has cache %q with the codec %q, here it is %q", c.name, codec, c.codec)}
+		err := &PeerError{Peer: p.Name(), Err: fmt.Errorf("its cache %q has the codec %q, here it is %q: they have to be the same", c.name, codec, c.codec)}
 		c.warnOnce(p.Name(), err)
 		return nil, err
 	}
 	return l, nil
 }
 
-// send sends a request for a key and waits for the last answer, which is never one that says Held. The ask has to be done with. Those who take
-// part in the fetch are let go when there is a load to wait for.
+// send sends a request for a key and waits for the last answer, which is never Held. The caller has to call done on the ask. If there
+// is a load to wait for, those who take part in the fetch are let go.
 func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, shared *fetch[V]) (*ask, error) {
 	a := c.asks.Get().(*ask)
 	a.key, a.err, a.left = f.Key, nil, false
@@ -419,7 +420,7 @@ func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash u
 		if err != nil {
 			if l.Cancel(op, a) {
 				a.leave(context.Canceled)
-				return nil, err // an answer may be coming to the ask still: it is not used again
+				return nil, err // an answer to the ask may still be coming, so it is not used again
 			}
 			for !a.over.Load() {
 				<-a.woken
@@ -446,15 +447,15 @@ func (a *ask) done() {
 	a.pool.Put(a)
 }
 
-// answerError makes an error of an answer that is none.
+// answerError returns the error of an answer that is not an answer to the question.
 func answerError(peer string, f *wire.Frame) error {
 	if f.Type == wire.Failed {
 		return failure(peer, f.Code, f.Text)
 	}
-	return &PeerError{Peer: peer, Err: fmt.Errorf("it answers with %d, which was not asked", f.Type)}
+	return &PeerError{Peer: peer, Err: fmt.Errorf("it answers with a frame of type %d, which is no answer to the request", f.Type)}
 }
 
-// peerError is what an error of a link means to a caller with that context.
+// peerError returns what an error of a link means to a caller: if ctx has ended, that is the reason.
 func peerError(ctx context.Context, peer string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -1,6 +1,6 @@
 package covey
 
-// fetch.go lets callers here who want the same key of another peer share the owner's answers.
+// fetch.go lets callers in this process who want the same key of another peer share the owner's answers.
 
 import (
 	"context"
@@ -9,19 +9,20 @@ import (
 	"github.com/coveycache/covey/internal/link"
 )
 
-// A fetch is one request to the owner for all who want a key here and have come before it is sent. Who comes later must not have its answer,
-// because a write may have been acknowledged in between, and takes part in the next fetch, which is sent when this one is over. So there is one
-// request for a key at a time, however many want it, and nobody waits for more than two.
+// A fetch is one request to the owner for all callers who want a key and have come before the request is sent. Those who come later
+// must not get its answer, because a write may have been acknowledged in between. They take part in the next fetch, which is sent
+// when this one is over. So there is one request for a key at a time, however many callers want it, and nobody waits for more
+// than two.
 type fetch[V any] struct {
 	link *link.Link // to the owner by the leader's ring
 	over chan struct{}
-	late *time.Timer // runs once it is sent, and ends it
+	late *time.Timer // started when it is sent; ends it after fetchPatience
 
 	// Guarded by the segment's lock.
 	sent   bool      // or about to be
 	ended  bool      // over is closed
-	others uint64    // who wait for the answer, beside who sends it
-	next   *fetch[V] // of those who have come since it was sent
+	others uint64    // callers who wait for the answer, besides the one who sends it
+	next   *fetch[V] // for those who have come since it was sent
 
 	// Not changed once over is closed.
 	shared bool // there is an answer for all: a value or ErrNotFound
@@ -29,12 +30,13 @@ type fetch[V any] struct {
 	err    error
 }
 
-// fetchPatience is how long those who take part in a fetch wait for the answer before each asks for himself.
+// fetchPatience is how long those who take part in a fetch wait for the answer. After that, each caller asks on its own.
 const fetchPatience = 100 * time.Millisecond
 
-// joinFetch makes the caller part of a fetch of key. If he leads it he is to send it and to call endFetch; he may find a copy in the index that the
-// fetch before has brought. Otherwise it has ended with an answer. It is nil if the caller is to ask for himself, because nobody leads any more or
-// the ring has changed and others have asked another peer, which may not have been told of the latest writes.
+// joinFetch makes the caller part of a fetch of key. A caller that leads it has to send the request and to call endFetch; it may find
+// in the index a copy that the fetch before has brought. For a caller that does not lead, the fetch has ended with an answer. The
+// fetch is nil if the caller has to ask on its own: because nobody leads any more, or because the ring has changed and the others
+// have asked another peer, which may not know of the latest writes.
 func (c *Cache[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash uint32) (f *fetch[V], leads bool) {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
@@ -85,13 +87,13 @@ func (c *Cache[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash
 	return nil, false
 }
 
-// sendFetch notes that a fetch is about to be sent: nobody takes part in it any more. The segment is locked.
+// sendFetch notes that a fetch is about to be sent, so that nobody joins it any more. The segment is locked.
 func (c *Cache[V]) sendFetch(key string, hash uint32, f *fetch[V]) {
 	f.sent = true
 	f.late = time.AfterFunc(fetchPatience, func() { c.abandonFetch(key, hash, f) })
 }
 
-// endFetch ends a fetch, if it has not ended, with what the owner has answered, and has it told how many more requests that was for.
+// endFetch ends a fetch, unless it has ended, with the owner's answer. The owner will be told how many more requests that answered.
 func (c *Cache[V]) endFetch(key string, hash uint32, f *fetch[V], value V, err error) {
 	if f == nil {
 		return
@@ -110,7 +112,7 @@ func (c *Cache[V]) endFetch(key string, hash uint32, f *fetch[V], value V, err e
 	}
 }
 
-// abandonFetch ends a fetch without an answer, if it has not ended: those who wait ask for themselves. nil is no fetch.
+// abandonFetch ends a fetch without an answer, unless it has ended: those who wait ask on their own. f may be nil.
 func (c *Cache[V]) abandonFetch(key string, hash uint32, f *fetch[V]) {
 	if f == nil {
 		return
@@ -123,11 +125,11 @@ func (c *Cache[V]) abandonFetch(key string, hash uint32, f *fetch[V]) {
 	}
 }
 
-// endFetch lets those go on who wait for f. The segment is locked.
+// endFetch lets those who wait for f go on. The segment is locked.
 func (k *keyed[V]) endFetch(key string, f *fetch[V]) {
 	switch first := k.fetches[key]; {
 	case first != f:
-		first.next = nil // its leader leaves before it is his turn
+		first.next = nil // the leader of f leaves before its turn has come
 	case f.next != nil:
 		k.fetches[key] = f.next
 	default:

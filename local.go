@@ -1,7 +1,7 @@
 package covey
 
-// local.go keeps the copies that owners have lent to this process: L1. They are in the same index as what the process owns, so that one
-// lookup finds either, but have a bound of their own, and CLOCK (Corbató 1968) chooses who leaves.
+// local.go keeps the copies that owners have lent to this process: L1. They are in the same index as the entries that the process owns,
+// so that one lookup finds either. But they have a bound of their own, and CLOCK (Corbató 1968) chooses which ones leave.
 
 import (
 	"strings"
@@ -19,7 +19,7 @@ type borrowed[V any] struct {
 	loanOf
 }
 
-// loanOf is what a copy has beside the entry.
+// loanOf is what a copy has besides the entry.
 type loanOf struct {
 	lender   *link.Link
 	hits     atomic.Uint32 // so far
@@ -41,11 +41,11 @@ type copies struct {
 	ring   []*node
 	hand   int
 	report int            // where the next report begins
-	due    map[due]uint64 // hits to report first
+	due    map[due]uint64 // hits to be reported before others
 	loan   func(*node) *loanOf
 }
 
-// A due report is that of a copy with many hits, or of one that has left.
+// A due report is of a copy with many hits, or of one that has left.
 type due struct {
 	lender *link.Link
 	key    string
@@ -56,8 +56,8 @@ const (
 	maxDue     = 4 << 10 // reports
 )
 
-// wants says whether it is worth to borrow a key, of which this is one more request: while L1 is full it has to be asked for no less
-// often than what leaves.
+// wants counts one more request for a key and says whether the key is worth borrowing. While L1 is full it has to be asked for at
+// least as often as the copies that leave.
 func (l *copies) wants(hash uint32) bool {
 	if l.demand == nil {
 		return false
@@ -67,10 +67,10 @@ func (l *copies) wants(hash uint32) bool {
 	return n >= borrowFrom && (!isFull || n >= l.demand.bar.Load()>>barBits)
 }
 
-// borrowFrom is how many requests within the memory of demand make a key worth borrowing.
+// borrowFrom is how many requests, as far as demand remembers, make a key worth borrowing.
 const borrowFrom = 2
 
-// isLent reports whether a copy is valid: by the real clock, since a lease may have ended while the process stood still.
+// isLent reports whether a copy is valid. It reads the real clock, since a lease may have ended while the process stood still.
 func (c *Cache[V]) isLent(n *node, now int64) bool {
 	held := borrowedOf[V](n).lender.HeldUntil()
 	return held > 0 && now < held+c.copies.offset && now < n.expires && n.gen.Load() == c.store.gen.Load()
@@ -94,7 +94,7 @@ func (c *Cache[V]) useCopy(n *node) bool {
 	return true
 }
 
-// borrow keeps a copy that came with the answer to a request that was made at start, under generation gen.
+// borrow keeps a copy that came with an answer. The request was made at the time start, under generation gen.
 func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer *wire.Frame, start int64, gen uint32) {
 	size := c.baseSize + int(unsafe.Sizeof(loanOf{})) + sizeClass(len(key))
 	flags := uint8(flagBorrowed)
@@ -170,7 +170,7 @@ func (l *copies) remove(n *node, b *loanOf) bool {
 	return true
 }
 
-// owe makes what has not been reported of a copy due. mu is held.
+// owe makes the hits on a copy due that have not been reported. mu is held.
 func (l *copies) owe(n *node, b *loanOf) {
 	hits := b.hits.Load()
 	if hits == b.reported || len(l.due) >= maxDue {
@@ -183,7 +183,7 @@ func (l *copies) owe(n *node, b *loanOf) {
 	b.reported = hits
 }
 
-// oweFor makes a report of requests due that never had a copy.
+// oweFor makes requests due that were answered here without a copy.
 func (l *copies) oweFor(lender *link.Link, key string, hits uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -203,7 +203,7 @@ func (c *Cache[V]) removeCopy(g *segment, n *node) {
 	}
 }
 
-// trimCopies brings L1 within its bound, for the sake of the newest copy.
+// trimCopies brings L1 within its bound without removing the newest copy.
 func (c *Cache[V]) trimCopies(newest *node) {
 	l := &c.copies
 	for l.bytes.Load() > l.limit {
@@ -236,7 +236,7 @@ func (l *copies) victim(newest *node) *node {
 	return nil
 }
 
-// harvest counts the requests that a copy has served since the last time as demand, and reports whether there were any.
+// harvest adds the requests that a copy has served since the last time to the demand, and reports whether there were any.
 func (l *copies) harvest(n *node) bool {
 	m := n.mark.Swap(0)
 	if m > 0 {
@@ -245,7 +245,8 @@ func (l *copies) harvest(n *node) bool {
 	return m > 0
 }
 
-// serveRecall gives a copy back, and says how many requests it has saved: from here on it is not used, nor is one that is on its way here.
+// serveRecall gives a copy back and says how many requests it has saved. From here on this process does not use it, nor a copy of the
+// same key that is still on its way.
 func (c *Cache[V]) serveRecall(r *link.Request) {
 	if r.Key == "" {
 		c.serveRecallAll(r)
@@ -268,10 +269,10 @@ func (c *Cache[V]) serveRecall(r *link.Request) {
 
 const (
 	maxRecalled  = 1 << 10                // keys of a segment
-	recallMemory = int64(30 * 1000000000) // longer than an answer that may be kept can be on its way
+	recallMemory = int64(30 * 1000000000) // longer than an answer with a copy can be on its way
 )
 
-// noteRecall remembers that copies of key that are on their way must not be kept. The segment is locked.
+// noteRecall remembers that copies of key which are still on their way must not be kept. The segment is locked.
 func (k *keyed[V]) noteRecall(key string, now int64) {
 	if len(k.recalled) >= maxRecalled {
 		for other, at := range k.recalled {
@@ -279,7 +280,7 @@ func (k *keyed[V]) noteRecall(key string, now int64) {
 				delete(k.recalled, other)
 			}
 		}
-		if len(k.recalled) >= maxRecalled { // then none at all that was asked for before now
+		if len(k.recalled) >= maxRecalled { // then no copy at all that was asked for before now
 			clear(k.recalled)
 			k.recalledAll = now
 		}

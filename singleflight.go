@@ -2,11 +2,11 @@ package covey
 
 // singleflight.go makes one load out of many misses of a key.
 //
-// golang.org/x/sync/singleflight is not used for it: its Do runs the function on the first caller's goroutine, so
-// that no waiter can leave when its own context ends; it knows nothing of how many still wait, so nothing can cancel
-// a load that nobody wants; its result is published after the call by whoever gets there first, while here
-// publishing and unlinking are one step in the key's critical section, between which no Put or Delete can fall; and it turns
-// a panic in the function into a panic that nobody can recover.
+// golang.org/x/sync/singleflight does not do that. Its Do runs the function on the first caller's goroutine, so no
+// waiter can leave when its own context ends. It does not know how many still wait, so nothing can cancel a load that
+// nobody wants. Its result is published after the call by whoever gets there first; here publishing and unlinking are one
+// step in the key's critical section, so that no Put or Delete can come in between. And it turns a panic in the function
+// into a panic that nobody can recover.
 
 import (
 	"context"
@@ -41,13 +41,13 @@ type flight[V any] struct {
 	kept     bool     // the same, since a waiter has taken a stale value instead (SoftTimeout)
 	old      *node    // what the key had when the flight began: for ErrUnchanged, and to fall back on
 	bulk     *bulk[V] // the bulk load that it is a part of, or nil
-	noStore  bool     // store nothing: the key is not surely this process's own
-	right    *right   // the load runs at another peer, or for one; nil: neither
-	remote   []waiter // those of the waiters that are at other peers
-	landing  []waiter // the same, of a flight that has ended
+	noStore  bool     // store nothing: this process may not own the key
+	right    *right   // the load runs at another peer, or on behalf of one; nil: neither
+	remote   []waiter // the waiters at other peers
+	landing  []waiter // the same, once the flight has ended
 }
 
-// keyed is what a cache keeps for the keys of a segment beside their entries, guarded by the segment's lock.
+// keyed is what a cache keeps for the keys of a segment besides their entries, guarded by the segment's lock.
 type keyed[V any] struct {
 	flights   map[string]*flight[V]   // linked
 	detached  map[*flight[V]]struct{} // unlinked, but somebody still waits
@@ -58,7 +58,7 @@ type keyed[V any] struct {
 	loans     map[string]*lending     // copies at other peers
 	forget    int64                   // when to look again for loans to forget
 
-	fetches map[string]*fetch[V] // requests for keys worth a copy, the one that has been sent
+	fetches map[string]*fetch[V] // requests for keys that are worth a copy: the first one of each key
 
 	recalled    map[string]int64 // keys of which copies on their way must not be kept, and when they were recalled
 	recalledAll int64            // the same for all keys
@@ -115,7 +115,7 @@ func (c *Cache[V]) detach(f *flight[V]) {
 	k.detached[f] = struct{}{}
 }
 
-// end marks the flight as finished: whoever does it sets the result. The segment is locked.
+// end marks the flight as finished. The caller then has to set the result, by land. The segment is locked.
 func (c *Cache[V]) end(f *flight[V]) {
 	k := c.keyed(f.hash)
 	if f.linked {
@@ -132,7 +132,7 @@ func (c *Cache[V]) end(f *flight[V]) {
 	c.n.loading.Add(-1)
 }
 
-// land gives the flight's result to those who wait. The caller has ended it.
+// land gives the flight's result to those who wait. The caller has called end.
 func (c *Cache[V]) land(f *flight[V], v V, err error) {
 	f.value, f.err = v, err
 	close(f.done)
@@ -200,7 +200,7 @@ func (c *Cache[V]) leave(f *flight[V], keep bool) {
 	f.cancel(context.Canceled)
 }
 
-// call runs the loader so that it always comes back: panic and Goexit become errors.
+// call runs the loader so that done is always called: panic and Goexit become errors.
 // Goexit ends the goroutine all the same, so done runs as a deferred call.
 func call[V any](run func() (V, error), done func(V, error)) {
 	var v V
@@ -218,7 +218,7 @@ func call[V any](run func() (V, error), done func(V, error)) {
 	returned = true
 }
 
-// chain is the list of loads that a context is inside of, by which a loader that asks for what it is loading is found out.
+// chain is the list of loads within which a context is. It shows that a loader asks for the very key that it is loading.
 type chain struct {
 	cache   any // *Cache[V]
 	name    string
@@ -235,10 +235,10 @@ func chainOf(ctx context.Context) *chain {
 	return ch
 }
 
-// loadHash is by what a load is known at other peers.
+// loadHash is the hash by which other peers know a load.
 func loadHash(cache, key string) uint64 { return ringHash(cache)*31 + ringHash(key) }
 
-// hashes returns the chain as it goes to other peers.
+// hashes returns the chain as it is sent to other peers.
 func (ch *chain) hashes() (w wire.Chain) {
 	if ch == nil {
 		return nil
