@@ -307,7 +307,7 @@ func TestHazard13UnconfirmedClear(t *testing.T) {
 	})
 }
 
-// Whoever clears takes back what he has lent, as a Delete of each key does: with one request to each borrower, and from one
+// Whoever clears takes back what it has lent, as a Delete of each key does: with one request to each borrower, and from one
 // that is silent when its lease is over.
 func TestHazard13ClearTakesBack(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {

@@ -326,7 +326,7 @@ func TestPlainMembers(t *testing.T) {
 	})
 }
 
-// While rings differ a write reaches whoever may own the key by his, also where there are no links.
+// While rings differ a write reaches every peer that may own the key by its ring, also where there are no links.
 func TestPlainRingsDiffer(t *testing.T) {
 	inMesh(t, 3, Options[string]{}, func(t *testing.T, w *world, _ *mesh) {
 		list := meshed(3)

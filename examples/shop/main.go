@@ -47,8 +47,8 @@ func main() {
 type report struct{ reads, writes, queries, stale int64 }
 
 // run has customers read and clerks write. Every price change gives the product a higher
-// revision, so a reader knows the least one that he may see: what was
-// acknowledged before he asked.
+// revision, so a reader knows the least one that it may see: what was
+// acknowledged before it asked.
 func run(file string, duration time.Duration, readers, writers int) (r report, err error) {
 	const products = 200
 	s, err := openShop(file, products)

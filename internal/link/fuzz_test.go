@@ -41,7 +41,7 @@ func fuzzNode(f testing.TB, secrets ...[]byte) *Node {
 
 // FuzzHandshake says all kinds of things to both ends of a handshake.
 // Nobody gets through without the secret, and without one only who gives a
-// sound account of himself.
+// sound account of itself.
 func FuzzHandshake(f *testing.F) {
 	other := wire.Hello{MinVersion: wire.MinVersion, MaxVersion: wire.MaxVersion, Name: "other", Target: "own", Instance: 2, MaxOps: 1, MaxValue: 1}
 	welcome := wire.Append(nil, &wire.Frame{Type: wire.Welcome})
