@@ -306,6 +306,7 @@ func TestNothingIsLeft(t *testing.T) {
 		require.Error(t, w.procs[0].cache.Clear(t.Context()))
 		w.net.Resume("b")
 		w.close()
+		synctest.Wait()                                        // those who have said that they are done may still be about to end
 		require.LessOrEqual(t, runtime.NumGoroutine(), before) // one of an earlier test may have ended since
 	})
 }
