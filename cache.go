@@ -101,7 +101,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		c.hot = newHotKeys(c.store.clock.now())
 		c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }
 		c.copies.offset = int64(c.group.start.Sub(c.store.clock.start))
-		c.copies.limit = o.L1
+		c.copies.limit.Store(o.L1)
 		if o.L1 > 0 {
 			c.copies.demand = newDemand(o.L1)
 		}
@@ -375,8 +375,8 @@ func (c *Cache[V]) All() iter.Seq2[string, V] {
 }
 
 // SetMaxBytes changes Options.MaxBytes of this process and evicts what no longer fits before it returns. 0 means no bound, which
-// needs Options.MaxEntries. Negative is an error. If Options.MaxValueBytes was left at 0 its default changes, too. Options.L1
-// does not change: in a group, keep n at twice that or more.
+// needs Options.MaxEntries. Negative is an error. If Options.MaxValueBytes was left at 0 its default changes, too. In a group,
+// copies then take Options.L1 or half of n, whichever is less.
 func (c *Cache[V]) SetMaxBytes(n int64) error {
 	if c.closed.Load() {
 		return c.errClosed()
@@ -392,6 +392,14 @@ func (c *Cache[V]) SetMaxBytes(n int64) error {
 	c.store.mu.Lock()
 	c.store.setBounds(n, int64(c.opt.MaxEntries))
 	c.store.mu.Unlock()
+	if c.copies.demand != nil {
+		limit := c.opt.L1
+		if n > 0 {
+			limit = min(limit, n/2)
+		}
+		c.copies.limit.Store(limit)
+		c.trimCopies(nil)
+	}
 	for c.trim() {
 	}
 	return nil

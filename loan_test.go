@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -372,5 +373,31 @@ func TestLoansMakeRoom(t *testing.T) {
 		}
 		borrowAt(t, b, other)
 		require.Less(t, len(k.loans), maxLoans)
+	})
+}
+
+// A smaller bound is one for copies, too: what the process owns has room again.
+func TestSetMaxBytesBoundsCopies(t *testing.T) {
+	inWorld(t, 2, Options[string]{MaxBytes: 4 << 20, L1: 2 << 20}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		value := strings.Repeat("x", 4000)
+		for _, k := range b.keys(300) {
+			require.NoError(t, b.cache.Put(t.Context(), k, value))
+			for range 4 {
+				_, err := a.cache.Get(t.Context(), k, nil)
+				require.NoError(t, err)
+			}
+		}
+		require.Greater(t, a.cache.Stats().L1Bytes, int64(1<<20))
+		require.NoError(t, a.cache.SetMaxBytes(1<<20))
+		st := a.cache.Stats()
+		require.LessOrEqual(t, st.L1Bytes, int64(1<<19))
+		require.Greater(t, st.L1Bytes, int64(1<<18))
+		for _, k := range a.keys(300) {
+			require.NoError(t, a.cache.Put(t.Context(), k, value))
+		}
+		st = a.cache.Stats()
+		require.LessOrEqual(t, st.Bytes+st.L1Bytes, int64(1<<20))
+		require.Greater(t, st.Bytes, int64(1<<18))
 	})
 }

@@ -31,7 +31,7 @@ func borrowedOf[V any](n *node) *borrowed[V] { return (*borrowed[V])(unsafe.Poin
 
 // copies are the borrowed entries. mu comes after a segment's lock.
 type copies struct {
-	limit  int64        // bytes
+	limit  atomic.Int64 // bytes
 	demand *demand      // for keys of others; nil: L1 is off
 	bytes  atomic.Int64 // of the copies
 	count  atomic.Int64 // of the copies
@@ -63,7 +63,8 @@ func (l *copies) wants(hash uint32) bool {
 		return false
 	}
 	n := l.demand.add(hash, 1)
-	isFull := l.bytes.Load() > l.limit-l.limit/16
+	limit := l.limit.Load()
+	isFull := l.bytes.Load() > limit-limit/16
 	return n >= borrowFrom && (!isFull || n >= l.demand.bar.Load()>>barBits)
 }
 
@@ -103,7 +104,7 @@ func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer
 	} else {
 		size += c.opt.Size(key, value)
 	}
-	if int64(size) > c.copies.limit/8 {
+	if int64(size) > c.copies.limit.Load()/8 {
 		return
 	}
 	now := c.store.clock.now()
@@ -203,10 +204,10 @@ func (c *Cache[V]) removeCopy(g *segment, n *node) {
 	}
 }
 
-// trimCopies brings L1 within its bound without removing the newest copy.
+// trimCopies brings L1 within its bound without removing the newest copy, if it is given.
 func (c *Cache[V]) trimCopies(newest *node) {
 	l := &c.copies
-	for l.bytes.Load() > l.limit {
+	for l.bytes.Load() > l.limit.Load() {
 		n := l.victim(newest)
 		if n == nil {
 			return
