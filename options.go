@@ -106,7 +106,8 @@ type Options[V any] struct {
 	// MaxBytes, or 16 MiB if there is no MaxBytes; more than half of MaxBytes is an error; negative means no copies.
 	L1 int64
 	// Codec turns values into bytes where they leave the process; it has to be the same in all processes. nil means the bytes
-	// themselves for []byte and string, encoding/json for all other types.
+	// themselves for []byte and string, encoding/json for all other types. Beware: other processes then get no unexported
+	// fields, nor whatever else JSON leaves out.
 	Codec Codec[V]
 	// Events are functions that the cache calls when something happens. The zero value has none.
 	Events Events[V]

@@ -37,8 +37,8 @@ func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) 
 	return c.change(ctx, &ch)
 }
 
-// PutMany is a Put of each item with the same options. It tries them all and joins the errors; an item whose error is
-// missing from them is stored. The items are put in no particular order, in a group several at a time.
+// PutMany is a Put of each item with the same options. It tries them all and joins the errors. The items are put in no particular
+// order, in a group several at a time.
 func (c *Cache[V]) PutMany(ctx context.Context, items map[string]V, opts ...PutOption) error {
 	return c.each(len(items), maps.Keys(items), func(key string) error { return c.Put(ctx, key, items[key], opts...) })
 }
