@@ -11,7 +11,7 @@ const (
 	CauseEvicted
 	// CauseExpired means that the entry's time was over, the time in which it may be served stale included.
 	CauseExpired
-	// CauseReplaced means that another entry took its place: a Put or a load stored one, or Expire made a stale one of it.
+	// CauseReplaced means that another entry took its place: a Put or a load stored one, or Expire turned it into a stale one.
 	CauseReplaced
 	// CauseDeleted means that a Delete, a Clear or an Expire removed it, or a Put whose own value was too large; in a group
 	// also that the key has got another owner.

@@ -21,7 +21,7 @@ import (
 // holds it and sees to it that it is loaded once. A cache joins by [Options.Group]; caches of the same name are one cache.
 //
 // A Group is an http.Handler. Mount it at [Group.Path] in the web server that the process has, or give it a port of its own with
-// GroupOptions.Listener. Middleware that wraps the http.ResponseWriter needs an Unwrap method, as [http.ResponseController] does.
+// GroupOptions.Listener. Middleware that wraps the http.ResponseWriter needs an Unwrap method, which [http.ResponseController] uses.
 // All methods may be called concurrently.
 type Group struct {
 	opt      GroupOptions
