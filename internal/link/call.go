@@ -145,15 +145,15 @@ func (l *Link) Send(ctx context.Context, f *wire.Frame, s Sink) (op uint32, err 
 	now := l.node.now()
 	hard := int64(0)
 	if f.Deadline > 0 {
-		hard = now + int64(f.Deadline)
+		hard = after(now, f.Deadline)
 	}
 	if at, ok := ctx.Deadline(); ok {
-		left := int64(time.Until(at))
+		left := time.Until(at)
 		if left <= 0 {
 			return 0, context.DeadlineExceeded
 		}
-		if hard == 0 || now+left < hard {
-			hard = now + left
+		if end := after(now, left); hard == 0 || end < hard {
+			hard = end
 		}
 	}
 	if l.plain != nil {
@@ -178,7 +178,7 @@ func (l *Link) Push(f *wire.Frame, s Sink) (op uint32, err error) {
 	now := l.node.now()
 	hard := int64(0)
 	if f.Deadline > 0 {
-		hard = now + int64(f.Deadline)
+		hard = after(now, f.Deadline)
 	}
 	if l.plain != nil {
 		return l.plain.send(f, s, now, hard)
@@ -368,7 +368,7 @@ func (l *Link) enter(ctx context.Context, size int, now, hard int64) (int64, err
 
 // deadline returns when a request that begins now is given up.
 func (l *Link) deadline(now, hard int64) int64 {
-	deadline := now + int64(l.node.cfg.OpTimeout)
+	deadline := after(now, l.node.cfg.OpTimeout)
 	if hard != 0 {
 		deadline = min(deadline, hard)
 	}

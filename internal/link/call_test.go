@@ -3,6 +3,7 @@ package link_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -121,6 +122,37 @@ func TestDeadline(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFarDeadlines: a deadline beyond what an int64 counts in nanoseconds is none, at either end.
+func TestFarDeadlines(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := newKeeper()
+		w := newWorld(t, func(a, b *link.Config) { a.OpTimeout, b.Serve = math.MaxInt64, k.serve })
+		defer w.close()
+		l := w.link()
+		ctx, cancel := context.WithDeadline(t.Context(), time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC))
+		defer cancel()
+		for _, far := range []func() (wire.Frame, error){
+			func() (wire.Frame, error) { return l.Call(t.Context(), get("k")) },
+			func() (wire.Frame, error) { return l.Call(ctx, get("k")) },
+			func() (wire.Frame, error) {
+				return l.Call(t.Context(), &wire.Frame{Type: wire.Get, Key: "k", Deadline: math.MaxInt64})
+			},
+		} {
+			done := make(chan error)
+			go func() {
+				_, err := far()
+				done <- err
+			}()
+			op := <-k.ops
+			at, ok := op.Deadline()
+			require.True(t, !ok || time.Until(at) > 1000*time.Hour)
+			time.Sleep(time.Minute)
+			op.Answer(&wire.Frame{Type: wire.Done})
+			require.NoError(t, <-done)
+		}
+	})
 }
 
 func TestSlow(t *testing.T) {

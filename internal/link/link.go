@@ -5,6 +5,7 @@ package link
 import (
 	"context"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"sync"
@@ -229,3 +230,6 @@ func (l *Link) unusable() error {
 
 // now is the time as this package tells it.
 func (n *Node) now() int64 { return int64(time.Since(n.cfg.Start)) }
+
+// after returns when d, which is not negative, has passed; the end of time if that is never.
+func after(now int64, d time.Duration) int64 { return now + min(int64(d), math.MaxInt64-now) }

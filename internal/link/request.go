@@ -51,7 +51,7 @@ func (r *Request) Keep(cancelled func(*Op)) *Op {
 	}
 	op := &Op{link: r.link, id: r.Op, cancelled: cancelled}
 	if r.Deadline > 0 {
-		op.deadline = r.link.node.now() + int64(r.Deadline)
+		op.deadline = after(r.link.node.now(), r.Deadline)
 	}
 	r.done = true
 	l := r.link
