@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +96,38 @@ func TestPlainCall(t *testing.T) {
 }
 
 // Requests of callers that come together share a body; each is answered when its answer is there.
+// A peer that is busy for a moment, or shuts down, does not refuse upgrades: links to it are not made over plain HTTP.
+func TestNotPlainWhileBusy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var busy atomic.Bool
+		busy.Store(true)
+		w := &world{t: t, net: netsim.New()}
+		plain := func(string) bool { return true }
+		w.a = w.start("a", link.Config{Name: "a", Instance: 1, Plain: plain}, nil)
+		w.b = w.start("b", link.Config{Name: "b", Instance: 2, Plain: plain, Serve: serve}, func(n *link.Node) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.Method == http.MethodPost:
+					n.ServeOps(rw, r)
+				case busy.Load():
+					http.Error(rw, "too many handshakes", http.StatusServiceUnavailable)
+				default:
+					n.ServeHTTP(rw, r)
+				}
+			})
+		})
+		defer w.close()
+		var err error
+		w.peer, err = w.a.Peer("b", "http://b:80")
+		require.NoError(t, err)
+		_, err = w.peer.Link(t.Context())
+		require.ErrorContains(t, err, "its status is 503")
+		busy.Store(false)
+		time.Sleep(time.Second)
+		require.NoError(t, w.link().Plain())
+	})
+}
+
 func TestPlainGathers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		k := newKeeper()
