@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,17 +132,21 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 		http.Error(w, fmt.Sprintf("covey: there is no cache %q", name), http.StatusNotFound)
 		return
 	}
-	key := r.URL.Query().Get("key")
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || len(query["key"]) != 1 {
+		http.Error(w, "covey: the query must have one key: ?key=KEY, with escapes such as %26 for &", http.StatusBadRequest)
+		return
+	}
+	key := query.Get("key")
 	if owner := g.Owner(key); r.Header.Get(PeerHeader) != "" && owner != g.opt.Name {
 		http.Error(w, "covey: the key is owned by "+owner, http.StatusMisdirectedRequest)
 		return
 	}
 	ctx := r.Context()
-	var err error
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		var e plainEntry
-		if e, err = c.plainGet(ctx, key, r.Header.Get("Cache-Control") != onlyIfCached); err == nil {
+		if e, err = c.plainGet(ctx, key, !slices.Contains(directives(r), onlyIfCached)); err == nil {
 			e.write(w)
 			return
 		}
@@ -181,8 +187,8 @@ func putBody(ctx context.Context, c shared, key string, w http.ResponseWriter, r
 		return fmt.Errorf("%w: %w", errBadRequest, err)
 	}
 	var opts []PutOption
-	for directive := range strings.SplitSeq(r.Header.Get("Cache-Control"), ",") {
-		if seconds, ok := strings.CutPrefix(strings.TrimSpace(directive), "max-age="); ok {
+	for _, directive := range directives(r) {
+		if seconds, ok := strings.CutPrefix(directive, "max-age="); ok {
 			n, err := strconv.ParseUint(seconds, 10, 31)
 			if err != nil || n == 0 {
 				return fmt.Errorf("%w: Cache-Control: max-age=%q is not a positive number of seconds", errBadRequest, seconds)
@@ -198,6 +204,15 @@ func putBody(ctx context.Context, c shared, key string, w http.ResponseWriter, r
 		opts = append(opts, WithVersion(n))
 	}
 	return c.plainPut(ctx, key, body, opts...)
+}
+
+// directives returns what a request's Cache-Control says, in lower case.
+func directives(r *http.Request) []string {
+	all := strings.Split(strings.ToLower(strings.Join(r.Header.Values("Cache-Control"), ",")), ",")
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	return all
 }
 
 // versionOf returns the version in a request's header.
