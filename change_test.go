@@ -177,6 +177,34 @@ func TestNoPeer(t *testing.T) {
 	}
 }
 
+// A member whose machine has refused connections and then answers, but takes no links, is not dead: writes of its keys are not confirmed,
+// and nothing of what it may write is kept for long elsewhere.
+func TestAnswersWithoutLinks(t *testing.T) {
+	inRosters(t, 1, "a", Options[string]{TTL: time.Hour}, func(t *testing.T, w *world) {
+		a := w.procs[0]
+		a.list("ax")
+		time.Sleep(10 * time.Second)
+		require.Equal(t, 1, a.group.Stats().Members, "x refuses connections")
+		l, err := w.net.Listen("x:80")
+		require.NoError(t, err)
+		srv := &http.Server{Handler: http.NotFoundHandler()}
+		defer srv.Close()
+		go func() { _ = srv.Serve(l) }()
+		time.Sleep(20 * time.Second)
+		require.Equal(t, 2, a.group.Stats().Members)
+		k := ""
+		for i := 0; k == "" || a.group.Owner(k) != "http://x"+DefaultPath; i++ {
+			k = fmt.Sprint("key", i)
+		}
+		require.ErrorIs(t, a.cache.Put(t.Context(), k, "v"), ErrUnconfirmed)
+		require.NoError(t, a.cache.Put(t.Context(), a.key(), "v"))
+		e, ok, err := a.cache.Lookup(t.Context(), a.key())
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.LessOrEqual(t, e.TTL, 10*time.Second)
+	})
+}
+
 // Only what is left of a time is sent to peers: theirs began to count an hour apart.
 func TestClocksDiffer(t *testing.T) {
 	inRosters(t, 1, "a", Options[string]{TTL: time.Minute, TTLJitter: -1, EarlyRefresh: -1}, func(t *testing.T, w *world) {

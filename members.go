@@ -265,6 +265,7 @@ func (g *Group) linkUp(l *link.Link) {
 		g.links[l] = struct{}{}
 		g.recognize(l)
 		if _, dropped := g.apart.dropped[l.Name()]; dropped {
+			g.out[l.Name()] = errNotTold
 			g.wg.Go(func() { g.dropAt(l) })
 		} else {
 			delete(g.out, l.Name())
@@ -294,9 +295,25 @@ func (g *Group) linkDown(l *link.Link, err error) {
 func (g *Group) dialFailed(p *link.Peer, err error) {
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, link.ErrSelf) {
 		g.leave(p.Name(), err)
-	} else {
-		g.upgradeRefused(p.Name(), err)
+		return
 	}
+	g.upgradeRefused(p.Name(), err)
+	var upgrade *link.UpgradeError
+	var handshake *link.HandshakeError
+	if errors.As(err, &upgrade) || errors.As(err, &handshake) || errors.Is(err, link.ErrRefused) {
+		g.answers(p.Name())
+	}
+}
+
+// answers takes a member back into the ring whose machine has refused connections and now answers, though not with a link: a process is there
+// that may own keys by its own ring. Like any that has run on alone it has to drop what it stored before it is asked for anything.
+func (g *Group) answers(name string) {
+	g.change(func() {
+		if errors.Is(g.out[name], syscall.ECONNREFUSED) {
+			delete(g.out, name)
+			g.apart.dropped[name] = struct{}{}
+		}
+	})
 }
 
 // upgradeRefused logs, once for each peer, that its server has not answered the request for a link with a link.
