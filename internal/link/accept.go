@@ -57,7 +57,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err := n.accept(conn, rw.Reader); err != nil {
 			_ = conn.Close()
 			if n.ctx.Err() == nil {
-				n.cfg.Logger.Warn("covey: refused a link", "from", conn.RemoteAddr().String(), "err", err)
+				n.logRefusal(conn.RemoteAddr(), err)
 			}
 		}
 	}()
@@ -89,4 +89,16 @@ func (n *Node) accept(conn net.Conn, r *bufio.Reader) error {
 		return err
 	}
 	return n.begin(newLink(n, conn, nil, peer), bytes.Clone(early))
+}
+
+// logRefusal logs why a link was refused, unless it has just logged another: anybody can make it refuse links.
+func (n *Node) logRefusal(from net.Addr, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.now()
+	if n.refusals.unlogged++; now < n.refusals.next {
+		return
+	}
+	n.cfg.Logger.Warn("covey: refused a link", "from", from.String(), "err", err, "refused", n.refusals.unlogged)
+	n.refusals.next, n.refusals.unlogged = now+int64(logEvery), 0
 }

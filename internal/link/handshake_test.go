@@ -111,6 +111,22 @@ func refusal(answer []byte) (code wire.Code, text string) {
 	return 0, ""
 }
 
+// Strangers do not fill the log.
+func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		log := make(lines, 1000)
+		w := newWorld(t, func(a, b *link.Config) { b.Logger = log.logger() })
+		defer w.close()
+		for range 300 {
+			w.call(t, make([]byte, 100))
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.Len(t, log, 3)
+		require.Contains(t, <-log, "refused=1\n")
+		require.Regexp(t, "refused=(99|100|101)\n", <-log)
+	})
+}
+
 // TestBadClients: whatever somebody sends who wants to link up, the link
 // closes and the others go on.
 func TestBadClients(t *testing.T) {

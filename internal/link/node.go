@@ -38,6 +38,10 @@ type Node struct {
 	peers     map[*Peer]struct{}
 	caches    []cacheInfo // by number
 	idle      chan struct{}
+	refusals  struct {
+		next     int64 // when one may be logged again
+		unlogged int   // since the last one that was
+	}
 }
 
 type cacheInfo struct {
