@@ -85,7 +85,7 @@ func (c *Cache[V]) clearOthers(ctx context.Context) error {
 			clearAt(l.Name(), func() (*link.Link, error) { return l, nil })
 		}
 	}
-	if err := c.recallAll(ctx); err != nil {
+	if err := c.recallAll(ctx, everything); err != nil {
 		failed(err)
 	}
 	wg.Wait()
@@ -103,7 +103,7 @@ func (c *Cache[V]) serveClear(r *link.Request) {
 		c.clearHere()
 		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
 		defer cancel()
-		err := c.recallAll(ctx)
+		err := c.recallAll(ctx, everything)
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrUnconfirmed, err)
 		}
@@ -111,15 +111,21 @@ func (c *Cache[V]) serveClear(r *link.Request) {
 	})
 }
 
-// recallAll takes back all copies, with one request to each borrower. It follows clearHere, so what is lent meanwhile is newer
-// than the Clear.
-func (c *Cache[V]) recallAll(ctx context.Context) error {
+// everything is for recallAll.
+func everything(string) bool { return true }
+
+// recallAll takes back all copies from those who have a copy of some key that has to be taken back, with one request to each borrower.
+// It follows clearHere or adopt, so none of those keys is lent meanwhile as it was before.
+func (c *Cache[V]) recallAll(ctx context.Context, has func(key string) bool) error {
 	var borrowers []*link.Link
 	now := c.store.clock.now()
 	for i := range c.segments {
 		g := &c.store.index.segments[i]
 		g.mu.Lock()
-		for _, l := range c.segments[i].loans {
+		for key, l := range c.segments[i].loans {
+			if len(l.copies) == 0 || !has(key) {
+				continue
+			}
 			for _, one := range l.copies {
 				if one.until > now && !slices.Contains(borrowers, one.link) {
 					borrowers = append(borrowers, one.link)

@@ -177,7 +177,6 @@ changed:
 			v.peers[i] = g.peers[m.Name]
 		}
 	}
-	g.node.SetRing(v.ring.fingerprint)
 	for _, c := range *g.caches.Load() {
 		c.adopt(v)
 	}
@@ -190,12 +189,23 @@ changed:
 // settleTime is how long to wait for members to hear of a new ring. It covers a lease.
 const settleTime = 2500 * time.Millisecond
 
-// settle announces the ring to everybody, and then removes what this process no longer owns.
+// settle announces the ring to everybody, and then removes what this process no longer owns. Before that it takes back the copies of
+// keys that have got another owner: those who go by this ring as well no longer tell this process what they write, and it may be
+// the only one that knows of these copies.
 func (g *Group) settle(v *view) {
 	ctx, cancel := context.WithTimeout(g.ctx, settleTime)
 	defer cancel()
-	told := make(map[uint64]bool)
 	var wg sync.WaitGroup
+	for _, c := range *g.caches.Load() {
+		wg.Go(func() { c.takeBack(ctx, v) })
+	}
+	wg.Wait()
+	g.mu.Lock()
+	if g.view.Load() == v { // else the next one does it
+		g.node.SetRing(v.ring.fingerprint)
+	}
+	g.mu.Unlock()
+	told := make(map[uint64]bool)
 	slots := make(chan struct{}, 64)
 	announce := func(l *link.Link) { _ = l.Announce(ctx) }
 	g.mu.Lock()
