@@ -230,7 +230,7 @@ func isBroken(err error) bool {
 var errLoadHere = errors.New("covey: the owner does not take the value")
 
 // loadHere loads key although this process does not own it, or may not own it, and stores nothing. Those in this process who miss the
-// key meanwhile wait for the same load.
+// key before the load begins share it.
 func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load Loader[V], cause error) (V, error) {
 	var zero V
 	if load == nil {
@@ -242,10 +242,8 @@ func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load L
 		}
 		return zero, noLoader(c.name, key)
 	}
-	if errors.Is(cause, errLoadHere) {
-		if err := c.outwaitLoad(ctx, key, hash); err != nil {
-			return zero, err
-		}
+	if err := c.outwaitLoad(ctx, key, hash); err != nil {
+		return zero, err
 	}
 	f, _, err := c.join(ctx, key, hash, load, c.store.gen.Load(), false)
 	if err != nil {
@@ -257,15 +255,16 @@ func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load L
 	return c.wait(ctx, f, nil)
 }
 
-// outwaitLoad waits until the load of key that is under way in this process has ended. The owner acknowledges writes without telling
-// this process, so a caller who comes after a write must not join a load that began before it. Any load that there is to join after
-// outwaitLoad has begun since it was called.
+// outwaitLoad waits until the load of key has ended that is under way in this process and is not to be stored. The owner acknowledges
+// writes without telling this process, so a caller who comes after a write must not join a load that began before it. Any such load
+// that there is to join after outwaitLoad has begun since it was called.
 func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) error {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
-	f := c.joinable(key, hash)
+	f := c.joinable(key, hash, false)
+	wait := f != nil && f.noStore
 	g.mu.Unlock()
-	if f == nil {
+	if !wait {
 		return nil
 	}
 	select {

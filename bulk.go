@@ -138,7 +138,9 @@ func (m *many[V]) get(keys []string) {
 	keep := true
 	if c.group != nil {
 		v = c.tenures.view()
-		keep = v.await(m.ctx)
+		if keep = v.await(m.ctx); !keep {
+			m.outwait(keys)
+		}
 	}
 	var asked map[string]struct{} // what this call waits for already
 	for i, key := range keys {
@@ -213,6 +215,19 @@ func (m *many[V]) get(keys []string) {
 	}
 }
 
+// outwait waits for the loads of keys that the call may not join. Nothing has been gathered for its own load yet, since others may wait
+// for that.
+func (m *many[V]) outwait(keys []string) {
+	for _, key := range keys {
+		if chainOf(m.ctx).has(m.c, m.c.name, key) { // join refuses it
+			continue
+		}
+		if m.c.outwaitLoad(m.ctx, key, m.c.store.hash(key)) != nil {
+			return
+		}
+	}
+}
+
 // join makes the call a waiter of key's flight, making the key part of its own
 // load if nobody is loading it.
 func (m *many[V]) join(key string, hash uint32, gen uint32, keep bool) (p pending[V], hit *node, err error) {
@@ -243,7 +258,7 @@ func (m *many[V]) join(key string, hash uint32, gen uint32, keep bool) (p pendin
 		return p, n, nil
 	}
 	c.n.misses.Add(1)
-	f := c.joinable(key, hash)
+	f := c.joinable(key, hash, keep)
 	own := f == nil
 	if own {
 		if st == gone {

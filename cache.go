@@ -200,7 +200,11 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 				}
 				return value, err
 			}
-			keep = v.await(ctx)
+			if keep = v.await(ctx); !keep {
+				if err := c.outwaitLoad(ctx, key, hash); err != nil {
+					return zero, err
+				}
+			}
 		}
 		f, hit, err := c.join(ctx, key, hash, load, gen, keep)
 		if errors.Is(err, errElsewhere) {
@@ -294,7 +298,7 @@ func (c *Cache[V]) join(ctx context.Context, key string, hash uint32, load Loade
 		return nil, n, nil
 	}
 	c.n.misses.Add(1)
-	f := c.joinable(key, hash)
+	f := c.joinable(key, hash, keep)
 	if f == nil {
 		if st == gone {
 			n = nil

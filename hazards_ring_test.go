@@ -2,6 +2,7 @@ package covey
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -179,5 +180,57 @@ func TestHazard08NamedOwner(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, ok)
 		require.Equal(t, "new", e.Value)
+	})
+}
+
+// A peer that only asks, goes by an old list and has a copy of a key that has got another owner since, to whom it has no link.
+func TestHazard08CopyOfAFormerOwner(t *testing.T) {
+	inRosters(t, 3, "a", Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		ring := newRing([]Member{{Name: a.url}, {Name: c.url}})
+		k := ""
+		for i := 0; k == "" || ring.members[ring.owner(ringHash(k))].Name != c.url; i++ {
+			k = fmt.Sprint("key", i)
+		}
+		require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
+		borrowAt(t, b, k)
+		a.list("ac")
+		c.list("ac")
+		time.Sleep(10 * time.Second)
+		require.NoError(t, c.cache.Delete(t.Context(), k))
+		v, _ := b.cache.Get(t.Context(), k, nil)
+		require.Empty(t, v)
+	})
+}
+
+// A peer that is asked for a key that it no longer owns loads it for those who ask. A write does not reach it, so that those who ask
+// after the write must not get what a load before it brings.
+func TestHazard08LateToAFormerOwner(t *testing.T) {
+	inRosters(t, 4, "abc", Options[string]{}, func(t *testing.T, w *world) {
+		a, b, d := w.procs[0], w.procs[1], w.procs[3]
+		k := movingKey(a, d)
+		a.list("abcd")
+		d.list("abcd")
+		time.Sleep(10 * time.Second)
+		var origin atomic.Value
+		origin.Store("v1")
+		load := func(context.Context, string) (string, error) {
+			v := origin.Load().(string)
+			time.Sleep(time.Second)
+			return v, nil
+		}
+		early := make(chan struct{})
+		go func() {
+			defer close(early)
+			_, err := w.procs[2].cache.Get(t.Context(), k, load)
+			require.NoError(t, err)
+		}()
+		time.Sleep(100 * time.Millisecond)
+		origin.Store("v2")
+		require.NoError(t, d.cache.Delete(t.Context(), k))
+		v, err := b.cache.Get(t.Context(), k, load)
+		require.NoError(t, err)
+		require.Equal(t, "v2", v)
+		<-early
 	})
 }

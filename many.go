@@ -358,12 +358,11 @@ func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V
 	b.err = nil
 	if !errors.Is(cause, errLoadHere) {
 		c.n.peerErrors.Add(1)
-	} else {
-		m.startBulk() // somebody may wait for the keys in it
-		for i, key := range b.keys {
-			if !b.answered[i] && c.outwaitLoad(m.ctx, key, b.hashes[i]) != nil {
-				break
-			}
+	}
+	m.startBulk() // somebody may wait for the keys in it
+	for i, key := range b.keys {
+		if !b.answered[i] && c.outwaitLoad(m.ctx, key, b.hashes[i]) != nil {
+			break
 		}
 	}
 	for i, key := range b.keys {

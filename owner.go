@@ -191,7 +191,7 @@ func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint
 	}
 	c.n.misses.Add(1)
 	canLoad := req.Flags&wire.CanLoad != 0
-	f := c.joinable(key, hash)
+	f := c.joinable(key, hash, keep)
 	if f == nil {
 		switch {
 		case c.opt.Loader != nil && req.Flags&wire.Closure == 0:
@@ -288,6 +288,16 @@ func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *l
 			gen := c.store.gen.Load()
 			v := c.tenures.view() // it may have turned out that the owner is gone
 			mine := v.self >= 0 && v.owner(key) == v.self && v.await(ctx)
+			if !mine && !own.Chain.Has(loadHash(c.name, key)) {
+				left, cancel := context.WithCancel(c.group.ctx)
+				leave.then(cancel)
+				err := c.outwaitLoad(left, key, hash)
+				cancel()
+				if err != nil {
+					to.answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeCancelled})
+					return
+				}
+			}
 			f, ok, err := c.joinRemote(&own, key, hash, gen, mine, from, func(cancelled func()) answerer {
 				leave.then(cancelled)
 				return to

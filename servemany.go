@@ -79,7 +79,7 @@ func (c *Cache[V]) joinBulk(b **bulk[V], req *wire.Frame, key string, hash uint3
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := c.store.index.find(hash, key)
-	if c.closed.Load() || c.store.gen.Load() != gen || c.judge(n, c.store.clock.now()) != gone || c.joinable(key, hash) != nil || req.Chain.Has(loadHash(c.name, key)) {
+	if c.closed.Load() || c.store.gen.Load() != gen || c.judge(n, c.store.clock.now()) != gone || c.joinable(key, hash, keep) != nil || req.Chain.Has(loadHash(c.name, key)) {
 		return false
 	}
 	c.n.misses.Add(1)

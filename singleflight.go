@@ -85,10 +85,11 @@ func (c *Cache[V]) newFlight(key string, hash uint32, old *node) *flight[V] {
 	return &flight[V]{key: key, hash: hash, gen: c.store.gen.Load(), done: make(chan struct{}), old: old}
 }
 
-// joinable returns key's flight, nil if there is none. The segment is locked.
-func (c *Cache[V]) joinable(key string, hash uint32) *flight[V] {
+// joinable returns key's flight, nil if there is none. A load whose result is to be kept does not join one whose result is not, as
+// writes need not reach that one (see outwaitLoad). The segment is locked.
+func (c *Cache[V]) joinable(key string, hash uint32, keep bool) *flight[V] {
 	f := c.keyed(hash).flights[key]
-	if f != nil && f.gen != c.store.gen.Load() { // the ring has changed under it
+	if f != nil && (f.gen != c.store.gen.Load() || keep && f.noStore) { // the ring has changed under it, or has settled
 		c.unlink(key, hash)
 		return nil
 	}
