@@ -70,6 +70,14 @@ var mutants = []mutant{
 		"apart.go", "l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: id})", "l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: id, Key: \"k\"})",
 	},
 	{
+		"I3b: copies of keys that get another owner are taken back", "TestHazard08CopyOfAFormerOwner",
+		"members.go", "\t\twg.Go(func() { c.takeBack(ctx, v) })\n", "\t\t_ = c\n",
+	},
+	{
+		"I1: a load that is not stored is joined only before it begins", "TestHazard08LateToAFormerOwner",
+		"owner.go", "if !mine && !own", "if false && !own",
+	},
+	{
 		"I5: a request of a peer is not passed on", "TestHazard15PlainHTTP",
 		"http.go", "r.Header.Get(PeerHeader) != \"\" && owner != g.opt.Name", "owner == \"\"",
 	},
@@ -119,7 +127,7 @@ var mutants = []mutant{
 	},
 	{
 		"I13: whoever clears takes back what he has lent", "TestHazard13UnconfirmedClear",
-		"clear.go", "\t\terr := c.recallAll(ctx)\n", "\t\terr := ctx.Err()\n",
+		"clear.go", "\t\terr := c.recallAll(ctx, everything)\n", "\t\terr, _ := ctx.Err(), everything\n",
 	},
 	{
 		"plain HTTP: a write that was given up comes to nothing", "internal/link.TestPlainLateWrite",
