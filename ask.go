@@ -255,16 +255,23 @@ func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load L
 	return c.wait(ctx, f, nil)
 }
 
-// outwaitLoad waits until the load of key has ended that is under way in this process and is not to be stored. The owner acknowledges
-// writes without telling this process, so a caller who comes after a write must not join a load that began before it. Any such load
-// that there is to join after outwaitLoad has begun since it was called.
-func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) error {
+// unstored returns the load of key that is under way in this process and is not to be stored, nil if there is none.
+func (c *Cache[V]) unstored(key string, hash uint32) *flight[V] {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
-	f := c.joinable(key, hash, false)
-	wait := f != nil && f.noStore
-	g.mu.Unlock()
-	if !wait {
+	defer g.mu.Unlock()
+	if f := c.joinable(key, hash, false); f != nil && f.noStore {
+		return f
+	}
+	return nil
+}
+
+// outwaitLoad waits until the load of key has ended that is under way in this process and is not to be stored. The owner acknowledges
+// writes without telling this process, so a caller who comes after a write must not join a load that began before it. Any such load
+// that there is to join after outwaitLoad has begun since it was called. A call that is part of that load does not wait: joining refuses it.
+func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) error {
+	f := c.unstored(key, hash)
+	if f == nil || chainOf(ctx).has(c, c.name, key) {
 		return nil
 	}
 	select {

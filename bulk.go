@@ -139,7 +139,9 @@ func (m *many[V]) get(keys []string) {
 	if c.group != nil {
 		v = c.tenures.view()
 		if keep = v.await(m.ctx); !keep {
-			m.outwait(keys)
+			for _, key := range keys {
+				m.outwait(key, c.store.hash(key))
+			}
 		}
 	}
 	var asked map[string]struct{} // what this call waits for already
@@ -215,16 +217,12 @@ func (m *many[V]) get(keys []string) {
 	}
 }
 
-// outwait waits for the loads of keys that the call may not join. Nothing has been gathered for its own load yet, since others may wait
-// for that.
-func (m *many[V]) outwait(keys []string) {
-	for _, key := range keys {
-		if chainOf(m.ctx).has(m.c, m.c.name, key) { // join refuses it
-			continue
-		}
-		if m.c.outwaitLoad(m.ctx, key, m.c.store.hash(key)) != nil {
-			return
-		}
+// outwait waits for the load of key, if the call may not join it. What has been gathered for the call's own load starts before that,
+// since others may wait for it. If ctx ends, joining says so.
+func (m *many[V]) outwait(key string, hash uint32) {
+	if m.c.unstored(key, hash) != nil {
+		m.startBulk()
+		_ = m.c.outwaitLoad(m.ctx, key, hash)
 	}
 }
 

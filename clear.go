@@ -85,7 +85,7 @@ func (c *Cache[V]) clearOthers(ctx context.Context) error {
 			clearAt(l.Name(), func() (*link.Link, error) { return l, nil })
 		}
 	}
-	if err := c.recallAll(ctx, everything); err != nil {
+	if err := c.recallAll(ctx, nil); err != nil {
 		failed(err)
 	}
 	wg.Wait()
@@ -103,7 +103,7 @@ func (c *Cache[V]) serveClear(r *link.Request) {
 		c.clearHere()
 		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
 		defer cancel()
-		err := c.recallAll(ctx, everything)
+		err := c.recallAll(ctx, nil)
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrUnconfirmed, err)
 		}
@@ -111,19 +111,16 @@ func (c *Cache[V]) serveClear(r *link.Request) {
 	})
 }
 
-// everything is for recallAll.
-func everything(string) bool { return true }
-
-// recallAll takes back all copies from those who have a copy of some key that has to be taken back, with one request to each borrower.
-// It follows clearHere or adopt, so none of those keys is lent meanwhile as it was before.
-func (c *Cache[V]) recallAll(ctx context.Context, has func(key string) bool) error {
+// recallAll takes back all copies, with one request to each borrower; if concerns is given, only from borrowers with a copy of some key
+// that it is true of. It follows clearHere or adopt, so what is lent of those keys meanwhile is newer than the Clear, or nothing.
+func (c *Cache[V]) recallAll(ctx context.Context, concerns func(key string) bool) error {
 	var borrowers []*link.Link
 	now := c.store.clock.now()
 	for i := range c.segments {
 		g := &c.store.index.segments[i]
 		g.mu.Lock()
 		for key, l := range c.segments[i].loans {
-			if len(l.copies) == 0 || !has(key) {
+			if concerns != nil && !concerns(key) {
 				continue
 			}
 			for _, one := range l.copies {

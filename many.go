@@ -359,10 +359,9 @@ func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V
 	if !errors.Is(cause, errLoadHere) {
 		c.n.peerErrors.Add(1)
 	}
-	m.startBulk() // somebody may wait for the keys in it
 	for i, key := range b.keys {
-		if !b.answered[i] && c.outwaitLoad(m.ctx, key, b.hashes[i]) != nil {
-			break
+		if !b.answered[i] {
+			m.outwait(key, b.hashes[i])
 		}
 	}
 	for i, key := range b.keys {

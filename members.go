@@ -193,13 +193,10 @@ const settleTime = 2500 * time.Millisecond
 // keys that have got another owner: those who go by this ring as well no longer tell this process what they write, and it may be
 // the only one that knows of these copies.
 func (g *Group) settle(v *view) {
+	g.takeBack(v)
 	ctx, cancel := context.WithTimeout(g.ctx, settleTime)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, c := range *g.caches.Load() {
-		wg.Go(func() { c.takeBack(ctx, v) })
-	}
-	wg.Wait()
 	g.mu.Lock()
 	if g.view.Load() == v { // else the next one does it
 		g.node.SetRing(v.ring.fingerprint)
@@ -233,6 +230,18 @@ func (g *Group) settle(v *view) {
 		}
 	}
 	close(v.ready)
+}
+
+// takeBack takes back the copies of keys that this process does not own by v, which its caches have adopted. If a borrower is silent
+// that takes until the end of its lease.
+func (g *Group) takeBack(v *view) {
+	ctx, cancel := context.WithTimeout(g.ctx, settleTime)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, c := range *g.caches.Load() {
+		wg.Go(func() { _ = c.recallAll(ctx, func(key string) bool { return v.self < 0 || v.owner(key) != v.self }) })
+	}
+	wg.Wait()
 }
 
 // findStrangers notes which links lead to peers that go by another ring. mu is held.

@@ -288,12 +288,12 @@ func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *l
 			gen := c.store.gen.Load()
 			v := c.tenures.view() // it may have turned out that the owner is gone
 			mine := v.self >= 0 && v.owner(key) == v.self && v.await(ctx)
-			if !mine && !own.Chain.Has(loadHash(c.name, key)) {
-				left, cancel := context.WithCancel(c.group.ctx)
+			if !mine {
+				waits, cancel := context.WithCancel(c.contextOf(&own))
 				leave.then(cancel)
-				err := c.outwaitLoad(left, key, hash)
+				err := c.outwaitLoad(waits, key, hash)
 				cancel()
-				if err != nil {
+				if err != nil { // the other end has left, or the cache is being closed
 					to.answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeCancelled})
 					return
 				}

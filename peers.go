@@ -57,10 +57,10 @@ type shared interface {
 	serve(r *link.Request)
 	adopt(v *view) // go by another ring
 	clearHere()
-	takeBack(ctx context.Context, v *view) // take back the copies of what it no longer owns by v
-	sweep()                                // remove what this process no longer owns
-	lost(l *link.Link)                     // a link is down
-	number() uint16                        // of the cache in this process's frames
+	recallAll(ctx context.Context, concerns func(key string) bool) error
+	sweep()            // remove what this process no longer owns
+	lost(l *link.Link) // a link is down
+	number() uint16    // of the cache in this process's frames
 	used(key string, hits uint64)
 	reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool)
 	hotKeys(k int) []HotKey

@@ -4,7 +4,6 @@ package covey
 // ring since it was stored. A hit only compares generations; this file is for entries of an older one.
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 )
@@ -77,12 +76,6 @@ func (c *Cache[V]) current(n *node) bool {
 		}
 	}
 	return n.gen.CompareAndSwap(have, gen)
-}
-
-// takeBack takes back the copies of keys that this process does not own by v, which it has adopted. If a borrower is silent that takes
-// until the end of its lease.
-func (c *Cache[V]) takeBack(ctx context.Context, v *view) {
-	_ = c.recallAll(ctx, func(key string) bool { return v.self < 0 || v.owner(key) != v.self })
 }
 
 // sweep removes what is no longer valid, and forgets the views under which nothing is stored any more.

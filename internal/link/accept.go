@@ -94,11 +94,15 @@ func (n *Node) accept(conn net.Conn, r *bufio.Reader) error {
 // logRefusal logs why a link was refused, unless it has just logged another: anybody can make it refuse links.
 func (n *Node) logRefusal(from net.Addr, err error) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.refusals.unlogged++
+	refused := n.refusals.unlogged
 	now := n.now()
-	if n.refusals.unlogged++; now < n.refusals.next {
-		return
+	due := now >= n.refusals.next
+	if due {
+		n.refusals.next, n.refusals.unlogged = now+int64(logEvery), 0
 	}
-	n.cfg.Logger.Warn("covey: refused a link", "from", from.String(), "err", err, "refused", n.refusals.unlogged)
-	n.refusals.next, n.refusals.unlogged = now+int64(logEvery), 0
+	n.mu.Unlock()
+	if due {
+		n.cfg.Logger.Warn("covey: refused a link", "from", from.String(), "err", err, "refused", refused)
+	}
 }
