@@ -112,7 +112,7 @@ func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner
 	case wire.Put:
 		f.Version, f.HasVersion = ch.put.version, ch.put.hasVersion
 		if ch.put.hasTTL {
-			f.Flags, f.TTL = wire.HasTTL, ch.put.ttl
+			f.Flags, f.TTL = wire.HasTTL, wireTTL(ch.put.ttl)
 		}
 		err := c.encode(&f, ch.value)
 		if err == nil && len(f.Value) > c.maxWireValue() {
@@ -334,7 +334,7 @@ func (c *Cache[V]) serveWrite(r *link.Request) {
 			c.undecodable(r.Link().Name(), err)
 			ch.kind = wire.Delete // what cannot be stored removes the old value
 		}
-		ch.put = PutOption{ttl: r.TTL, hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion}
+		ch.put = PutOption{ttl: userTTL(r.TTL), hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion}
 	case wire.Delete:
 		ch.del = DeleteOption{version: r.Version, hasVersion: r.HasVersion}
 	}

@@ -338,7 +338,7 @@ func (c *Cache[V]) errClosed() error { return fmt.Errorf("%w: %q", ErrClosed, c.
 
 // Lookup returns what the cache has for key without loading anything; ok is
 // false if it has nothing. An entry whose TTL is over is returned, with Stale set, as long
-// as a Get might serve it. A remembered [ErrNotFound] is an entry, too: ok is true and NotFound is set.
+// as a Get might serve it. If the cache remembers an [ErrNotFound], ok is false and NotFound is set.
 //
 // In a group it asks the key's owner if this process has no copy. If the owner cannot be asked, ok is false and err is a
 // [*PeerError].
@@ -360,7 +360,7 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool,
 		return e, false, nil
 	}
 	c.count(n, st)
-	return c.describe(n, st, now), true, nil
+	return c.describe(n, st, now), st != negative, nil
 }
 
 // All returns an iterator over the fresh entries in this process's memory, copies of other peers' keys included. It is weakly

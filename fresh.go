@@ -60,7 +60,11 @@ func (c *Cache[V]) delta(n *node) float64 {
 }
 
 // earlyAt is how long before its end a hit on n begins to draw lots.
-func (c *Cache[V]) earlyAt(n *node) int64 { return int64(earlyReach * c.delta(n)) }
+func (c *Cache[V]) earlyAt(n *node) int64 { return nanos(earlyReach * c.delta(n)) }
+
+// nanos returns d in whole nanoseconds. What is longer than maxTTL, and so than any entry lives, is maxTTL:
+// a float64 that int64 has no room for could become anything.
+func nanos(d float64) int64 { return int64(min(d, float64(maxTTL))) }
 
 func (c *Cache[V]) refreshDue(n *node, now int64) bool {
 	if n.expires == never || c.opt.EarlyRefresh == 0 || n.flags&flagBorrowed != 0 {

@@ -93,14 +93,16 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 			bad("Secrets[%d] has %d bytes, it needs at least %d", i, len(s), minSecret)
 		}
 	}
-	if o.OpTimeout < 0 {
-		bad("OpTimeout is %v, it must not be negative", o.OpTimeout)
+	for field, d := range map[string]time.Duration{"OpTimeout": o.OpTimeout, "IsolatedTTL": o.IsolatedTTL} {
+		switch {
+		case d < 0:
+			bad("%s is %v, it must not be negative", field, d)
+		case d > maxTTL:
+			bad("%s is %v, the limit is %v", field, d, time.Duration(maxTTL))
+		}
 	}
 	setDefault(&o.OpTimeout, 5*time.Second)
 	o.TLS = o.TLS.Clone() // an http.Server changes the one that it is given
-	if o.IsolatedTTL < 0 {
-		bad("IsolatedTTL is %v, it must not be negative", o.IsolatedTTL)
-	}
 	setDefault(&o.IsolatedTTL, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -189,9 +189,9 @@ func putBody(ctx context.Context, c shared, key string, w http.ResponseWriter, r
 	var opts []PutOption
 	for _, directive := range directives(r) {
 		if seconds, ok := strings.CutPrefix(directive, "max-age="); ok {
-			n, err := strconv.ParseUint(seconds, 10, 31)
-			if err != nil || n == 0 {
-				return fmt.Errorf("%w: Cache-Control: max-age=%q is not a positive number of seconds", errBadRequest, seconds)
+			n, err := strconv.ParseUint(seconds, 10, 63)
+			if limit := uint64(maxTTL / time.Second); err != nil || n > limit {
+				return fmt.Errorf("%w: Cache-Control: max-age=%q is not a number of seconds from 0 to %d", errBadRequest, seconds, limit)
 			}
 			opts = append(opts, WithTTL(time.Duration(n)*time.Second))
 		}
@@ -284,6 +284,9 @@ func (c *Cache[V]) plainGet(ctx context.Context, key string, load bool) (p plain
 		return p, err
 	}
 	e, ok, err := c.Lookup(ctx, key)
+	if e.NotFound {
+		return p, ErrNotFound
+	}
 	if err == nil && (!ok || e.Stale) && !load {
 		return p, errNotCached
 	}
@@ -295,7 +298,7 @@ func (c *Cache[V]) plainGet(ctx context.Context, key string, load bool) (p plain
 			e = Entry[V]{}
 			if e.Value, err = c.Get(ctx, key, nil); err == nil {
 				value := e.Value
-				if now, ok, _ := c.Lookup(ctx, key); ok && !now.NotFound {
+				if now, ok, _ := c.Lookup(ctx, key); ok {
 					e = now
 				} else {
 					e.Value = value
@@ -305,9 +308,6 @@ func (c *Cache[V]) plainGet(ctx context.Context, key string, load bool) (p plain
 	}
 	if err != nil {
 		return p, err
-	}
-	if e.NotFound {
-		return p, ErrNotFound
 	}
 	var f wire.Frame
 	if err := c.encode(&f, e.Value); err != nil {

@@ -129,6 +129,9 @@ func (c *Cache[V]) loaded(r LoadResult) {
 // finish ends the flight with the outcome of its load: it stores the value,
 // unlinks the flight and wakes those who wait. Only the first call for a flight counts.
 func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
+	if err := checkTTL(o.meta.ttl); err != nil && o.err == nil {
+		o.err = fmt.Errorf("covey: cache %q, key %q: its loader called SetTTL: %w", c.name, f.key, err)
+	}
 	if f.right != nil && f.right.over != nil {
 		c.deliver(f, o)
 		return
@@ -145,7 +148,7 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 		}
 		fallthrough
 	case o.err == nil:
-		if !o.meta.noStore {
+		if !o.meta.isStale() {
 			w.e = c.newEntry(f.key, f.hash, o.value, o.begin, o.end, o.meta)
 			if w.e == nil {
 				c.n.tooLarge.Add(1)

@@ -29,6 +29,9 @@ type loadMeta struct {
 	noStore    bool
 }
 
+// isStale reports whether the value is stale already.
+func (m *loadMeta) isStale() bool { return m.noStore || m.hasTTL && m.ttl <= 0 }
+
 var warnOutside sync.Once
 
 // LoadInfo returns the load that ctx belongs to; ctx is the loader's or derived from it. It never returns nil: outside a loader
@@ -43,15 +46,12 @@ func LoadInfo(ctx context.Context) *Load {
 	return new(Load)
 }
 
-// SetTTL makes the value fresh for d instead of Options.TTL; 0 means for ever. Options.TTLJitter applies as usual. A negative d
-// is the same as NoStore. It says nothing about how long ErrNotFound is remembered.
+// SetTTL makes the value fresh for d instead of Options.TTL. Options.TTLJitter applies as usual. [Forever] means no expiry. 0 or
+// negative means that the value is stale already: those who wait get it, and it is not stored. With more than 100 years the load
+// fails. SetTTL says nothing about how long ErrNotFound is remembered.
 func (l *Load) SetTTL(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if d < 0 {
-		l.meta.noStore = true
-		return
-	}
 	l.meta.ttl, l.meta.hasTTL = d, true
 }
 

@@ -64,7 +64,7 @@ func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	until := n.expires
 	if until != never && st == fresh {
 		// Copies end before the entry. Then everybody who wants it asks here, and one of them causes the early refresh.
-		until -= 3 * int64(c.delta(n))
+		until -= nanos(3 * c.delta(n))
 		if until <= now {
 			return false
 		}

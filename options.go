@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"math"
 	"time"
+
+	"github.com/coveycache/covey/internal/wire"
 )
 
 // A Loader fetches the value of key from the origin. It returns [ErrNotFound] if
@@ -59,7 +61,7 @@ type Options[V any] struct {
 	// context is cancelled then.
 	FinishAbandoned bool
 
-	// TTL is how long a value is fresh, from its Put or the end of its load. 0 means for ever. Negative is an error.
+	// TTL is how long a value is fresh, from its Put or the end of its load. 0 means Forever. Negative is an error.
 	TTL time.Duration
 	// TTLJitter shortens each key's TTL by a share between 0 and TTLJitter, always the same one for a key, so that what was
 	// loaded together does not expire together. 0 means 0.1, negative means no jitter; more than 0.9 is an error.
@@ -140,10 +142,24 @@ const (
 	defaultMaxValueBytes = 64 << 20
 	defaultLoadTimeout   = 30 * time.Second
 	defaultNegativeTTL   = 10 * time.Second
-	maxTTL               = 100 * 365 * 24 * time.Hour // sums of a few of these stay within int64
+	maxTTL               = wire.MaxDuration // 100 years: sums of two of these stay within int64
 )
 
+// Forever is the TTL of a value that does not expire, for [Options], [WithTTL] and [Load.SetTTL].
+const Forever time.Duration = math.MaxInt64
+
+// checkTTL reports a TTL that is over the limit.
+func checkTTL(ttl time.Duration) error {
+	if ttl > maxTTL && ttl != Forever {
+		return fmt.Errorf("the TTL is %v, the limit is %v, or covey.Forever", ttl, maxTTL)
+	}
+	return nil
+}
+
 func (o Options[V]) withDefaults() Options[V] {
+	if o.TTL == Forever {
+		o.TTL = 0
+	}
 	if o.MaxBytes == 0 && o.MaxEntries == 0 {
 		o.MaxBytes = defaultMaxBytes
 	}
@@ -256,11 +272,11 @@ func (o Options[V]) validate(name string) error {
 		if !d.negative {
 			notNegative(d.field, int64(d.value), d.value)
 		}
-		if d.value > maxTTL {
+		if d.value > maxTTL && !(d.field == "TTL" && d.value == Forever) {
 			bad(d.field, d.value, fmt.Sprintf("the limit is %v", maxTTL))
 		}
 	}
-	if o.IdleTTL > 0 && o.TTL <= 0 {
+	if o.IdleTTL > 0 && (o.TTL <= 0 || o.TTL == Forever) {
 		bad("IdleTTL", o.IdleTTL, "it needs a TTL as the absolute bound")
 	}
 	if b := o.Breaker; b != nil {
@@ -270,6 +286,11 @@ func (o Options[V]) validate(name string) error {
 		notNegative("Breaker.MinLoads", int64(b.MinLoads), b.MinLoads)
 		notNegative("Breaker.Window", int64(b.Window), b.Window)
 		notNegative("Breaker.Cooldown", int64(b.Cooldown), b.Cooldown)
+		for field, d := range map[string]time.Duration{"Breaker.Window": b.Window, "Breaker.Cooldown": b.Cooldown} {
+			if d > maxTTL {
+				bad(field, d, fmt.Sprintf("the limit is %v", maxTTL))
+			}
+		}
 		notNegative("Breaker.Probes", int64(b.Probes), b.Probes)
 	}
 	return errors.Join(errs...)
@@ -283,8 +304,9 @@ type PutOption struct {
 	hasVersion bool
 }
 
-// WithTTL makes the value fresh for ttl instead of Options.TTL; 0 means for ever. Options.TTLJitter applies as usual. With a
-// negative ttl the Put fails and changes nothing.
+// WithTTL makes the value fresh for ttl instead of Options.TTL. Options.TTLJitter applies as usual. [Forever] means no expiry. 0
+// or negative means that the value is stale already, as the rest of a TTL may be that was computed: it is not stored, and the
+// old one is removed. A ttl of more than 100 years is an error, and the Put changes nothing.
 func WithTTL(ttl time.Duration) PutOption { return PutOption{ttl: ttl, hasTTL: true} }
 
 // WithVersion makes the Put conditional: it fails with [ErrOutdated] if the cache knows a higher version of the key, and does

@@ -29,11 +29,14 @@ func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) 
 		return err
 	}
 	o := joinPutOptions(opts)
-	if o.hasTTL && o.ttl < 0 {
-		return fmt.Errorf("covey: cache %q, key %q: the TTL is %v, it must not be negative", c.name, key, o.ttl)
+	if err := checkTTL(o.ttl); err != nil {
+		return fmt.Errorf("covey: cache %q, key %q: %w", c.name, key, err)
 	}
 	c.puts.inc()
 	ch := change[V]{kind: wire.Put, key: key, hash: c.store.hash(key), value: v, put: o}
+	if o.hasTTL && o.ttl <= 0 { // stale already
+		ch.kind, ch.del = wire.Delete, DeleteOption{version: o.version, hasVersion: o.hasVersion}
+	}
 	return c.change(ctx, &ch)
 }
 

@@ -167,7 +167,7 @@ func (c *Cache[V]) serveFill(r *link.Request) {
 	}
 	now := c.store.clock.now()
 	o := outcome[V]{begin: now - int64(r.Age), end: now}
-	o.meta = loadMeta{ttl: r.TTL, hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion, noStore: r.Flags&wire.NoStore != 0}
+	o.meta = loadMeta{ttl: userTTL(r.TTL), hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion, noStore: r.Flags&wire.NoStore != 0}
 	switch r.Result {
 	case wire.Hit:
 		if o.value, o.err = c.decode(ownValue(r)); o.err != nil {
@@ -332,9 +332,9 @@ func (c *Cache[V]) deliver(f *flight[V], o outcome[V]) {
 	}
 	if o.meta.hasTTL {
 		fill.Flags |= wire.HasTTL
-		fill.TTL = o.meta.ttl
+		fill.TTL = wireTTL(o.meta.ttl)
 	}
-	if o.meta.noStore {
+	if o.meta.isStale() {
 		fill.Flags |= wire.NoStore
 	}
 	switch {

@@ -74,7 +74,7 @@ func (c *Cache[V]) lookupShared(ctx context.Context, v *view, key string) (e Ent
 		return e, false, answerError(l.Name(), &f)
 	}
 	e.Version, e.Age, e.TTL, e.Stale, e.Source = f.Version, f.Age, f.TTL, f.Flags&wire.Stale != 0, SourcePeer
-	return e, true, nil
+	return e, !e.NotFound, nil
 }
 
 // allLinks returns the links that are up.
@@ -122,6 +122,22 @@ func duration(ns int64) time.Duration {
 		return -1
 	}
 	return time.Duration(ns)
+}
+
+// wireTTL returns a user's TTL as it goes on the wire, where 0 means that there is no end.
+func wireTTL(ttl time.Duration) time.Duration {
+	if ttl == Forever {
+		return 0
+	}
+	return ttl
+}
+
+// userTTL is the reverse of wireTTL.
+func userTTL(ttl time.Duration) time.Duration {
+	if ttl == 0 {
+		return Forever
+	}
+	return ttl
 }
 
 // listen serves the group on its own listener.

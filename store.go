@@ -92,7 +92,8 @@ func (s *store) hash(key string) uint32 { return uint32(maphash.String(s.seed, k
 
 // A guard is how long before its end a fresh entry needs a closer look: at the
 // real clock, since the coarse one may lag by the slack, and at whether to refresh the entry early.
-// A node holds its guard as a class, in steps of a factor of √2 from 1 ms.
+// A node holds its guard as a class, in steps of a factor of √2 from 1 ms. The largest one is 25 days;
+// whatever needs a longer one is looked at closely all the time.
 const (
 	guardClasses = 64
 	guardAlways  = guardClasses - 1 // look closely at every hit
@@ -100,11 +101,14 @@ const (
 
 func guardClass(d int64) uint8 {
 	ms := uint64(max(d, 1)-1) / 1e6 // d <= (ms+1) ms
+	if ms >= 1<<(guardAlways/2) {
+		return guardAlways
+	}
 	c := 2 * bits.Len64(ms)
 	if c > 0 && ms+1 <= 0xB504F333>>(32-c/2) { // 2^(c/2 - 1/2)
 		c--
 	}
-	return uint8(min(c, guardAlways))
+	return uint8(c)
 }
 
 func newGuards() (g [guardClasses]int64) {

@@ -282,11 +282,12 @@ func (c *Cache[V]) expired(n *node) *entry[V] {
 // keep the order in which its values came, so that the wheel rarely has to be told.
 func (c *Cache[V]) expiry(now int64, hash uint32, ttl time.Duration, meta loadMeta) int64 {
 	if meta.hasTTL {
-		ttl = min(meta.ttl, maxTTL)
+		ttl = meta.ttl
 	}
-	if ttl == 0 {
+	if ttl == 0 || ttl == Forever {
 		return never
 	}
+	ttl = min(ttl, maxTTL)
 	share := float64(hash*0x9E3779B1) / (1 << 32)
 	return now + max(1, int64(float64(ttl)*(1-c.opt.TTLJitter*share)))
 }

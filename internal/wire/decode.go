@@ -100,16 +100,16 @@ func (f *Frame) set(tag byte, v uint64, p []byte) bool {
 	case tagVersion:
 		f.Version, f.HasVersion = v, true
 	case tagTTL:
-		f.TTL = time.Duration(v)
+		f.TTL = duration(v)
 		return v <= math.MaxInt64
 	case tagAge:
-		f.Age = time.Duration(v)
+		f.Age = duration(v)
 		return v <= math.MaxInt64
 	case tagLoadTime:
-		f.LoadTime = time.Duration(v)
+		f.LoadTime = duration(v)
 		return v <= math.MaxInt64
 	case tagDeadline:
-		f.Deadline = time.Duration(v)
+		f.Deadline = duration(v)
 		return v <= math.MaxInt64
 	case tagClear:
 		f.Clear = v
@@ -143,6 +143,11 @@ func (f *Frame) set(tag byte, v uint64, p []byte) bool {
 	}
 	return true
 }
+
+// MaxDuration is the longest duration that Parse returns: a longer one is as good as that. Sums of two of them stay within int64.
+const MaxDuration = 100 * 365 * 24 * time.Hour
+
+func duration(v uint64) time.Duration { return time.Duration(min(v, uint64(MaxDuration))) }
 
 // alias returns p as a string in the same memory.
 func alias(p []byte) string { return unsafe.String(unsafe.SliceData(p), len(p)) }
