@@ -84,7 +84,7 @@ func TestNotFoundIsLent(t *testing.T) {
 			}
 			e, ok, err := b.cache.Lookup(t.Context(), k)
 			require.NoError(t, err)
-			require.True(t, ok && e.NotFound)
+			require.True(t, !ok && e.NotFound)
 			require.Equal(t, SourceL1, e.Source)
 			require.Positive(t, e.TTL)
 			require.LessOrEqual(t, e.TTL, time.Minute)

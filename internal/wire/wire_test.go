@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/hex"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -28,10 +29,10 @@ func randomFrame(r *rand.Rand) *Frame {
 		func() { f.Stamp = number() },
 		func() { f.Origin = number() },
 		func() { f.Version, f.HasVersion = number(), true },
-		func() { f.TTL = time.Duration(number() >> 1) },
-		func() { f.Age = time.Duration(number() >> 1) },
-		func() { f.LoadTime = time.Duration(number() >> 1) },
-		func() { f.Deadline = time.Duration(number() >> 1) },
+		func() { f.TTL = duration(number()) },
+		func() { f.Age = duration(number()) },
+		func() { f.LoadTime = duration(number()) },
+		func() { f.Deadline = duration(number()) },
 		func() { f.Clear = number() },
 		func() { f.Token = number() },
 		func() { f.Count = number() },
@@ -318,4 +319,11 @@ func BenchmarkParseHit(b *testing.B) {
 			b.Fatal()
 		}
 	}
+}
+
+func TestDurationsAreClamped(t *testing.T) {
+	b := Append(nil, &Frame{Type: Get, TTL: math.MaxInt64, Age: math.MaxInt64, LoadTime: math.MaxInt64, Deadline: MaxDuration + 1})
+	var f Frame
+	require.NoError(t, Parse(b, &f))
+	require.Equal(t, Frame{Type: Get, TTL: MaxDuration, Age: MaxDuration, LoadTime: MaxDuration, Deadline: MaxDuration}, f)
 }
