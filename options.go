@@ -309,10 +309,12 @@ type PutOption struct {
 // old one is removed. A ttl of more than 100 years is an error, and the Put changes nothing.
 func WithTTL(ttl time.Duration) PutOption { return PutOption{ttl: ttl, hasTTL: true} }
 
-// WithVersion makes the Put conditional: it fails with [ErrOutdated] if the cache knows a higher version of the key, and does
-// nothing, without an error, if it knows the same one. The cache knows the version of what it has stored and, for up to five
-// minutes, of what was deleted; of what was evicted or has expired it knows nothing. A Put without a version always succeeds
-// and keeps the version that was known.
+// WithVersion makes the Put conditional. It fails with [ErrOutdated] if the cache knows a higher
+// version of the key. If what the cache has is of the same version, the Put changes nothing and
+// returns nil; a load that is under way is not stored even then. The cache knows the version of what
+// it has stored and, for up to five minutes, of what was deleted or replaced by a load that gave no
+// version. Of what was evicted or has expired it knows nothing. A Put without a version always
+// succeeds and keeps the version that was known; a loaded value without a version has none.
 func WithVersion(version uint64) PutOption { return PutOption{version: version, hasVersion: true} }
 
 func joinPutOptions(opts []PutOption) (o PutOption) {
@@ -334,7 +336,7 @@ type DeleteOption struct {
 }
 
 // DeletedAt gives the Delete the version that the deletion has at the origin, and makes it conditional: it fails with
-// [ErrOutdated] if the cache knows a higher version of the key, and does nothing, without an error, if it knows the same one.
+// [ErrOutdated] if the cache knows a higher version of the key, and changes nothing, without an error, if it knows the same one.
 // For up to five minutes the cache remembers the version: Puts are then refused as [WithVersion] describes, and loaded values
 // of a lower version are not stored.
 func DeletedAt(version uint64) DeleteOption {

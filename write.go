@@ -122,19 +122,25 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 		old, place = nil, nil
 	}
 	known, hasKnown := c.knownVersion(w, old)
-	if w.versioned && hasKnown && (w.version < known || w.version == known && w.f == nil) {
-		if w.version < known {
-			w.err = fmt.Errorf("%w: cache %q, key %q: %d, the cache has seen %d", ErrOutdated, c.name, w.key, w.version, known)
-			c.n.discarded.Add(1)
-		}
+	if w.versioned && hasKnown && w.version < known {
+		w.err = fmt.Errorf("%w: cache %q, key %q: %d, the cache has seen %d", ErrOutdated, c.name, w.key, w.version, known)
+		c.n.discarded.Add(1)
 		if w.f != nil {
 			c.end(w.f)
 			w.landed = true
 		}
 		return true
 	}
+	if w.f == nil {
+		// By a write that changes nothing, too: what is being loaded may be older than its version.
+		c.unlink(w.key, w.hash)
+		isKnown := w.versioned && hasKnown && w.version == known
+		if isKnown && (old == nil || old.flags&flagVersioned != 0) {
+			return true
+		}
+	}
 	e := w.e
-	if w.expire && old != nil {
+	if w.expire && old != nil && c.current(old) {
 		e = c.expired(old)
 		w.e = e
 	}
@@ -142,14 +148,12 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 		if w.versioned {
 			known, hasKnown = w.version, true
 		}
-		if hasKnown {
+		// A Put without a version is newer than what was known before it. What was loaded without one may be older.
+		if hasKnown && (w.versioned || w.f == nil && !w.expire) {
 			e.version = known
 			e.flags |= flagVersioned
 		}
 		e.gen.Store(gen)
-	}
-	if w.f == nil {
-		c.unlink(w.key, w.hash)
 	}
 	switch {
 	case e == nil && old == nil:
@@ -195,17 +199,18 @@ func (c *Cache[V]) knownVersion(w *write[V], old *node) (version uint64, ok bool
 	return 0, false
 }
 
-// remember keeps the version of a key whose entry the write removed.
+// remember keeps the version of a key whose entry the write removed, or replaced by one without a version.
 func (c *Cache[V]) remember(w *write[V], known uint64, hasKnown bool) {
 	k := c.keyed(w.hash)
-	if w.e != nil {
+	if w.e != nil && w.e.flags&flagVersioned != 0 {
 		delete(k.tombs, w.key)
 		return
 	}
 	if w.versioned {
 		known, hasKnown = w.version, true
 	}
-	if !hasKnown {
+	_, remembered := k.tombs[w.key]
+	if !hasKnown || w.e != nil && remembered { // what is loaded does not make it remembered for longer
 		return
 	}
 	if k.tombs == nil {

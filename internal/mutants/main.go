@@ -34,6 +34,14 @@ var mutants = []mutant{
 		"write.go", "\t\tc.unlink(w.key, w.hash)\n", "",
 	},
 	{
+		"I1: a write of the known version unlinks the key's flight", "TestWritesOfAKnownVersionVoidTheLoadUnderWay",
+		"write.go", "\t\tc.unlink(w.key, w.hash)\n", "\t\tif !w.versioned || !hasKnown || w.version != known {\n\t\t\tc.unlink(w.key, w.hash)\n\t\t}\n",
+	},
+	{
+		"I1: what is loaded without a version has none", "TestLoadsWithoutAVersionInheritNone",
+		"write.go", "if hasKnown && (w.versioned || w.f == nil && !w.expire) {", "if hasKnown {",
+	},
+	{
 		"I4: a load does not run on the first caller's context", "TestLeaderLeavesWaiterStays",
 		"load.go", "lctx := context.WithoutCancel(ctx)", "lctx := ctx",
 	},
