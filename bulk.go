@@ -374,7 +374,7 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 	}
 	answered := context.AfterFunc(b.ctx, func() { fail(c.about(context.Cause(b.ctx), b.flights[0].key, len(b.flights))) })
 	begin := c.store.clock.now()
-	call(func() (map[string]V, error) { return load(b.ctx, keys) }, func(values map[string]V, err error) {
+	call("the loader", func() (map[string]V, error) { return load(b.ctx, keys) }, func(values map[string]V, err error) {
 		answered()
 		done(err)
 		err = c.about(overdue(b.ctx, err), b.flights[0].key, len(b.flights))

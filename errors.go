@@ -44,19 +44,20 @@ const (
 	ErrInvalidKey strError = "covey: invalid key"
 )
 
-// A PanicError is what everybody who waits for a load gets if its loader panics or calls runtime.Goexit. At other processes of
-// the group it arrives as an error with the same text.
+// A PanicError says that a function which the user gave to the cache or the group panicked or called runtime.Goexit. If that is
+// a loader, everybody who waits for the load gets it. At other processes of the group it arrives as an error with the same text.
 type PanicError struct {
-	Value any    // what the loader panicked with; nil for Goexit
-	Stack []byte // of the loader's goroutine, nil for Goexit
+	Func  string // the function: "the loader", "Options.Size", "Codec.Decode" and so on
+	Value any    // what it panicked with; nil for Goexit
+	Stack []byte // of its goroutine; nil for Goexit
 }
 
 // Error returns the panic's value and stack: it is for logs, not for answers to clients.
 func (e *PanicError) Error() string {
 	if e.Stack == nil {
-		return "covey: the loader called runtime.Goexit"
+		return fmt.Sprintf("covey: %s called runtime.Goexit", e.Func)
 	}
-	return fmt.Sprintf("covey: the loader panicked: %v\n\n%s", e.Value, e.Stack)
+	return fmt.Sprintf("covey: %s panicked: %v\n\n%s", e.Func, e.Value, e.Stack)
 }
 
 // Unwrap returns the panic's value if it is an error.

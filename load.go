@@ -63,7 +63,7 @@ func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
 		c.finish(f, outcome[V]{err: c.about(context.Cause(f.ctx), f.key, 1)})
 	})
 	begin := c.store.clock.now()
-	call(func() (V, error) { return load(f.ctx, f.key) }, func(v V, err error) {
+	call("the loader", func() (V, error) { return load(f.ctx, f.key) }, func(v V, err error) {
 		answered()
 		done(err)
 		o := outcome[V]{value: v, err: err, meta: l.read(), begin: begin, end: c.store.clock.now()}

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -199,24 +198,6 @@ func (c *Cache[V]) leave(f *flight[V], keep bool) {
 		return
 	}
 	f.cancel(context.Canceled)
-}
-
-// call runs the loader so that done is always called: panic and Goexit become errors.
-// Goexit ends the goroutine all the same, so done runs as a deferred call.
-func call[V any](run func() (V, error), done func(V, error)) {
-	var v V
-	err := error(&PanicError{})
-	returned := false
-	defer func() {
-		if !returned {
-			if r := recover(); r != nil {
-				err = &PanicError{Value: r, Stack: debug.Stack()}
-			}
-		}
-		done(v, err)
-	}()
-	v, err = run()
-	returned = true
 }
 
 // chain is the list of loads within which a context is. It shows that a loader asks for the very key that it is loading.

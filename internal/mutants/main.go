@@ -55,7 +55,7 @@ var mutants = []mutant{
 	},
 	{
 		"I4: Goexit in a loader frees the waiters", "TestPanicAndGoexit",
-		"singleflight.go", "\tdefer func() {\n\t\tif !returned {", "\tfunc() {\n\t\tif returned {",
+		"guard.go", "\tdefer func() {\n\t\tif !returned {", "\tfunc() {\n\t\tif returned {",
 	},
 	{
 		"I8: values are accounted", "TestAccountedBytesAgainstHeap",
