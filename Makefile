@@ -31,6 +31,10 @@ fuzz: ## Run every fuzz test for FUZZTIME (default 1m)
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; \
 	done) || exit 1; done
 
+.PHONY: soak
+soak: fuzz ## Run every stress test and every fuzz test for FUZZTIME (default 1m)
+	COVEY_SOAK=$(FUZZTIME) go test -race -timeout 1h -run '^TestAnything' .
+
 .PHONY: mutants
 mutants: ## Break each invariant on purpose and see its test fail
 	go run ./internal/mutants

@@ -268,7 +268,7 @@ func (c *Cache[V]) serveConfirm(r *link.Request) {
 	key := strings.Clone(r.Key)
 	hash := c.store.hash(key)
 	op := r.Keep(nil)
-	c.wg.Go(func() {
+	c.later(op, func() {
 		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
 		defer cancel()
 		if recall := c.yield(key, hash); recall != nil {
@@ -349,7 +349,7 @@ func (c *Cache[V]) serveWrite(r *link.Request) {
 	}
 	from := r.Link().Name()
 	op := r.Keep(nil)
-	c.wg.Go(func() { op.Answer(c.writeFor(op, ch, from)) })
+	c.later(op, func() { op.Answer(c.writeFor(op, ch, from)) })
 }
 
 // writeFor is the part of serveWrite that may have to wait.

@@ -53,12 +53,13 @@ type Cache[V any] struct {
 	maxValue     atomic.Int64
 	userMaxValue int64 // Options.MaxValueBytes
 
-	closed  atomic.Bool
-	stop    chan struct{} // closed by Close
-	wake    chan struct{} // the wheel has got its first deadline
-	closing sync.Once
-	wg      sync.WaitGroup // the janitor and all loads
-	janitor sync.Once
+	closed   atomic.Bool
+	spawning sync.Mutex    // see spawn
+	stop     chan struct{} // closed by Close
+	wake     chan struct{} // the wheel has got its first deadline
+	closing  sync.Once
+	wg       sync.WaitGroup // the janitor and all loads
+	janitor  sync.Once
 }
 
 // New returns a cache. The name appears in errors and logs; in a group, caches of the same name are the same cache. It must
@@ -334,6 +335,18 @@ func (c *Cache[V]) check(key string) error {
 	return checkKey(key)
 }
 
+// spawn runs f on a goroutine that Close waits for. It returns false if the cache is closed: a WaitGroup must not grow while it
+// is waited for. Whoever has looked at closed with a segment's lock held needs no spawn, as Close takes all of them before it waits.
+func (c *Cache[V]) spawn(f func()) bool {
+	c.spawning.Lock()
+	defer c.spawning.Unlock()
+	if c.closed.Load() {
+		return false
+	}
+	c.wg.Go(f)
+	return true
+}
+
 func (c *Cache[V]) errClosed() error { return fmt.Errorf("%w: %q", ErrClosed, c.name) }
 
 // Lookup returns what the cache has for key without loading anything; ok is
@@ -445,10 +458,13 @@ func (c *Cache[V]) Close() (err error) {
 		if c.group != nil {
 			c.group.withdraw(c.name)
 		}
+		c.spawning.Lock()
 		c.closed.Store(true)
+		c.spawning.Unlock()
 		close(c.stop)
 		s := c.store
 		s.mu.Lock()
+		s.closed = true
 		for i := range s.index.segments {
 			g := &s.index.segments[i]
 			g.mu.Lock()
@@ -457,10 +473,11 @@ func (c *Cache[V]) Close() (err error) {
 			g.count = 0
 			g.mu.Unlock()
 		}
-		s.mu.Unlock()
-		s.gen.Add(1)
 		s.bytes.Store(0)
 		s.entries.Store(0)
+		s.mu.Unlock()
+		s.gen.Add(1)
+		c.copies.empty()
 		err = c.waitGoroutines()
 	})
 	return err

@@ -99,7 +99,7 @@ func (c *Cache[V]) clearOthers(ctx context.Context) error {
 // serveClear clears the cache because another peer does.
 func (c *Cache[V]) serveClear(r *link.Request) {
 	op := r.Keep(nil)
-	c.wg.Go(func() {
+	c.later(op, func() {
 		c.clearHere()
 		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
 		defer cancel()
@@ -159,7 +159,7 @@ func (c *Cache[V]) recallAll(ctx context.Context, concerns func(key string) bool
 func (c *Cache[V]) serveRecallAll(r *link.Request) {
 	lender := r.Link()
 	op := r.Keep(nil)
-	c.wg.Go(func() {
+	c.later(op, func() {
 		now := c.store.clock.now()
 		for i := range c.segments {
 			g := &c.store.index.segments[i]

@@ -171,6 +171,18 @@ func (l *copies) remove(n *node, b *loanOf) bool {
 	return true
 }
 
+// empty forgets all copies.
+func (l *copies) empty() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.ring {
+		l.loan(n).at = -1
+	}
+	l.ring, l.due = nil, nil
+	l.bytes.Store(0)
+	l.count.Store(0)
+}
+
 // owe makes the hits on a copy due that have not been reported. mu is held.
 func (l *copies) owe(n *node, b *loanOf) {
 	hits := b.hits.Load()

@@ -60,6 +60,13 @@ func (c *Cache[V]) serve(r *link.Request) {
 	}
 }
 
+// later has f answer a kept request on a goroutine of its own.
+func (c *Cache[V]) later(op *link.Op, f func()) {
+	if !c.spawn(f) {
+		op.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
+	}
+}
+
 func (c *Cache[V]) serveGet(r *link.Request) {
 	hash := c.store.hash(r.Key)
 	c.countServed(r.Key)
@@ -278,7 +285,7 @@ func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *l
 	to := wait(leave.now)
 	own := wire.Frame{Flags: req.Flags, Chain: append(wire.Chain(nil), req.Chain...)}
 	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
-	c.wg.Go(func() {
+	ok := c.spawn(func() {
 		defer cancel()
 		if f := c.peek(ctx, key); f != nil {
 			to.answer(f)
@@ -325,6 +332,10 @@ func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *l
 			}
 		}
 	})
+	if !ok {
+		cancel()
+		to.answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
+	}
 	return nil, false
 }
 

@@ -185,7 +185,7 @@ func (c *Cache[V]) serveFill(r *link.Request) {
 	if c.opt.Events.Removed == nil {
 		c.finish(f, o)
 	} else { // the user's callback may ask the other end for something, so it must not run here
-		c.wg.Go(func() { c.finish(f, o) })
+		c.spawn(func() { c.finish(f, o) }) // Close has ended the flight if it comes first
 	}
 }
 

@@ -50,6 +50,7 @@ type store struct {
 	lru    *lru                // the policy, if it is this one
 
 	mu                   sync.Mutex
+	closed               bool // nothing is stored any more: slots, policy and wheel know what the index no longer has
 	slots                slots
 	policy               policy
 	wheel                *wheel
@@ -229,7 +230,7 @@ const batch = 256
 // trim brings the store within its bounds: what has expired goes first, then what
 // the policy chooses. If it stops early it reports that there is more to do. mu is held.
 func (s *store) trim(gone []departure) (_ []departure, more bool) {
-	if !s.over() {
+	if s.closed || !s.over() {
 		return gone, false
 	}
 	gone, _ = s.expire(s.clock.now(), gone)
@@ -265,6 +266,9 @@ func (s *store) over() bool {
 
 // expire takes out entries whose time is over at now. It may stop early and then reports that there is more to do. mu is held.
 func (s *store) expire(now int64, gone []departure) (_ []departure, more bool) {
+	if s.closed {
+		return gone, false
+	}
 	more = s.wheel.advance(now, batch, func(id uint32) int64 {
 		g := s.index.segment(s.slots.hash(id))
 		g.mu.Lock()
@@ -286,6 +290,9 @@ func (s *store) expire(now int64, gone []departure) (_ []departure, more bool) {
 
 // setBounds changes the bounds; trim has to follow. mu is held.
 func (s *store) setBounds(maxBytes, maxEntries int64) {
+	if s.closed {
+		return
+	}
 	s.maxBytes, s.maxEntries = maxBytes, maxEntries
 	s.policy.resize(maxBytes, int(maxEntries))
 }
