@@ -358,26 +358,23 @@ func (c *Cache[V]) startBulk(ctx context.Context, b *bulk[V], load BulkLoader[V]
 }
 
 func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested, refresh bool) {
-	fail := func(err error) {
-		for _, f := range b.flights {
-			c.finish(f, outcome[V]{err: &bulkError{err}})
-		}
-	}
 	defer b.cancel(context.Canceled)
-	done, err := c.origin.admit(b.ctx, nested, refresh)
+	p, err := c.origin.admit(b.ctx, nested, refresh)
 	if err != nil {
 		if errors.Is(err, ErrOverloaded) {
 			c.n.refused.Add(1)
 		}
-		fail(c.about(err, b.flights[0].key, len(keys)))
+		err = c.about(err, b.flights[0].key, len(keys))
+		for _, f := range b.flights {
+			c.finish(f, outcome[V]{err: &bulkError{err}})
+		}
 		return
 	}
-	answered := context.AfterFunc(b.ctx, func() { fail(c.about(context.Cause(b.ctx), b.flights[0].key, len(b.flights))) })
+	defer p.release()
 	begin := c.store.clock.now()
-	call("the loader", func() (map[string]V, error) { return load(b.ctx, keys) }, func(values map[string]V, err error) {
-		answered()
-		done(err)
-		err = c.about(overdue(b.ctx, err), b.flights[0].key, len(b.flights))
+	supervise(b.ctx, func() (map[string]V, error) { return load(b.ctx, keys) }, func(values map[string]V, err error) {
+		p.report(err)
+		err = c.about(err, b.flights[0].key, len(b.flights))
 		end := c.store.clock.now()
 		c.loaded(LoadResult{Keys: len(b.flights), Err: err, Took: time.Duration(end - begin), Refresh: refresh})
 		extra := len(values)
@@ -400,7 +397,7 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 			}
 			c.finish(f, o)
 		}
-	})
+	}, c.late)
 }
 
 // refreshMany loads what is due in the background, with one load if there is a bulk loader.

@@ -47,7 +47,8 @@ type Events[V any] struct {
 	// Removed is called after a value has left the cache. It is not called for a remembered ErrNotFound, for copies of other peers'
 	// keys, nor by Close.
 	Removed func(Removal[V])
-	// Loaded is called after a loader has returned or panicked. It is not called for loads that the protection of the origin
-	// refused.
+	// Loaded is called once for each load that ran a loader, when the load has ended: the loader has
+	// returned or panicked, or its context has ended before that (LoadTimeout, or nobody waits). It is
+	// not called for loads that the protection of the origin refused.
 	Loaded func(LoadResult)
 }

@@ -14,7 +14,7 @@ type LoadResult struct {
 	Key     string        // what was loaded; empty for a bulk load
 	Keys    int           // how many keys the loader was asked for
 	Err     error         // what the loader returned, a *PanicError, or why its context ended before it returned; nil: success
-	Took    time.Duration // how long the loader ran
+	Took    time.Duration // how long the loader ran, until its context ended at most
 	Refresh bool          // nobody waited for it: it refreshed a value in the background
 }
 
@@ -48,10 +48,9 @@ func (c *Cache[V]) start(ctx context.Context, key string, hash uint32, old *node
 	return f
 }
 
-// run is the goroutine of a load. When its context ends, those who wait are
-// answered at once, even if the loader has not noticed.
+// run is the goroutine of a load.
 func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
-	done, err := c.origin.admit(f.ctx, nested, f.refresh)
+	p, err := c.origin.admit(f.ctx, nested, f.refresh)
 	if err != nil {
 		if errors.Is(err, ErrOverloaded) {
 			c.n.refused.Add(1)
@@ -59,18 +58,42 @@ func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
 		c.finish(f, outcome[V]{err: c.about(err, f.key, 1)})
 		return
 	}
-	answered := context.AfterFunc(f.ctx, func() {
-		c.finish(f, outcome[V]{err: c.about(context.Cause(f.ctx), f.key, 1)})
-	})
+	defer p.release()
 	begin := c.store.clock.now()
-	call("the loader", func() (V, error) { return load(f.ctx, f.key) }, func(v V, err error) {
-		answered()
-		done(err)
-		o := outcome[V]{value: v, err: err, meta: l.read(), begin: begin, end: c.store.clock.now()}
-		o.err = c.about(overdue(f.ctx, err), f.key, 1)
+	supervise(f.ctx, func() (V, error) { return load(f.ctx, f.key) }, func(v V, err error) {
+		p.report(err)
+		o := outcome[V]{value: v, err: c.about(err, f.key, 1), meta: l.read(), begin: begin, end: c.store.clock.now()}
 		c.loaded(LoadResult{Key: f.key, Keys: 1, Err: o.err, Took: time.Duration(o.end - o.begin), Refresh: f.refresh})
 		c.finish(f, o)
+	}, c.late)
+}
+
+// supervise runs a loader and calls ended once: when the loader returns or when its context ends,
+// whichever comes first. If the context ends first, late gets the error of the loader, which may
+// return much later or never.
+func supervise[T any](ctx context.Context, load func() (T, error), ended func(T, error), late func(error)) {
+	over := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(over)
+		var none T
+		ended(none, context.Cause(ctx))
 	})
+	call("the loader", load, func(v T, err error) {
+		if stop() {
+			ended(v, err)
+			return
+		}
+		<-over
+		late(err)
+	})
+}
+
+// late logs the panic of a loader whose load had ended before: nobody gets its error.
+func (c *Cache[V]) late(err error) {
+	var panicked *PanicError
+	if errors.As(err, &panicked) {
+		c.opt.Logger.Error("covey: a loader panicked after its load had ended", "cache", c.name, "err", err)
+	}
 }
 
 // about adds to an error of the cache's own which load it is about: that of key, one of n.
@@ -92,16 +115,6 @@ type outcome[V any] struct {
 	begin, end int64 // of the loader
 }
 
-// overdue returns the error that a load ends with: what a loader returns after its context has ended is about
-// that, and says nothing about the key.
-func overdue(ctx context.Context, err error) error {
-	var panicked *PanicError
-	if err == nil || ctx.Err() == nil || errors.As(err, &panicked) {
-		return err
-	}
-	return fmt.Errorf("%w (the loader returned %q)", context.Cause(ctx), err)
-}
-
 // loaded counts a load and tells the user.
 func (c *Cache[V]) loaded(r LoadResult) {
 	c.n.loads.Add(1)
@@ -121,8 +134,11 @@ func (c *Cache[V]) loaded(r LoadResult) {
 			c.n.loadTimeouts.Add(1)
 		}
 	}
-	if c.opt.Events.Loaded != nil {
-		c.opt.Events.Loaded(r)
+	if c.opt.Events.Loaded == nil {
+		return
+	}
+	if err := guard("Events.Loaded", func() { c.opt.Events.Loaded(r) }); err != nil {
+		c.opt.Logger.Error("covey: an event's function failed", "cache", c.name, "err", err)
 	}
 }
 

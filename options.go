@@ -123,7 +123,7 @@ type Options[V any] struct {
 // one fails.
 //
 // ErrNotFound and ErrUnchanged are successes. A load that was cancelled because nobody waited any more is neither success nor
-// failure.
+// failure. A load that exceeds LoadTimeout is a failure from then on, whether its loader returns or not.
 type Breaker struct {
 	// FailureRatio is the share of failures that opens the breaker. 0 means 0.5. Negative or more than 1 is an error.
 	FailureRatio float64

@@ -49,50 +49,55 @@ func newOrigin(maxLoads int, perSecond float64, burst int, b *Breaker) (o origin
 // errAbandoned tells the breaker that a load has ended in a way that says nothing about the origin.
 var errAbandoned = errors.New("covey: load was abandoned")
 
-// admit waits until the load may run, and returns the function to call with the loader's error when the
-// load has ended. A nested load does not wait for a slot, since the loads that hold the slots may be
+// A pass lets a load run.
+type pass struct {
+	report  func(error) // to be called when the load has ended, with its error
+	release func()      // to be called when the loader has returned, which may be later
+}
+
+// admit waits until the load may run. A nested load does not wait for a slot, since the loads that hold the slots may be
 // waiting for it. A background load never waits: it runs now or is refused.
-func (o *origin) admit(ctx context.Context, nested, background bool) (done func(error), err error) {
+func (o *origin) admit(ctx context.Context, nested, background bool) (p pass, err error) {
 	if o.breaker != nil && o.breaker.State() == gobreaker.StateOpen {
-		return nil, fmt.Errorf("%w: the breaker is open", ErrOverloaded)
+		return p, fmt.Errorf("%w: the breaker is open", ErrOverloaded)
 	}
-	release := func() {}
+	p = pass{report: func(error) {}, release: func() {}}
 	if o.slots != nil && !nested {
 		if background {
 			if !o.slots.TryAcquire(1) {
-				return nil, fmt.Errorf("%w: MaxLoads loaders are running", ErrOverloaded)
+				return p, fmt.Errorf("%w: MaxLoads loaders are running", ErrOverloaded)
 			}
 		} else if err := o.slots.Acquire(ctx, 1); err != nil {
-			return nil, waitError(ctx, "MaxLoads loaders are running")
+			return p, waitError(ctx, "MaxLoads loaders are running")
 		}
-		release = func() { o.slots.Release(1) }
+		p.release = func() { o.slots.Release(1) }
 	}
 	if o.rate != nil {
 		if background {
 			if !o.rate.Allow() {
-				release()
-				return nil, fmt.Errorf("%w: LoadRate is reached", ErrOverloaded)
+				p.release()
+				return p, fmt.Errorf("%w: LoadRate is reached", ErrOverloaded)
 			}
 		} else if err := o.rate.Wait(ctx); err != nil {
-			release()
-			return nil, waitError(ctx, "LoadRate is reached")
+			p.release()
+			return p, waitError(ctx, "LoadRate is reached")
 		}
 	}
 	if o.breaker == nil {
-		return func(error) { release() }, nil
+		return p, nil
 	}
 	report, err := o.breaker.Allow()
 	if err != nil {
-		release()
-		return nil, fmt.Errorf("%w: %w", ErrOverloaded, err)
+		p.release()
+		return p, fmt.Errorf("%w: %w", ErrOverloaded, err)
 	}
-	return func(err error) {
+	p.report = func(err error) {
 		if err != nil && ctx.Err() != nil && context.Cause(ctx) != error(ErrLoadTimeout) {
 			err = errAbandoned
 		}
 		report(err)
-		release()
-	}, nil
+	}
+	return p, nil
 }
 
 // waitError says why waiting for a turn ended: time ran out, or nobody waits any more.

@@ -33,7 +33,7 @@ type Stats struct {
 	LoadNotFound int64         // those that returned ErrNotFound
 	LoadTimeouts int64         // those that ran into LoadTimeout
 	LoadPanics   int64         // those that panicked or called Goexit
-	LoadTime     time.Duration // spent in loaders, all together
+	LoadTime     time.Duration // spent in loaders, all together; of one that hangs until its load ends
 	Refused      int64         // loads that the protection of the origin refused, not in Loads
 	Refreshes    int64         // loads that were started in the background, before or after expiry
 	RefreshSkips int64         // refreshes not started because MaxRefreshes were running

@@ -58,6 +58,14 @@ var mutants = []mutant{
 		"guard.go", "\tdefer func() {\n\t\tif !returned {", "\tfunc() {\n\t\tif returned {",
 	},
 	{
+		"a load that its loader outlives is reported once", "TestHungLoadsAreReportedAtTheTimeout",
+		"load.go", "\t\tif stop() {\n", "\t\tif stop() || true {\n",
+	},
+	{
+		"a loader that hangs keeps its slot", "TestHungLoaderKeepsItsSlot",
+		"load.go", "\t\tp.report(err)\n", "\t\tp.report(err)\n\t\tp.release()\n\t\tp.release = func() {}\n",
+	},
+	{
 		"I8: values are accounted", "TestAccountedBytesAgainstHeap",
 		"write.go", "total := c.baseSize + sizeClass(len(key)) + size", "total := c.baseSize + sizeClass(len(key)) + size/4",
 	},
