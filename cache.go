@@ -50,6 +50,7 @@ type Cache[V any] struct {
 	slack        int64 // how far the coarse clock may be behind
 	baseSize     int   // accounted bytes of an entry without key and value
 	maxBytes     atomic.Int64
+	maxEntries   atomic.Int64
 	maxValue     atomic.Int64
 	userMaxValue int64 // Options.MaxValueBytes
 
@@ -91,6 +92,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	c.n.served, c.n.localHits = newStriped(), newStriped()
 	c.asks = newAsks(&c.holds)
 	c.maxBytes.Store(o.MaxBytes)
+	c.maxEntries.Store(int64(o.MaxEntries))
 	c.maxValue.Store(largestValue(o.MaxValueBytes, o.MaxBytes))
 	s := c.store
 	s.guards = newGuards()
@@ -376,6 +378,13 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool,
 	return c.describe(n, st, now), st != negative, nil
 }
 
+// Touch uses key's entry without returning it: the entry counts as used for Options.IdleTTL and the eviction. ok is false if there
+// is no value. Touch does what [Cache.Lookup] does and costs as much.
+func (c *Cache[V]) Touch(ctx context.Context, key string) (ok bool, err error) {
+	_, ok, err = c.Lookup(ctx, key)
+	return ok, err
+}
+
 // All returns an iterator over the fresh entries in this process's memory, copies of other peers' keys included. It is weakly
 // consistent: an entry that is there all the time is shown once, one that comes or goes meanwhile may or may not be. It holds no
 // lock, so the loop may call the cache. The values are shared: they must not be modified. A closed cache has no entries.
@@ -395,24 +404,43 @@ func (c *Cache[V]) All() iter.Seq2[string, V] {
 // needs Options.MaxEntries. Negative is an error. If Options.MaxValueBytes was left at 0 its default changes, too. In a group,
 // copies then take Options.L1 or half of n, whichever is less.
 func (c *Cache[V]) SetMaxBytes(n int64) error {
-	if c.closed.Load() {
-		return c.errClosed()
-	}
 	if n < 0 {
 		return fmt.Errorf("covey: cache %q: MaxBytes is %d, it must not be negative", c.name, n)
 	}
-	if n == 0 && c.opt.MaxEntries == 0 {
-		return fmt.Errorf("covey: cache %q: MaxBytes is 0 and there is no MaxEntries, a cache needs a bound", c.name)
+	return c.setBounds(func(maxBytes, _ *int64) { *maxBytes = n })
+}
+
+// SetMaxEntries changes Options.MaxEntries of this process and evicts what no longer fits before it returns. 0 means no bound,
+// which needs Options.MaxBytes. Negative is an error.
+func (c *Cache[V]) SetMaxEntries(n int) error {
+	if n < 0 {
+		return fmt.Errorf("covey: cache %q: MaxEntries is %d, it must not be negative", c.name, n)
 	}
-	c.maxBytes.Store(n)
-	c.maxValue.Store(largestValue(c.userMaxValue, n))
-	c.store.mu.Lock()
-	c.store.setBounds(n, int64(c.opt.MaxEntries))
-	c.store.mu.Unlock()
+	return c.setBounds(func(_, maxEntries *int64) { *maxEntries = int64(n) })
+}
+
+// setBounds brings the cache within bounds that set changes.
+func (c *Cache[V]) setBounds(set func(maxBytes, maxEntries *int64)) error {
+	s := c.store
+	s.mu.Lock()
+	if c.closed.Load() {
+		s.mu.Unlock()
+		return c.errClosed()
+	}
+	maxBytes, maxEntries := s.maxBytes, s.maxEntries
+	if set(&maxBytes, &maxEntries); maxBytes == 0 && maxEntries == 0 {
+		s.mu.Unlock()
+		return fmt.Errorf("covey: cache %q: MaxBytes and MaxEntries are both 0, a cache needs a bound", c.name)
+	}
+	s.setBounds(maxBytes, maxEntries)
+	c.maxBytes.Store(maxBytes)
+	c.maxEntries.Store(maxEntries)
+	c.maxValue.Store(largestValue(c.userMaxValue, maxBytes))
+	s.mu.Unlock()
 	if c.copies.demand != nil {
 		limit := c.opt.L1
-		if n > 0 {
-			limit = min(limit, n/2)
+		if maxBytes > 0 {
+			limit = min(limit, maxBytes/2)
 		}
 		c.copies.limit.Store(limit)
 		c.trimCopies(nil)
@@ -426,7 +454,7 @@ func (c *Cache[V]) SetMaxBytes(n int64) error {
 func (c *Cache[V]) Stats() Stats {
 	n, s := &c.n, c.store
 	return Stats{
-		Entries: s.entries.Load(), Bytes: s.bytes.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: int64(c.opt.MaxEntries),
+		Entries: s.entries.Load(), Bytes: s.bytes.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: c.maxEntries.Load(),
 		Loading: n.loading.Load(),
 
 		Hits: c.hits.sum(), StaleHits: n.staleHits.Load(), NegativeHits: n.negativeHits.Load(),

@@ -55,6 +55,18 @@ func (l *Load) SetTTL(d time.Duration) {
 	l.meta.ttl, l.meta.hasTTL = d, true
 }
 
+// LoaderTTL makes a [Loader] of a function that returns a value together with its TTL, which means what it means for
+// [Load.SetTTL]. If the function returns an error the TTL does not count. Each call of LoaderTTL allocates: make the loader once.
+func LoaderTTL[V any](load func(ctx context.Context, key string) (V, time.Duration, error)) Loader[V] {
+	return func(ctx context.Context, key string) (V, error) {
+		v, ttl, err := load(ctx, key)
+		if err == nil {
+			LoadInfo(ctx).SetTTL(ttl)
+		}
+		return v, err
+	}
+}
+
 // SetVersion gives the value a version; see [WithVersion]. If the cache knows a higher one when the load ends, the value goes to
 // those who wait for it but is not stored.
 func (l *Load) SetVersion(v uint64) {
