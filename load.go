@@ -200,9 +200,7 @@ func (c *Cache[V]) fail(f *flight[V], err error) {
 	if f.linked && f.old != nil && c.judge(f.old, now) <= usable {
 		value = entryOf[V](f.old).value
 		f.stale = true
-		if !f.refresh || !errors.Is(err, ErrOverloaded) {
-			c.throttle(f.key, f.hash)
-		}
+		c.throttle(f.key, f.hash)
 	}
 	refresh, stale := f.refresh, f.stale
 	c.end(f)

@@ -78,8 +78,8 @@ type Options[V any] struct {
 	// StaleIfError is how long after the end of its TTL a value is still served if its load fails or exceeds SoftTimeout. It
 	// counts from the same point as StaleWhileRevalidate. 0 or negative means not at all.
 	StaleIfError time.Duration
-	// ErrorThrottle is how long after a failed load of a key the next one has to wait, as long as a stale value can be
-	// served. 0 means 1 s, negative means no pause.
+	// ErrorThrottle is how long after a load of a key that failed, or was refused, the next one has
+	// to wait, as long as the old value can be served. 0 means 1 s, negative means no pause.
 	ErrorThrottle time.Duration
 	// EarlyRefresh is β of the XFetch rule: a hit starts a refresh in the background with a probability that grows towards the
 	// end of the TTL; the longer the load took, the sooner. 0 means 1, larger means sooner, negative means never before the

@@ -103,6 +103,9 @@ func (c *Cache[V]) passOn(f *flight[V], token uint64) {
 			}
 		}
 	}
+	if f.refresh && f.linked { // the old value is still served, and the next one who asks must not try again at once
+		c.throttle(f.key, f.hash)
+	}
 	c.end(f)
 	g.mu.Unlock()
 	var zero V
