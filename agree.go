@@ -20,12 +20,13 @@ import (
 
 // A change is a Put, Delete or Expire as the caller gave it.
 type change[V any] struct {
-	kind  wire.Type
-	key   string
-	hash  uint32
-	value V         // of a Put
-	put   PutOption // of a Put
-	del   DeleteOption
+	kind     wire.Type
+	key      string
+	hash     uint32
+	value    V    // of a Put
+	negative bool // of a Put: there is no value
+	put      PutOption
+	del      DeleteOption
 }
 
 // maxHops is how many peers in a row may each name another as the owner.
@@ -114,8 +115,10 @@ func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner
 		if ch.put.hasTTL {
 			f.Flags, f.TTL = wire.HasTTL, wireTTL(ch.put.ttl)
 		}
-		err := c.encode(&f, ch.value)
-		if err == nil && len(f.Value) > c.maxWireValue() {
+		var err error
+		if ch.negative {
+			f.Flags |= wire.Negative
+		} else if err = c.encode(&f, ch.value); err == nil && len(f.Value) > c.maxWireValue() {
 			err = ErrTooLarge
 		}
 		if err != nil { // what cannot be stored removes the old value
@@ -329,10 +332,12 @@ func (c *Cache[V]) serveWrite(r *link.Request) {
 	ch.hash = c.store.hash(ch.key)
 	switch r.Type {
 	case wire.Put:
-		var err error
-		if ch.value, err = c.decode(ownValue(r)); err != nil {
-			c.undecodable(r.Link().Name(), err)
-			ch.kind = wire.Delete // what cannot be stored removes the old value
+		if ch.negative = r.Flags&wire.Negative != 0; !ch.negative {
+			var err error
+			if ch.value, err = c.decode(ownValue(r)); err != nil {
+				c.undecodable(r.Link().Name(), err)
+				ch.kind = wire.Delete // what cannot be stored removes the old value
+			}
 		}
 		ch.put = PutOption{ttl: userTTL(r.TTL), hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion}
 	case wire.Delete:
@@ -399,6 +404,14 @@ func (c *Cache[V]) changeHere(ch *change[V], gen uint32, asked *writing) error {
 	case wire.Put:
 		now := c.store.clock.now()
 		w.version, w.versioned = ch.put.version, ch.put.hasVersion
+		if ch.negative {
+			ttl := c.opt.NegativeTTL
+			if ch.put.hasTTL {
+				ttl = ch.put.ttl
+			}
+			w.e = c.newNegative(ch.key, ch.hash, now, now, ttl)
+			break
+		}
 		w.e = c.newEntry(ch.key, ch.hash, ch.value, now, now, loadMeta{ttl: ch.put.ttl, hasTTL: ch.put.hasTTL})
 		tooLarge = w.e == nil
 	case wire.Delete:

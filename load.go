@@ -172,8 +172,8 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 		}
 		w.version, w.versioned = o.meta.version, o.meta.hasVersion
 	case errors.Is(o.err, ErrNotFound):
-		if c.opt.NegativeTTL > 0 && !o.meta.noStore {
-			w.e = c.newNegative(f.key, f.hash, o.begin, o.end)
+		if !o.meta.noStore {
+			w.e = c.newNegative(f.key, f.hash, o.begin, o.end, c.opt.NegativeTTL)
 		}
 		w.version, w.versioned = o.meta.version, o.meta.hasVersion
 	default:

@@ -296,12 +296,15 @@ func (o Options[V]) validate(name string) error {
 	return errors.Join(errs...)
 }
 
-// A PutOption changes what one Put does. If the same option is given twice, the last one counts. The zero value changes nothing.
+// A PutOption changes what one Put does, or each Put of a PutMany. If the same option is given twice, the last one counts. The
+// zero value changes nothing.
 type PutOption struct {
 	ttl        time.Duration
 	version    uint64
 	hasTTL     bool
 	hasVersion bool
+	ttls       map[string]time.Duration
+	versions   map[string]uint64
 }
 
 // WithTTL makes the value fresh for ttl instead of Options.TTL. Options.TTLJitter applies as usual. [Forever] means no expiry. 0
@@ -309,36 +312,67 @@ type PutOption struct {
 // old one is removed. A ttl of more than 100 years is an error, and the Put changes nothing.
 func WithTTL(ttl time.Duration) PutOption { return PutOption{ttl: ttl, hasTTL: true} }
 
-// WithVersion makes the Put conditional. It fails with [ErrOutdated] if the cache knows a higher
-// version of the key. If what the cache has is of the same version, the Put changes nothing and
-// returns nil; a load that is under way is not stored even then. The cache knows the version of what
-// it has stored and, for up to five minutes, of what was deleted or replaced by a load that gave no
-// version. Of what was evicted or has expired it knows nothing. A Put without a version always
-// succeeds and keeps the version that was known; a loaded value without a version has none.
+// WithTTLs is [WithTTL] with a TTL of its own for each key of a PutMany. Keys that are not in the map are put as if the option
+// were not given. The map must not be modified until the call returns.
+func WithTTLs(ttls map[string]time.Duration) PutOption { return PutOption{ttls: ttls} }
+
+// WithVersion makes the Put conditional: it fails with [ErrOutdated] if the cache knows a higher version of the key, and does
+// nothing, without an error, if it knows the same one. The cache knows the version of what it has stored and, for up to five
+// minutes, of what was deleted; of what was evicted or has expired it knows nothing. A Put without a version always succeeds
+// and keeps the version that was known.
 func WithVersion(version uint64) PutOption { return PutOption{version: version, hasVersion: true} }
 
-func joinPutOptions(opts []PutOption) (o PutOption) {
+// WithVersions is [WithVersion] with a version of its own for each key of a PutMany. Keys that are not in the map are put as if
+// the option were not given. The map must not be modified until the call returns.
+func WithVersions(versions map[string]uint64) PutOption { return PutOption{versions: versions} }
+
+// joinPutOptions returns what the options say about key.
+func joinPutOptions(key string, opts []PutOption) (o PutOption) {
 	for _, p := range opts {
 		if p.hasTTL {
 			o.ttl, o.hasTTL = p.ttl, true
+		} else if ttl, ok := p.ttls[key]; ok {
+			o.ttl, o.hasTTL = ttl, true
 		}
 		if p.hasVersion {
 			o.version, o.hasVersion = p.version, true
+		} else if version, ok := p.versions[key]; ok {
+			o.version, o.hasVersion = version, true
 		}
 	}
 	return o
 }
 
-// A DeleteOption changes what one Delete does. If several are given, the last one counts. The zero value changes nothing.
+// A DeleteOption changes what one Delete does, or each Delete of a DeleteMany. If several are given, the last one counts. The
+// zero value changes nothing.
 type DeleteOption struct {
 	version    uint64
 	hasVersion bool
+	versions   map[string]uint64
 }
 
 // DeletedAt gives the Delete the version that the deletion has at the origin, and makes it conditional: it fails with
-// [ErrOutdated] if the cache knows a higher version of the key, and changes nothing, without an error, if it knows the same one.
+// [ErrOutdated] if the cache knows a higher version of the key, and does nothing, without an error, if it knows the same one.
 // For up to five minutes the cache remembers the version: Puts are then refused as [WithVersion] describes, and loaded values
 // of a lower version are not stored.
 func DeletedAt(version uint64) DeleteOption {
 	return DeleteOption{version: version, hasVersion: true}
+}
+
+// DeletedAtVersions is [DeletedAt] with a version of its own for each key of a DeleteMany. Keys that are not in the map are
+// deleted as if the option were not given. The map must not be modified until the call returns.
+func DeletedAtVersions(versions map[string]uint64) DeleteOption {
+	return DeleteOption{versions: versions}
+}
+
+// joinDeleteOptions returns what the options say about key.
+func joinDeleteOptions(key string, opts []DeleteOption) (o DeleteOption) {
+	for _, d := range opts {
+		if d.hasVersion {
+			o.version, o.hasVersion = d.version, true
+		} else if version, ok := d.versions[key]; ok {
+			o.version, o.hasVersion = version, true
+		}
+	}
+	return o
 }

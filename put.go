@@ -25,22 +25,33 @@ import (
 // and peers that could not be asked are told to drop the key as soon as they can be reached. To be sure, Put it again. If ctx
 // has ended before, Put does nothing and returns the cause. Without a group, Put waits for nobody and does not look at ctx.
 func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) error {
-	if err := c.check(key); err != nil {
+	return c.put(ctx, &change[V]{kind: wire.Put, key: key, value: v, put: joinPutOptions(key, opts)})
+}
+
+// PutNotFound makes the cache remember that the origin has no such key, as if a loader had returned [ErrNotFound]: for feeds of
+// changes, which hear of it before anybody asks. It is remembered for Options.NegativeTTL, or as [WithTTL] says, and not at all
+// if that is 0 or less; the old value is removed in any case. Otherwise it is like [Cache.Put].
+func (c *Cache[V]) PutNotFound(ctx context.Context, key string, opts ...PutOption) error {
+	return c.put(ctx, &change[V]{kind: wire.Put, key: key, negative: true, put: joinPutOptions(key, opts)})
+}
+
+func (c *Cache[V]) put(ctx context.Context, ch *change[V]) error {
+	if err := c.check(ch.key); err != nil {
 		return err
 	}
-	o := joinPutOptions(opts)
+	o := &ch.put
 	if err := checkTTL(o.ttl); err != nil {
-		return fmt.Errorf("covey: cache %q, key %q: %w", c.name, key, err)
+		return fmt.Errorf("covey: cache %q, key %q: %w", c.name, ch.key, err)
 	}
 	c.puts.inc()
-	ch := change[V]{kind: wire.Put, key: key, hash: c.store.hash(key), value: v, put: o}
+	ch.hash = c.store.hash(ch.key)
 	if o.hasTTL && o.ttl <= 0 { // stale already
 		ch.kind, ch.del = wire.Delete, DeleteOption{version: o.version, hasVersion: o.hasVersion}
 	}
-	return c.change(ctx, &ch)
+	return c.change(ctx, ch)
 }
 
-// PutMany is a Put of each item with the same options. It tries them all and joins the errors. The items are put in no particular
+// PutMany is a Put of each item with the same options; [WithTTLs] and [WithVersions] are for each key. It tries them all and joins the errors. The items are put in no particular
 // order, in a group several at a time.
 func (c *Cache[V]) PutMany(ctx context.Context, items map[string]V, opts ...PutOption) error {
 	return c.each(len(items), maps.Keys(items), func(key string) error { return c.Put(ctx, key, items[key], opts...) })
@@ -54,19 +65,15 @@ func (c *Cache[V]) Delete(ctx context.Context, key string, opts ...DeleteOption)
 	if err := c.check(key); err != nil {
 		return err
 	}
-	ch := change[V]{kind: wire.Delete, key: key, hash: c.store.hash(key)}
-	for _, o := range opts {
-		if o.hasVersion {
-			ch.del = o
-		}
-	}
+	ch := change[V]{kind: wire.Delete, key: key, hash: c.store.hash(key), del: joinDeleteOptions(key, opts)}
 	c.n.deletes.Add(1)
 	return c.change(ctx, &ch)
 }
 
-// DeleteMany is a Delete of each key. It tries them all and joins the errors; in a group it deletes several at a time.
-func (c *Cache[V]) DeleteMany(ctx context.Context, keys []string) error {
-	return c.each(len(keys), slices.Values(keys), func(key string) error { return c.Delete(ctx, key) })
+// DeleteMany is a Delete of each key with the same options; [DeletedAtVersions] is for each key. It tries them all and joins the
+// errors; in a group it deletes several at a time.
+func (c *Cache[V]) DeleteMany(ctx context.Context, keys []string, opts ...DeleteOption) error {
+	return c.each(len(keys), slices.Values(keys), func(key string) error { return c.Delete(ctx, key, opts...) })
 }
 
 // manyAtOnce is how many writes of one call may be on their way to other peers at a time.

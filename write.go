@@ -252,10 +252,18 @@ func (c *Cache[V]) newEntry(key string, hash uint32, v V, begin, end int64, meta
 }
 
 // newNegative makes the entry that stands for ErrNotFound.
-func (c *Cache[V]) newNegative(key string, hash uint32, begin, end int64) *entry[V] {
+// It is remembered for ttl; nil if that is nothing.
+func (c *Cache[V]) newNegative(key string, hash uint32, begin, end int64, ttl time.Duration) *entry[V] {
+	if ttl <= 0 {
+		return nil
+	}
 	e := new(entry[V])
 	c.stamp(&e.node, key, hash, c.baseSize+sizeClass(len(key)), begin, end)
-	e.expires = c.boundApart(end+int64(c.opt.NegativeTTL), end)
+	e.expires = never
+	if ttl != Forever {
+		e.expires = end + int64(min(ttl, maxTTL))
+	}
+	e.expires = c.boundApart(e.expires, end)
 	e.cost = costClass(time.Duration(end - begin))
 	e.flags = flagNegative
 	e.guard = guardAlways
