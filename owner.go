@@ -177,13 +177,17 @@ func isReady(v *view) bool {
 
 // joinRemote makes a request wait for the key's flight. If there is none it starts one: it loads here, or gives the one who asks the
 // right to load.
-func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint32, keep bool, from *link.Link, wait func(func()) answerer) (*wire.Frame, bool, error) {
+func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint32, keep bool, from *link.Link, wait func(func()) answerer) (answer *wire.Frame, ok bool, err error) {
 	if req.Chain.Has(loadHash(c.name, key)) {
 		return failed(recursive(c.name, key)), true, nil
 	}
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	var old *node // that goes along with a right
+	defer func() {
+		g.mu.Unlock()
+		c.addOld(answer, old)
+	}()
 	if c.closed.Load() {
 		return &wire.Frame{Type: wire.Failed, Code: wire.CodeClosed}, true, nil
 	}
@@ -208,6 +212,7 @@ func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint
 			f.ctx, f.cancel = context.WithCancelCause(context.Background())
 			f.gen, f.noStore = gen, !keep
 			f.waiters = 1
+			old = n
 			return c.grant(f, from, 0), true, nil
 		default:
 			return failed(noLoader(c.name, key)), true, nil

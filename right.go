@@ -52,14 +52,17 @@ func (c *Cache[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
 		// The holder's own limit comes first.
 		f.right.timer = time.AfterFunc(c.opt.LoadTimeout+time.Second, func() { c.passOn(f, token) })
 	}
-	answer := &wire.Frame{Type: wire.FillRight, Token: token, Cache: c.id, Key: f.key} // the last two for Group.unwanted
-	if f.old != nil && c.judge(f.old, c.store.clock.now()) <= usable {
-		if err := c.encode(answer, entryOf[V](f.old).value); err == nil {
-			answer.Flags |= wire.Stale
-			answer.Version, answer.HasVersion = f.old.version, f.old.flags&flagVersioned != 0
-		}
+	return &wire.Frame{Type: wire.FillRight, Token: token, Cache: c.id, Key: f.key} // the last two for Group.unwanted
+}
+
+// addOld adds to an answer with a right what its holder is to fall back on, which is f.old. It calls the codec, so no lock may
+// be held.
+func (c *Cache[V]) addOld(answer *wire.Frame, old *node) {
+	if old == nil || c.judge(old, c.store.clock.now()) > usable || c.encode(answer, entryOf[V](old).value) != nil {
+		return
 	}
-	return answer
+	answer.Flags |= wire.Stale
+	answer.Version, answer.HasVersion = old.version, old.flags&flagVersioned != 0
 }
 
 // takeRight ends the right of a flight. It returns false if the flight no longer has the right with that token. The segment is
@@ -93,10 +96,9 @@ func (c *Cache[V]) passOn(f *flight[V], token uint64) {
 			if w.canLoad {
 				f.remote = append(f.remote[:i], f.remote[i+1:]...)
 				answer := c.grant(f, w.to.link(), passes)
-				token := answer.Token
-				taken := w.to.answer(answer)
 				g.mu.Unlock()
-				if !taken {
+				c.addOld(answer, f.old)
+				if token := answer.Token; !w.to.answer(answer) {
 					c.passOn(f, token)
 				}
 				return

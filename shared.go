@@ -3,6 +3,7 @@ package covey
 // shared.go has what a cache needs to speak with the same cache at other peers.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -14,13 +15,19 @@ import (
 )
 
 // encode puts the encoding of v into f. Its memory must not be modified.
-func (c *Cache[V]) encode(f *wire.Frame, v V) (err error) {
-	if b, ok := any(c.opt.Codec).(plainCodec[V]); ok {
-		f.Value = b.plain(v)
+func (c *Cache[V]) encode(f *wire.Frame, v V) error {
+	if p, ok := any(c.opt.Codec).(plainCodec[V]); ok {
+		f.Value = p.plain(v)
 		return nil
 	}
-	f.Value, err = c.opt.Codec.Append(nil, v)
-	return err
+	var b []byte
+	var err error
+	panicked := guard("Codec.Append", func() { b, err = c.opt.Codec.Append(nil, v) })
+	if err := cmp.Or(panicked, err); err != nil {
+		return err
+	}
+	f.Value = b
+	return nil
 }
 
 // decode returns the value that b encodes. The value may keep b.
@@ -28,7 +35,10 @@ func (c *Cache[V]) decode(b []byte) (V, error) {
 	if p, ok := any(c.opt.Codec).(plainCodec[V]); ok {
 		return p.own(b), nil
 	}
-	return c.opt.Codec.Decode(b)
+	var v V
+	var err error
+	panicked := guard("Codec.Decode", func() { v, err = c.opt.Codec.Decode(b) })
+	return v, cmp.Or(panicked, err)
 }
 
 // maxWireValue is the size of the largest value that goes from peer to peer.

@@ -166,6 +166,15 @@ var mutants = []mutant{
 		"loan.go", "c.hot.add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())", "_ = hits",
 	},
 	{
+		"I16: a panic of a codec is an error", "TestCodecMisbehaves",
+		"shared.go", "panicked := guard(\"Codec.Decode\", func() { v, err = c.opt.Codec.Decode(b) })\n\treturn v, cmp.Or(panicked, err)",
+		"v, err = c.opt.Codec.Decode(b)\n\treturn v, cmp.Or(err)",
+	},
+	{
+		"I16: a codec is called without locks", "TestCodecCallsTheCache",
+		"owner.go", "\t\tg.mu.Unlock()\n\t\tc.addOld(answer, old)", "\t\tc.addOld(answer, old)\n\t\tg.mu.Unlock()",
+	},
+	{
 		"a nested load does not wait for the cap", "TestNestedLoadsPassTheCap",
 		"origin.go", "if o.slots != nil && !nested {", "if o.slots != nil {",
 	},
