@@ -361,9 +361,6 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 	defer b.cancel(context.Canceled)
 	p, err := c.origin.admit(b.ctx, nested, refresh)
 	if err != nil {
-		if errors.Is(err, ErrOverloaded) {
-			c.n.refused.Add(1)
-		}
 		err = c.about(err, b.flights[0].key, len(keys))
 		for _, f := range b.flights {
 			c.finish(f, outcome[V]{err: &bulkError{err}})

@@ -45,7 +45,7 @@ type Cache[V any] struct {
 	sinks   sync.Pool // of *manySink
 	warned  sync.Map  // names of peers about which a warning has been logged
 
-	origin       origin
+	origin       *origin
 	refreshes    *semaphore.Weighted
 	slack        int64 // how far the coarse clock may be behind
 	baseSize     int   // accounted bytes of an entry without key and value
@@ -453,6 +453,8 @@ func (c *Cache[V]) setBounds(set func(maxBytes, maxEntries *int64)) error {
 // Stats returns the cache's counters and gauges, those of this process alone. A closed cache keeps its counters.
 func (c *Cache[V]) Stats() Stats {
 	n, s := &c.n, c.store
+	loadTimes := n.loadTimes.snapshot()
+	slots, rate, open := c.origin.refused.slots.Load(), c.origin.refused.rate.Load(), c.origin.refused.open.Load()
 	return Stats{
 		Entries: s.entries.Load(), Bytes: s.bytes.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: c.maxEntries.Load(),
 		Loading: n.loading.Load(),
@@ -461,8 +463,9 @@ func (c *Cache[V]) Stats() Stats {
 		Misses: n.misses.Load(), Coalesced: n.coalesced.Load(),
 
 		Loads: n.loads.Load(), LoadErrors: n.loadErrors.Load(), LoadNotFound: n.loadNotFound.Load(),
-		LoadTimeouts: n.loadTimeouts.Load(), LoadPanics: n.loadPanics.Load(), LoadTime: time.Duration(n.loadNanos.Load()),
-		Refused: n.refused.Load(), Refreshes: n.refreshes.Load(), RefreshSkips: n.refreshSkips.Load(),
+		LoadTimeouts: n.loadTimeouts.Load(), LoadPanics: n.loadPanics.Load(), LoadTime: loadTimes.Sum(), LoadTimes: loadTimes,
+		Refused: slots + rate + open, RefusedSlots: slots, RefusedRate: rate, RefusedOpen: open, Breaker: c.origin.state(),
+		Refreshes: n.refreshes.Load(), RefreshSkips: n.refreshSkips.Load(),
 		SoftTimeouts: n.softTimeouts.Load(), Discarded: n.discarded.Load(),
 
 		L1Hits: n.localHits.sum(), L1Entries: c.copies.count.Load(), L1Bytes: c.copies.bytes.Load(), Loans: n.loans.Load(), Recalls: n.recalls.Load(),

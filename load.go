@@ -52,9 +52,6 @@ func (c *Cache[V]) start(ctx context.Context, key string, hash uint32, old *node
 func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
 	p, err := c.origin.admit(f.ctx, nested, f.refresh)
 	if err != nil {
-		if errors.Is(err, ErrOverloaded) {
-			c.n.refused.Add(1)
-		}
 		c.finish(f, outcome[V]{err: c.about(err, f.key, 1)})
 		return
 	}
@@ -118,7 +115,7 @@ type outcome[V any] struct {
 // loaded counts a load and tells the user.
 func (c *Cache[V]) loaded(r LoadResult) {
 	c.n.loads.Add(1)
-	c.n.loadNanos.Add(int64(r.Took))
+	c.n.loadTimes.add(r.Took)
 	var panicked *PanicError
 	switch {
 	case r.Err == nil, errors.Is(r.Err, ErrUnchanged):

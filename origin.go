@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -18,9 +19,62 @@ type origin struct {
 	slots   *semaphore.Weighted
 	rate    *rate.Limiter
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	refused refusals
 }
 
-func newOrigin(maxLoads int, perSecond float64, burst int, b *Breaker) (o origin) {
+// refusals count the loads that were refused, by what refused them.
+type refusals struct{ slots, rate, open atomic.Int64 }
+
+// A BreakerState is what a [Breaker] does with loads right now.
+type BreakerState uint8
+
+const (
+	// BreakerNone means that there is no breaker.
+	BreakerNone BreakerState = iota
+	// BreakerClosed means that loads pass.
+	BreakerClosed
+	// BreakerHalfOpen means that a few probes pass.
+	BreakerHalfOpen
+	// BreakerOpen means that no load passes.
+	BreakerOpen
+)
+
+// String returns the state in one word: none, closed, half-open or open.
+func (s BreakerState) String() string {
+	switch s {
+	case BreakerNone:
+		return "none"
+	case BreakerClosed:
+		return "closed"
+	case BreakerHalfOpen:
+		return "half-open"
+	case BreakerOpen:
+		return "open"
+	}
+	return "unknown"
+}
+
+func (o *origin) state() BreakerState {
+	if o.breaker == nil {
+		return BreakerNone
+	}
+	switch o.breaker.State() {
+	case gobreaker.StateOpen:
+		return BreakerOpen
+	case gobreaker.StateHalfOpen:
+		return BreakerHalfOpen
+	}
+	return BreakerClosed
+}
+
+// refuse counts a load that is refused, and returns its error.
+func refuse(count *atomic.Int64, why string) error {
+	count.Add(1)
+	return fmt.Errorf("%w: %s", ErrOverloaded, why)
+}
+
+func newOrigin(maxLoads int, perSecond float64, burst int, b *Breaker) *origin {
+	o := new(origin)
 	if maxLoads > 0 {
 		o.slots = semaphore.NewWeighted(int64(maxLoads))
 	}
@@ -59,16 +113,16 @@ type pass struct {
 // waiting for it. A background load never waits: it runs now or is refused.
 func (o *origin) admit(ctx context.Context, nested, background bool) (p pass, err error) {
 	if o.breaker != nil && o.breaker.State() == gobreaker.StateOpen {
-		return p, fmt.Errorf("%w: the breaker is open", ErrOverloaded)
+		return p, refuse(&o.refused.open, "the breaker is open")
 	}
 	p = pass{report: func(error) {}, release: func() {}}
 	if o.slots != nil && !nested {
 		if background {
 			if !o.slots.TryAcquire(1) {
-				return p, fmt.Errorf("%w: MaxLoads loaders are running", ErrOverloaded)
+				return p, refuse(&o.refused.slots, "MaxLoads loaders are running")
 			}
 		} else if err := o.slots.Acquire(ctx, 1); err != nil {
-			return p, waitError(ctx, "MaxLoads loaders are running")
+			return p, waitError(ctx, &o.refused.slots, "MaxLoads loaders are running")
 		}
 		p.release = func() { o.slots.Release(1) }
 	}
@@ -76,11 +130,11 @@ func (o *origin) admit(ctx context.Context, nested, background bool) (p pass, er
 		if background {
 			if !o.rate.Allow() {
 				p.release()
-				return p, fmt.Errorf("%w: LoadRate is reached", ErrOverloaded)
+				return p, refuse(&o.refused.rate, "LoadRate is reached")
 			}
 		} else if err := o.rate.Wait(ctx); err != nil {
 			p.release()
-			return p, waitError(ctx, "LoadRate is reached")
+			return p, waitError(ctx, &o.refused.rate, "LoadRate is reached")
 		}
 	}
 	if o.breaker == nil {
@@ -89,7 +143,7 @@ func (o *origin) admit(ctx context.Context, nested, background bool) (p pass, er
 	report, err := o.breaker.Allow()
 	if err != nil {
 		p.release()
-		return p, fmt.Errorf("%w: %w", ErrOverloaded, err)
+		return p, refuse(&o.refused.open, "the breaker is half-open, its probes are under way")
 	}
 	p.report = func(err error) {
 		if err != nil && ctx.Err() != nil && context.Cause(ctx) != error(ErrLoadTimeout) {
@@ -101,9 +155,9 @@ func (o *origin) admit(ctx context.Context, nested, background bool) (p pass, er
 }
 
 // waitError says why waiting for a turn ended: time ran out, or nobody waits any more.
-func waitError(ctx context.Context, why string) error {
+func waitError(ctx context.Context, count *atomic.Int64, why string) error {
 	if cause := context.Cause(ctx); cause != nil && cause != error(ErrLoadTimeout) {
 		return cause
 	}
-	return fmt.Errorf("%w: %s", ErrOverloaded, why)
+	return refuse(count, why)
 }

@@ -34,7 +34,12 @@ type Stats struct {
 	LoadTimeouts int64         // those that ran into LoadTimeout
 	LoadPanics   int64         // those that panicked or called Goexit
 	LoadTime     time.Duration // spent in loaders, all together; of one that hangs until its load ends
+	LoadTimes    Histogram     // how long loads took, Refused ones apart
 	Refused      int64         // loads that the protection of the origin refused, not in Loads
+	RefusedSlots int64         // those of them because of Options.MaxLoads
+	RefusedRate  int64         // because of Options.LoadRate
+	RefusedOpen  int64         // because the breaker was open, or half-open with all its probes under way
+	Breaker      BreakerState  // of Options.Breaker; a gauge
 	Refreshes    int64         // loads that were started in the background, before or after expiry
 	RefreshSkips int64         // refreshes not started because MaxRefreshes were running
 	SoftTimeouts int64         // stale values served because the load took longer than SoftTimeout
@@ -76,7 +81,8 @@ func (s Stats) HitRatio() float64 {
 type counters struct {
 	staleHits, negativeHits, misses, coalesced    atomic.Int64
 	loads, loadErrors, loadNotFound, loadTimeouts atomic.Int64
-	loadPanics, loadNanos, refused, refreshes     atomic.Int64
+	loadPanics, refreshes                         atomic.Int64
+	loadTimes                                     timer
 	refreshSkips, softTimeouts, discarded         atomic.Int64
 	deletes, tooLarge, extra                      atomic.Int64
 	loading                                       atomic.Int64
