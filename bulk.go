@@ -55,8 +55,8 @@ func bulkCause(err error) error {
 // loaded already, which it waits for. A nil load means Options.BulkLoader, or else Options.Loader, once for each key. In a
 // group, each owner is asked once for all of its keys, and an owner with a loader of its own loads what it misses.
 //
-// The map is never nil. It holds everything that was found, even if there is an error; the error joins what went wrong, each
-// cause once. If the error is nil, keys that are absent from the map were not found; otherwise they were not found or have
+// The map is never nil. It holds everything that was found, even if there is an error. The error's text has the first few of
+// the errors that occurred and the number of the others; errors.Is and errors.As find each kind of them. If the error is nil, keys that are absent from the map were not found; otherwise they were not found or have
 // failed. What [Cache.Get] says about loaders and waiting holds here, too. A key may be given more than once.
 //
 // The values are shared: they must not be modified. Strings and byte slices that came from the same peer may share one block of
@@ -105,18 +105,13 @@ func (m *many[V]) fail(key string, err error) {
 	m.failed[key] = err
 }
 
-// err joins the errors, each once: a failed bulk load has one, whatever number of keys it had.
+// err makes one error of those of the keys, in their order: a failed bulk load has one, whatever number of keys it had.
 func (m *many[V]) err() error {
-	if len(m.failed) == 0 {
-		return nil
-	}
-	var errs []error
+	var all failures
 	for _, key := range slices.Sorted(maps.Keys(m.failed)) {
-		if err := m.failed[key]; !slices.ContainsFunc(errs, func(e error) bool { return e == err }) {
-			errs = append(errs, err)
-		}
+		all.add(m.failed[key])
 	}
-	return errors.Join(errs...)
+	return all.err()
 }
 
 // A pending key waits for a flight.

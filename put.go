@@ -4,7 +4,6 @@ package covey
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -51,8 +50,8 @@ func (c *Cache[V]) put(ctx context.Context, ch *change[V]) error {
 	return c.change(ctx, ch)
 }
 
-// PutMany is a Put of each item with the same options; [WithTTLs] and [WithVersions] are for each key. It tries them all and joins the errors. The items are put in no particular
-// order, in a group several at a time.
+// PutMany is a Put of each item with the same options; [WithTTLs] and [WithVersions] are for each key. It tries them all; its
+// error is like that of [Cache.GetMany]. The items are put in no particular order, in a group several at a time.
 func (c *Cache[V]) PutMany(ctx context.Context, items map[string]V, opts ...PutOption) error {
 	return c.each(len(items), maps.Keys(items), func(key string) error { return c.Put(ctx, key, items[key], opts...) })
 }
@@ -70,8 +69,8 @@ func (c *Cache[V]) Delete(ctx context.Context, key string, opts ...DeleteOption)
 	return c.change(ctx, &ch)
 }
 
-// DeleteMany is a Delete of each key with the same options; [DeletedAtVersions] is for each key. It tries them all and joins the
-// errors; in a group it deletes several at a time.
+// DeleteMany is a Delete of each key with the same options; [DeletedAtVersions] is for each key. It tries them all; its error is
+// like that of [Cache.GetMany]. In a group it deletes several at a time.
 func (c *Cache[V]) DeleteMany(ctx context.Context, keys []string, opts ...DeleteOption) error {
 	return c.each(len(keys), slices.Values(keys), func(key string) error { return c.Delete(ctx, key, opts...) })
 }
@@ -79,17 +78,18 @@ func (c *Cache[V]) DeleteMany(ctx context.Context, keys []string, opts ...Delete
 // manyAtOnce is how many writes of one call may be on their way to other peers at a time.
 const manyAtOnce = 64
 
-// each calls f for every key and joins the errors. In a group it does not wait for one peer's answer before it asks the next.
+// each calls f for every key and makes one error of theirs. In a group it does not wait for one peer's answer before it asks the
+// next.
 func (c *Cache[V]) each(n int, keys iter.Seq[string], f func(key string) error) error {
 	var mu sync.Mutex
-	var errs []error
+	var all failures
 	var calls errgroup.Group
 	calls.SetLimit(manyAtOnce)
 	for key := range keys {
 		one := func() error {
 			if err := f(key); err != nil {
 				mu.Lock()
-				errs = append(errs, err)
+				all.add(err)
 				mu.Unlock()
 			}
 			return nil
@@ -101,7 +101,7 @@ func (c *Cache[V]) each(n int, keys iter.Seq[string], f func(key string) error) 
 		}
 	}
 	_ = calls.Wait()
-	return errors.Join(errs...)
+	return all.err()
 }
 
 // Expire ends the TTL of key's value now: the next Get loads it anew, and the old value is served only as far as
