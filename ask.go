@@ -271,7 +271,15 @@ func (c *Cache[V]) unstored(key string, hash uint32) *flight[V] {
 // that there is to join after outwaitLoad has begun since it was called. A call that is part of that load does not wait: joining refuses it.
 func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) error {
 	f := c.unstored(key, hash)
-	if f == nil || chainOf(ctx).has(c, c.name, key) {
+	if chainOf(ctx).has(c, c.name, key) {
+		return nil
+	}
+	return c.outwait(ctx, f)
+}
+
+// outwait waits for the end of a flight, if there is one.
+func (c *Cache[V]) outwait(ctx context.Context, f *flight[V]) error {
+	if f == nil {
 		return nil
 	}
 	select {

@@ -196,7 +196,7 @@ func (c *Cache[V]) fail(f *flight[V], err error) {
 	var value V
 	if f.linked && f.old != nil && c.judge(f.old, now) <= usable {
 		value = entryOf[V](f.old).value
-		f.stale = true
+		f.stale, f.cause = true, err
 		c.throttle(f.key, f.hash)
 	}
 	refresh, stale := f.refresh, f.stale

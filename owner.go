@@ -43,6 +43,8 @@ func (c *Cache[V]) serve(r *link.Request) {
 	switch r.Type {
 	case wire.Get:
 		c.serveGet(r)
+	case wire.Reload:
+		c.serveReload(r)
 	case wire.GetMany:
 		c.serveMany(r)
 	case wire.Lookup, wire.Peek:

@@ -30,7 +30,8 @@ type flight[V any] struct {
 	done   chan struct{} // closed when value and err are set
 	value  V
 	err    error
-	stale  bool // value is an old one, because the load failed
+	stale  bool  // value is an old one, because the load failed
+	cause  error // why it failed
 
 	// Guarded by the segment's lock.
 	linked   bool

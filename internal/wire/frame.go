@@ -41,6 +41,7 @@ const (
 	Update        // reserved: one atomic update at the owner
 	Announce      // Ring: the sender goes by this ring from now on
 	Top           // the keys that are asked for most; of no cache
+	Reload        // a Get that loads, whatever the cache has
 )
 
 // Answers.

@@ -1,0 +1,154 @@
+package covey
+
+// refresh.go loads a key because somebody asks for it, whatever the cache has.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// Refresh loads key now with Options.Loader and returns what it has loaded: that load begins after the call. Until it succeeds
+// the old value is served as before, and if it fails the old value stays and Refresh returns the loader's error. Calls that come
+// during a load share the next one. Without Options.Loader it returns [ErrNoLoader]. What [Cache.Get] says about loads, waiting
+// and the value holds here, too.
+//
+// In a group, the owner of the key loads it and takes back the copies of the old value. If it cannot make sure of them before ctx
+// ends, or within GroupOptions.OpTimeout, Refresh returns [ErrUnconfirmed]. If the owner cannot be reached, Refresh returns a
+// [*PeerError] and nothing has changed, or the load goes on without this caller.
+func (c *Cache[V]) Refresh(ctx context.Context, key string) (V, error) {
+	var zero V
+	if err := c.check(key); err != nil {
+		return zero, err
+	}
+	if c.opt.Loader == nil {
+		return zero, noLoader(c.name, key)
+	}
+	if c.group != nil {
+		if v := c.tenures.view(); v.self < 0 || v.owner(key) != v.self {
+			return c.refreshAway(ctx, v, key)
+		}
+	}
+	return c.refreshHere(ctx, key)
+}
+
+// refreshHere is Refresh of a key that this process owns.
+func (c *Cache[V]) refreshHere(ctx context.Context, key string) (V, error) {
+	hash := c.store.hash(key)
+	var v V
+	var err error
+	for range maxAgain {
+		var f *flight[V]
+		if f, err = c.joinNext(ctx, key, hash); err != nil {
+			return v, err
+		}
+		v, err = c.wait(ctx, f, nil)
+		if err == nil && f.stale {
+			var none V
+			v, err = none, f.cause
+		}
+		if !errors.Is(err, errBulkFailed) && !errors.Is(err, errRightLost) {
+			break // else it was somebody else's load; ours may go better
+		}
+	}
+	if err = bulkCause(err); err != nil && !errors.Is(err, ErrNotFound) || c.group == nil {
+		return v, err
+	}
+	recalling, cancel := context.WithTimeout(ctx, c.group.opt.OpTimeout)
+	defer cancel()
+	if e := c.recall(recalling, key, hash); e != nil {
+		return v, fmt.Errorf("%w: cache %q, key %q: %w", ErrUnconfirmed, c.name, key, e)
+	}
+	return v, err
+}
+
+// joinNext makes the caller a waiter of a load of key that begins from now on.
+func (c *Cache[V]) joinNext(ctx context.Context, key string, hash uint32) (*flight[V], error) {
+	if chainOf(ctx).has(c, c.name, key) {
+		return nil, recursive(c.name, key)
+	}
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	first := c.keyed(hash).flights[key]
+	g.mu.Unlock()
+	if err := c.outwait(ctx, first); err != nil {
+		return nil, err
+	}
+	keep := c.group == nil || c.tenures.view().await(ctx)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.closed.Load() {
+		return nil, c.errClosed()
+	}
+	f := c.joinable(key, hash, keep)
+	if f == nil {
+		n := c.store.index.find(hash, key)
+		if c.judge(n, c.store.clock.now()) == gone {
+			n = nil
+		}
+		f = c.start(ctx, key, hash, n, c.opt.Loader, nil)
+		f.noStore = !keep
+	}
+	f.waiters++
+	return f, nil
+}
+
+// refreshAway is Refresh of a key that another process owns.
+func (c *Cache[V]) refreshAway(ctx context.Context, v *view, key string) (value V, err error) {
+	i := v.owner(key)
+	if i < 0 {
+		return value, errors.New("covey: the group has no members that own keys")
+	}
+	l, err := c.linkTo(ctx, v.peers[i])
+	if err != nil {
+		return value, err
+	}
+	f, err := l.Call(ctx, &wire.Frame{Type: wire.Reload, Cache: c.id, Key: key, Chain: chainOf(ctx).hashes()})
+	switch {
+	case err != nil:
+		return value, peerError(ctx, l.Name(), err)
+	case f.Type == wire.NotFound:
+		return value, ErrNotFound
+	case f.Type != wire.Hit:
+		return value, answerError(l.Name(), &f)
+	}
+	if value, err = c.decode(f.Value); err != nil {
+		return value, &PeerError{Peer: l.Name(), Err: err}
+	}
+	return value, nil
+}
+
+// serveReload refreshes a key for another peer.
+func (c *Cache[V]) serveReload(r *link.Request) {
+	key := strings.Clone(r.Key)
+	if v := c.tenures.view(); v.self < 0 || v.owner(key) != v.self {
+		r.Answer(&wire.Frame{Type: wire.Failed, Text: "by its ring it does not own the key; try again when the rings have settled"})
+		return
+	}
+	if c.opt.Loader == nil {
+		r.Answer(failed(noLoader(c.name, key)))
+		return
+	}
+	ctx, cancel := context.WithCancel(c.contextOf(&r.Frame))
+	op := r.Keep(func(*link.Op) { cancel() })
+	op.Held()
+	c.later(op, func() {
+		defer cancel()
+		v, err := c.refreshHere(ctx, key)
+		f := &wire.Frame{Type: wire.Hit}
+		if err == nil {
+			err = c.encode(f, v)
+		}
+		if err != nil {
+			f = failed(err)
+		}
+		op.Answer(f)
+	})
+}
