@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/coveycache/covey"
@@ -220,4 +221,42 @@ func ExampleEvents() {
 	// 1 Ada replaced
 	// 1 Ada Lovelace evicted
 	// 2 Grace deleted
+}
+
+// A cache has strings as keys. Give each kind of key a type, and each cache a type that takes it: then no call can mix them up, and
+// the way a key is spelt is in one place.
+func Example_typedKeys() {
+	users := userCache{open(covey.Options[string]{TTL: time.Minute})}
+	defer users.c.Close()
+	name, err := users.get(context.Background(), userID{tenant: "acme", n: 42})
+	fmt.Println(name, err)
+	// Output: user 42 of acme <nil>
+}
+
+type userID struct {
+	tenant string
+	n      int
+}
+
+// key spells the ID: the part that may contain anything comes last, so that no two IDs have the same key.
+func (id userID) key() string { return strconv.Itoa(id.n) + "/" + id.tenant }
+
+type userCache struct{ c *covey.Cache[string] }
+
+func (u userCache) get(ctx context.Context, id userID) (string, error) {
+	return u.c.Get(ctx, id.key(), func(context.Context, string) (string, error) {
+		return fmt.Sprintf("user %d of %s", id.n, id.tenant), nil
+	})
+}
+
+func ExampleLoaderTTL() {
+	tokens := open(covey.Options[string]{})
+	defer tokens.Close()
+	load := covey.LoaderTTL(func(context.Context, string) (string, time.Duration, error) {
+		return "a token", time.Hour, nil // the token says how long it lasts
+	})
+	token, _ := tokens.Get(context.Background(), "api", load)
+	e, _ := tokens.Peek("api")
+	fmt.Println(token, e.TTL > 50*time.Minute)
+	// Output: a token true
 }

@@ -128,3 +128,12 @@ func TestDependencies(t *testing.T) {
 	})
 	require.NoError(t, err)
 }
+
+// The code in docs/testing.md is that of a test which passes.
+func TestTestingPage(t *testing.T) {
+	page, err := os.ReadFile("docs/testing.md")
+	require.NoError(t, err)
+	code, err := os.ReadFile("fake_time_test.go")
+	require.NoError(t, err)
+	require.Contains(t, string(page), "```go\n"+string(code)+"```\n")
+}
