@@ -52,8 +52,9 @@ func bulkCause(err error) error {
 }
 
 // GetMany returns the values of keys. Those that are missing are loaded with one call of load, except for those that are being
-// loaded already, which it waits for. A nil load means Options.BulkLoader, or else Options.Loader, once for each key. In a
-// group, each owner is asked once for all of its keys, and an owner with a loader of its own loads what it misses.
+// loaded already, which it waits for. A nil load means Options.BulkLoader, or else Options.Loader, once for each key, at most 64
+// of them at a time. In a group, each owner is asked once for all of its keys, and an owner with a loader of its own loads what
+// it misses. If more than Options.BulkSize keys are missing it works through them in batches of that size, one after another.
 //
 // The map is never nil. It holds everything that was found, even if there is an error. The error's text has the first few of
 // the errors that occurred and the number of the others; errors.Is and errors.As find each kind of them. If the error is nil, keys that are absent from the map were not found; otherwise they were not found or have
@@ -69,14 +70,14 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V
 	if c.closed.Load() {
 		return m.found, c.errClosed()
 	}
-	m.get(keys)
+	m.getAll(keys)
 	for range maxAgain { // keys that others' loads failed to bring
 		if len(m.again) == 0 {
 			break
 		}
 		again := m.again
 		m.again = nil
-		m.get(again)
+		m.getAll(again)
 	}
 	for _, key := range m.again {
 		m.fail(key, fmt.Errorf("covey: cache %q, key %q: the loads of others failed", c.name, key))
@@ -95,8 +96,31 @@ type many[V any] struct {
 	found  map[string]V
 	failed map[string]error // nil: none
 	again  []string
-	bulk   *bulk[V]
+	asked  map[string]struct{} // keys that it has waited for already
+	bulk   *bulk[V]            // what is to be loaded next, at most Options.BulkSize keys
+	places places              // of its loads of single keys
 }
+
+// places bound how many loads of single keys a call for many keys waits for at once.
+type places chan struct{}
+
+// loadsAtOnce is how many places a call has.
+const loadsAtOnce = 64
+
+// take waits for a place.
+func (p *places) take(ctx context.Context) error {
+	if *p == nil {
+		*p = make(places, loadsAtOnce)
+	}
+	select {
+	case *p <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p places) free() { <-p }
 
 func (m *many[V]) fail(key string, err error) {
 	if m.failed == nil {
@@ -122,8 +146,17 @@ type pending[V any] struct {
 	old *node // to fall back on after SoftTimeout
 }
 
-// get serves what it can, starts one load for what nobody is loading, and then waits for the rest.
-func (m *many[V]) get(keys []string) {
+// getAll gets keys. What is missing is asked for and loaded in batches.
+func (m *many[V]) getAll(keys []string) {
+	m.asked = nil
+	for len(keys) > 0 {
+		keys = m.get(keys)
+	}
+}
+
+// get serves what it can, starts one load for what nobody is loading, and then waits for the rest. It goes on until there is a batch of
+// missing keys, and returns the keys that it has not come to.
+func (m *many[V]) get(keys []string) (rest []string) {
 	c := m.c
 	var waiting []pending[V]
 	var due []*node
@@ -133,14 +166,14 @@ func (m *many[V]) get(keys []string) {
 	keep := true
 	if c.group != nil {
 		v = c.tenures.view()
-		if keep = v.await(m.ctx); !keep {
-			for _, key := range keys {
-				m.outwait(key, c.store.hash(key))
-			}
-		}
+		keep = v.await(m.ctx)
 	}
-	var asked map[string]struct{} // what this call waits for already
+	missing := 0 // keys for the call's own load, or to ask other peers for
 	for i, key := range keys {
+		if missing == c.opt.BulkSize {
+			rest = keys[i:]
+			break
+		}
 		hash := c.store.hash(key)
 		n := c.store.index.find(hash, key)
 		if n != nil && c.store.fresh(n) {
@@ -161,17 +194,17 @@ func (m *many[V]) get(keys []string) {
 		if st == usable && !c.isThrottled(key, hash) || st == gone {
 			if v != nil {
 				if owner := v.owner(key); owner < 0 || owner != v.self {
-					away.add(c, owner, key, hash, len(keys)-i)
+					away.add(c, owner, key, hash, min(len(keys)-i, c.opt.BulkSize-missing))
+					missing++
 					continue
 				}
 			}
-			if _, twice := asked[key]; twice {
+			if !isNew(&m.asked, key) {
 				continue
 			}
-			if asked == nil {
-				asked = make(map[string]struct{}, len(keys)-i)
+			if !keep {
+				m.outwait(key, hash)
 			}
-			asked[key] = struct{}{}
 			p, hit, err := m.join(key, hash, gen, keep)
 			switch {
 			case errors.Is(err, errElsewhere):
@@ -183,6 +216,9 @@ func (m *many[V]) get(keys []string) {
 			case hit == nil:
 				if st == usable {
 					p.old = n
+				}
+				if p.own {
+					missing++
 				}
 				waiting = append(waiting, p)
 				continue
@@ -210,6 +246,7 @@ func (m *many[V]) get(keys []string) {
 		m.finish(b)
 		b.recycle(c)
 	}
+	return rest
 }
 
 // outwait waits for the load of key, if the call may not join it. What has been gathered for the call's own load starts before that,
@@ -226,8 +263,15 @@ func (m *many[V]) outwait(key string, hash uint32) {
 func (m *many[V]) join(key string, hash uint32, gen uint32, keep bool) (p pending[V], hit *node, err error) {
 	c := m.c
 	if m.load == nil {
+		if err := m.places.take(m.ctx); err != nil {
+			return p, nil, err
+		}
 		p.key = key
-		p.f, hit, err = c.join(m.ctx, key, hash, c.opt.Loader, gen, keep)
+		if p.f, hit, err = c.join(m.ctx, key, hash, c.opt.Loader, gen, keep); p.f == nil {
+			m.places.free()
+		} else {
+			context.AfterFunc(p.f.ctx, m.places.free) // it ends with the flight
+		}
 		return p, hit, err
 	}
 	if m.ctx.Err() != nil {
@@ -392,7 +436,7 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 	}, c.late)
 }
 
-// refreshMany loads what is due in the background, with one load if there is a bulk loader.
+// refreshMany loads what is due in the background, in batches if there is a bulk loader.
 func (c *Cache[V]) refreshMany(ctx context.Context, due []*node, load BulkLoader[V]) {
 	if load == nil {
 		for _, n := range due {
@@ -400,9 +444,16 @@ func (c *Cache[V]) refreshMany(ctx context.Context, due []*node, load BulkLoader
 		}
 		return
 	}
-	if len(due) == 0 || c.opt.MaxRefreshes == 0 {
+	if c.opt.MaxRefreshes == 0 {
 		return
 	}
+	for batch := range slices.Chunk(due, c.opt.BulkSize) {
+		c.refreshBulk(ctx, batch, load)
+	}
+}
+
+// refreshBulk loads what is due with one load.
+func (c *Cache[V]) refreshBulk(ctx context.Context, due []*node, load BulkLoader[V]) {
 	if !c.refreshes.TryAcquire(1) {
 		c.n.refreshSkips.Add(1)
 		return

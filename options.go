@@ -50,6 +50,10 @@ type Options[V any] struct {
 	Loader Loader[V]
 	// BulkLoader loads what a GetMany with a nil loader misses. nil means Loader, once for each key.
 	BulkLoader BulkLoader[V]
+	// BulkSize bounds how many keys one call of a bulk loader is given, and how many keys that are
+	// missing a GetMany asks other peers for at once. What is more goes in further batches. 0 means
+	// 1,000. Negative is an error.
+	BulkSize int
 	// LoadTimeout bounds a load, from the miss on: then its context is cancelled and everybody who waits gets
 	// ErrLoadTimeout, even if the loader does not return. 0 means 30 s, negative means no timeout.
 	LoadTimeout time.Duration
@@ -170,6 +174,7 @@ func (o Options[V]) withDefaults() Options[V] {
 		}
 	}
 	setDefault(&o.LoadTimeout, defaultLoadTimeout)
+	setDefault(&o.BulkSize, 1000)
 	setDefault(&o.TTLJitter, 0.1)
 	setDefault(&o.EarlyRefresh, 1)
 	setDefault(&o.MaxRefreshes, 16)
@@ -240,6 +245,7 @@ func (o Options[V]) validate(name string) error {
 	if o.MaxValueBytes > math.MaxInt32 {
 		bad("MaxValueBytes", o.MaxValueBytes, fmt.Sprintf("the limit is %d", math.MaxInt32))
 	}
+	notNegative("BulkSize", int64(o.BulkSize), o.BulkSize)
 	notNegative("MaxLoads", int64(o.MaxLoads), o.MaxLoads)
 	notNegative("LoadBurst", int64(o.LoadBurst), o.LoadBurst)
 	if o.MaxBytes > 0 && o.L1 > o.MaxBytes/2 {

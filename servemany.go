@@ -57,6 +57,10 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 		}
 		if c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.owner(key) == v.self {
 			if c.joinBulk(&b, &req, key, hash, gen, isReady(v), wait) {
+				if len(b.flights) == c.opt.BulkSize {
+					c.startBulk(c.contextOf(&r.Frame), b, c.opt.BulkLoader, nil)
+					b = nil
+				}
 				continue
 			}
 		}

@@ -66,6 +66,14 @@ var mutants = []mutant{
 		"load.go", "\t\tp.report(err)\n", "\t\tp.report(err)\n\t\tp.release()\n\t\tp.release = func() {}\n",
 	},
 	{
+		"a GetMany runs so many single loads at once", "TestGetManyLoadsSingleKeysInTurn",
+		"bulk.go", "context.AfterFunc(p.f.ctx, m.places.free)", "m.places.free()",
+	},
+	{
+		"a bulk loader is given so many keys at once", "TestGetManyInBatches",
+		"bulk.go", "if missing == c.opt.BulkSize {", "if false {",
+	},
+	{
 		"I8: values are accounted", "TestAccountedBytesAgainstHeap",
 		"write.go", "total := c.baseSize + sizeClass(len(key)) + size", "total := c.baseSize + sizeClass(len(key)) + size/4",
 	},
