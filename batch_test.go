@@ -134,6 +134,7 @@ func TestGetManyThatLeaves(t *testing.T) {
 		found, err := c.GetMany(ctx, numbered(10*loadsAtOnce), nil)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Len(t, found, 2*loadsAtOnce)
+		synctest.Wait()
 		require.Len(t, m.keys, 3*loadsAtOnce)
 	})
 }
