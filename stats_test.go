@@ -13,7 +13,7 @@ import (
 func TestStatsOfTheOrigin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCache(t, Options[int]{
-			MaxLoads: 1, LoadRate: 1, LoadBurst: 3, LoadTimeout: time.Second,
+			MaxLoads: 1, LoadRate: 0.5, LoadBurst: 3, LoadTimeout: time.Second,
 			Breaker: &Breaker{MinLoads: 2, FailureRatio: 1, Probes: 1},
 		})
 		ctx := t.Context()
