@@ -32,10 +32,18 @@ type GroupOptions struct {
 	// Discovery says who the members are. Required. StaticPeers is the simplest.
 	Discovery Discovery
 
-	// Secrets authenticate the peers to each other. Each has at least 16 bytes. The first one signs, all of them verify: to
-	// replace a secret without a gap, first add the new one at the end everywhere, then put it first everywhere, then remove
-	// the old one. Secrets do not encrypt: for that use https URLs. If there are neither Secrets nor client certificates over
-	// https (see TLS), every member's URL must be a loopback address.
+	// GroupName tells groups apart that may meet, as they share a secret or reuse addresses: a process with another GroupName is
+	// refused, on either end of a link. It is compared byte by byte and has 255 bytes at most. It is not a secret. Default: "".
+	GroupName string
+
+	// Secrets authenticate the peers to each other. Each should be 32 random bytes, from crypto/rand.Read or the command
+	// "openssl rand -hex 32" (whose text may be used as it is), and not a password: a process proves that it knows the secret to
+	// whatever answers at a member's address, and an impostor there may try to guess it from that. Fewer than 16 bytes are an
+	// error.
+	//
+	// The first one signs, all of them verify: to replace a secret without a gap, first add the new one at the end everywhere,
+	// then put it first everywhere, then remove the old one. Secrets do not encrypt: for that use https URLs. If there are
+	// neither Secrets nor client certificates over https (see TLS), every member's URL must be a loopback address.
 	Secrets [][]byte
 	// TLS configures links to https URLs and, if it has a certificate, Listener. It is cloned. nil means the system's root
 	// certificates.
@@ -84,6 +92,9 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 	}
 	if len(o.Name) > maxPeerName {
 		bad("Name has %d bytes, the limit is %d", len(o.Name), maxPeerName)
+	}
+	if len(o.GroupName) > maxPeerName {
+		bad("GroupName has %d bytes, the limit is %d", len(o.GroupName), maxPeerName)
 	}
 	if o.Discovery == nil {
 		bad("Discovery is nil; StaticPeers is the simplest")

@@ -40,6 +40,7 @@ func TestGroupOptionsErrors(t *testing.T) {
 		{GroupOptions{Discovery: peers, Self: "http://u@127.0.0.1:1"}, "GroupOptions.Self: "},
 		{GroupOptions{Discovery: peers, Self: "http://127.0.0.1:1#f"}, "GroupOptions.Self: "},
 		{GroupOptions{Discovery: peers, Name: strings.Repeat("n", 256)}, "GroupOptions.Name has 256 bytes, the limit is 255"},
+		{GroupOptions{Discovery: peers, GroupName: strings.Repeat("x", 256)}, "GroupOptions.GroupName has 256 bytes, the limit is 255"},
 		{GroupOptions{Discovery: peers, Secrets: [][]byte{testSecret, nil}}, "GroupOptions.Secrets[1] has 0 bytes, it needs at least 16"},
 		{GroupOptions{Discovery: peers, Secrets: [][]byte{testSecret[:15]}}, "GroupOptions.Secrets[0] has 15 bytes, it needs at least 16"},
 		{GroupOptions{Discovery: peers, OpTimeout: -1}, "GroupOptions.OpTimeout is -1ns, it must not be negative"},

@@ -292,7 +292,12 @@ func TestMembersThatAreNoPeers(t *testing.T) {
 		}), "no link"},
 		{"another secret", func(t *testing.T) string {
 			return sites(t, 1, setup{group: GroupOptions{Secrets: [][]byte{[]byte("quite another secret")}}})[0].srv.URL
-		}, "does not know our secret"},
+		}, "compare GroupOptions.Secrets and GroupName"},
+		{"another group", func(t *testing.T) string {
+			o := secret
+			o.GroupName = "another"
+			return sites(t, 1, setup{group: o})[0].srv.URL
+		}, "compare GroupOptions.Secrets and GroupName"},
 		{"another name", func(t *testing.T) string {
 			p := sites(t, 1, setup{group: secret})[0]
 			return strings.Replace(p.srv.URL, "127.0.0.1", "localhost", 1)

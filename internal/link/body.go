@@ -72,7 +72,7 @@ func (n *Node) greeted(resp *http.Response, name string) (*wire.Hello, error) {
 		return nil, err
 	}
 	var peer wire.Hello
-	if err := wire.ParseHello(b, wire.Challenge, &peer); err != nil {
+	if err := wire.ParseHello(b, wire.Welcome, &peer); err != nil {
 		return nil, err
 	}
 	own := n.hello(name)

@@ -20,6 +20,9 @@ type Config struct {
 	Name     string // of this process on the ring, at most wire.MaxName bytes; required
 	Instance uint64 // drawn at random for each start of the process; required
 
+	// Group is the name of the group, at most wire.MaxName bytes. Processes of
+	// another group are refused.
+	Group string
 	// Secrets authenticate both ends of a link: the first signs, all verify.
 	// If there are none, this package authenticates nobody.
 	Secrets [][]byte
@@ -167,7 +170,7 @@ const (
 	ErrTimeout strError = "link: no answer in time"
 	// ErrSelf says that the peer that was called is this process itself.
 	ErrSelf strError = "link: peer is this process itself"
-	// ErrRefused says that one end does not know the other's secret.
+	// ErrRefused says that one end does not know the other's secret, or is of another group.
 	ErrRefused strError = "link: authentication failed"
 )
 

@@ -40,42 +40,70 @@ func fuzzNode(f testing.TB, secrets ...[]byte) *Node {
 }
 
 // FuzzHandshake says all kinds of things to both ends of a handshake.
-// Nobody gets through without the secret, and without one only who gives a
-// sound account of itself.
+// Nobody gets through without the secret, and with it only who gives a sound
+// account of itself.
 func FuzzHandshake(f *testing.F) {
 	other := wire.Hello{MinVersion: wire.MinVersion, MaxVersion: wire.MaxVersion, Name: "other", Target: "own", Instance: 2, MaxOps: 1, MaxValue: 1}
-	welcome := wire.Append(nil, &wire.Frame{Type: wire.Welcome})
+	challenge := wire.Append(nil, &wire.Frame{Type: wire.Challenge, Value: make([]byte, wire.NonceSize)})
 	failed := wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeRefused, Text: "unknown secret"})
 	for _, proof := range [][]byte{nil, make([]byte, 32)} {
 		p := wire.Append(nil, &wire.Frame{Type: wire.Proof, Value: proof})
 		f.Add(slices.Concat(wire.AppendHello(nil, wire.HelloFrame, &other), p))
-		f.Add(slices.Concat(wire.AppendHello(nil, wire.Challenge, &other), p, welcome))
+		f.Add(slices.Concat(challenge, wire.AppendHello(nil, wire.Welcome, &other), p))
 	}
 	f.Add(failed)
-	f.Add(slices.Concat(wire.AppendHello(nil, wire.Challenge, &other), failed))
-	open, closed := fuzzNode(f), fuzzNode(f, []byte("a secret of the group"))
+	f.Add(slices.Concat(challenge, failed))
+	f.Add(wire.AppendHello(nil, wire.HelloFrame, &other))
+	f.Add(wire.AppendHello(nil, wire.Welcome, &other))
+	n := fuzzNode(f, []byte("a secret of the group"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ctx := context.Background()
-		if _, err := closed.receive(ctx, bytes.NewReader(data), io.Discard); err == nil {
+		if _, err := n.receive(ctx, bytes.NewReader(data), io.Discard); err == nil {
 			t.Fatal("a client got through without the secret")
 		}
-		if _, err := closed.greet(bytes.NewReader(data), io.Discard, "other"); err == nil {
+		if _, err := n.greet(bytes.NewReader(data), io.Discard, "other"); err == nil {
 			t.Fatal("a server got through without the secret")
 		}
-		client, err := open.receive(ctx, bytes.NewReader(data), io.Discard)
-		if err == nil && (client.Name == "" || client.Target != "own") {
+		// The same from somebody who knows the secret.
+		m := &member{node: n, role: roleClient, says: data}
+		client, err := n.receive(ctx, m, m)
+		if err == nil && client.Target != "own" {
 			t.Fatalf("%+v got through", client)
 		}
-		server, err2 := open.greet(bytes.NewReader(data), io.Discard, "other")
-		if err2 == nil && server.Name != "other" {
+		m = &member{node: n, role: roleServer, says: data, frames: [][]byte{challenge}}
+		_, _ = m.words.Write(challenge)
+		server, err := n.greet(m, m, "other")
+		if err == nil && server.Name != "other" {
 			t.Fatalf("%+v got through", server)
 		}
 		for _, peer := range []*wire.Hello{client, server} {
-			if peer != nil && (peer.Instance == 1 || peer.MaxOps == 0 || peer.MaxValue == 0) {
+			if peer != nil && (peer.Name == "" || peer.Instance == 1 || peer.MaxOps == 0 || peer.MaxValue == 0) {
 				t.Fatalf("%+v got through", peer)
 			}
 		}
 	})
+}
+
+// A member answers what the other end says with its own words and a good proof of them.
+type member struct {
+	node   *Node
+	role   string
+	says   []byte
+	frames [][]byte
+	words  bytes.Buffer
+}
+
+func (m *member) Read(b []byte) (int, error) { return m.words.Read(b) }
+
+func (m *member) Write(b []byte) (int, error) {
+	n, err := wire.BodyLen(b)
+	if err != nil {
+		return 0, err
+	}
+	m.frames = append(m.frames, b[:wire.HeaderSize+n], m.says) // without the other end's proof
+	_, _ = m.words.Write(m.says)
+	_, _ = m.words.Write(wire.Append(nil, m.node.prove(m.role, m.frames...)))
+	return len(b), nil
 }
 
 // A finiteConn has nothing to read, and takes everything.

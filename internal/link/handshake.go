@@ -2,18 +2,20 @@ package link
 
 // handshake.go is the first exchange on a link:
 //
-//	client: Hello
-//	server: Challenge, Proof
-//	client: Proof
-//	server: Welcome
+//	server: Challenge
+//	client: Hello, Proof
+//	server: Welcome, Proof
 //
-// Challenge is the server's hello. A proof is a MAC under the group's secret
-// over the sender's role and both hellos, and with them both names and both
-// nonces. So it is good for this link only, and nobody can pass it on as their
-// own. It says who the other end is; it does not protect the bytes that
-// follow, which is for TLS to do.
+// The challenge is the server's nonce; Hello and Welcome say who the ends are. A
+// proof is a MAC under the group's secret over the sender's role, the group's
+// name and all frames before it: with them both nonces, names and instances. So
+// it is good for this link only, and nobody can pass it on as their own. It says
+// who the other end is; it does not protect the bytes that follow, which is for
+// TLS to do.
 //
-// Instead of any of its frames the server may send Failed with its reason.
+// Until the client has proved itself it gets nothing but the nonce, or the one
+// refusal that is the same for every cause. Whoever has proved itself is told
+// the reason, in a Failed instead of the Welcome.
 
 import (
 	"context"
@@ -22,6 +24,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/coveycache/covey/internal/wire"
 )
@@ -50,38 +53,57 @@ func (n *Node) hello(target string) wire.Hello {
 	return h
 }
 
-// prove returns the proof that the end with the given role sends; empty without a secret.
-func (n *Node) prove(role string, client, server []byte) []byte {
+// noSecret is the key of proofs where there is no secret. Such a proof shows only
+// that both ends mean the same group.
+const noSecret = "covey: anybody may know this"
+
+func (n *Node) secrets() [][]byte {
 	if len(n.cfg.Secrets) == 0 {
-		return nil
+		return [][]byte{[]byte(noSecret)}
 	}
-	return mac(n.cfg.Secrets[0], role, client, server)
+	return n.cfg.Secrets
+}
+
+// prove returns the proof of the end with the given role, after these frames.
+func (n *Node) prove(role string, frames ...[]byte) *wire.Frame {
+	return &wire.Frame{Type: wire.Proof, Value: n.mac(n.secrets()[0], role, frames)}
 }
 
 // proved reports whether proof was made with one of the secrets.
-func (n *Node) proved(proof []byte, role string, client, server []byte) bool {
-	ok := len(n.cfg.Secrets) == 0
-	for _, secret := range n.cfg.Secrets {
-		ok = hmac.Equal(proof, mac(secret, role, client, server)) || ok
+func (n *Node) proved(proof []byte, role string, frames ...[]byte) bool {
+	ok := false
+	for _, secret := range n.secrets() {
+		ok = hmac.Equal(proof, n.mac(secret, role, frames)) || ok
 	}
 	return ok
 }
 
-// mac needs no separators: the role has one of two values, and each hello
-// begins with its length.
-func mac(secret []byte, role string, client, server []byte) []byte {
+// mac needs no separators: the role has one of two values, each of which goes with
+// a number of frames, and the group's name and each frame begin with their length.
+func (n *Node) mac(secret []byte, role string, frames [][]byte) []byte {
 	h := hmac.New(sha256.New, secret)
 	_, _ = io.WriteString(h, role)
-	_, _ = h.Write(client)
-	_, _ = h.Write(server)
+	_, _ = h.Write([]byte{byte(len(n.cfg.Group))})
+	_, _ = io.WriteString(h, n.cfg.Group)
+	for _, f := range frames {
+		_, _ = h.Write(f)
+	}
 	return h.Sum(nil)
 }
 
 // greet is the client's side: r and w are the connection to peer name.
 func (n *Node) greet(r io.Reader, w io.Writer, name string) (*wire.Hello, error) {
+	challenge, err := readHandshake(r)
+	if err != nil {
+		return nil, err
+	}
+	if f, err := parseAs(challenge, wire.Challenge); err != nil || len(f.Value) != wire.NonceSize {
+		return nil, wire.ErrMagic
+	}
 	own := n.hello(name)
 	client := wire.AppendHello(nil, wire.HelloFrame, &own)
-	if _, err := w.Write(client); err != nil {
+	proof := n.prove(roleClient, challenge, client)
+	if _, err := w.Write(wire.Append(slices.Clip(client), proof)); err != nil {
 		return nil, err
 	}
 	server, err := readHandshake(r)
@@ -89,8 +111,14 @@ func (n *Node) greet(r io.Reader, w io.Writer, name string) (*wire.Hello, error)
 		return nil, err
 	}
 	var peer wire.Hello
-	if err := wire.ParseHello(server, wire.Challenge, &peer); err != nil {
+	if err := wire.ParseHello(server, wire.Welcome, &peer); err != nil {
 		return nil, err
+	}
+	if proof, err = readFrame(r, wire.Proof); err != nil {
+		return nil, err
+	}
+	if !n.proved(proof.Value, roleServer, challenge, client, server) {
+		return nil, fmt.Errorf("%w: the peer's proof is not by our secret: compare GroupOptions.Secrets", ErrRefused)
 	}
 	if err := n.acquainted(&own, &peer); err != nil {
 		return nil, err
@@ -98,59 +126,62 @@ func (n *Node) greet(r io.Reader, w io.Writer, name string) (*wire.Hello, error)
 	if peer.Name != name {
 		return nil, &HandshakeError{wire.CodeIdentity, fmt.Sprintf("the peer's name is %q, not %q: check the list of members", peer.Name, name)}
 	}
-	proof, err := readFrame(r, wire.Proof)
-	if err != nil {
-		return nil, err
-	}
-	if !n.proved(proof.Value, roleServer, client, server) {
-		return nil, fmt.Errorf("%w: the peer does not know our secret: compare GroupOptions.Secrets", ErrRefused)
-	}
-	f := wire.Frame{Type: wire.Proof, Value: n.prove(roleClient, client, server)}
-	if _, err := w.Write(wire.Append(nil, &f)); err != nil {
-		return nil, err
-	}
-	if _, err := readFrame(r, wire.Welcome); err != nil {
-		return nil, err
-	}
 	return &peer, nil
 }
 
+// refusal is all that the server says to a client that has proved nothing.
+var refusal = wire.Append(nil, &wire.Frame{
+	Type: wire.Failed, Code: wire.CodeRefused,
+	Text: "not proved to be of the same group: compare GroupOptions.Secrets and GroupName at both ends; the log of the other end says more",
+})
+
 // receive is the server's side.
 func (n *Node) receive(ctx context.Context, r io.Reader, w io.Writer) (*wire.Hello, error) {
-	client, err := readHandshake(r)
-	if err != nil {
-		return nil, err
-	}
-	var peer wire.Hello
-	if err := wire.ParseHello(client, wire.HelloFrame, &peer); err != nil {
-		return nil, err
-	}
 	own := n.hello("")
-	if err := n.acquainted(&own, &peer); err != nil {
+	challenge := wire.Append(nil, &wire.Frame{Type: wire.Challenge, Value: own.Nonce[:]})
+	if _, err := w.Write(challenge); err != nil {
+		return nil, err
+	}
+	client, peer, err := n.recognize(r, challenge)
+	if err != nil {
+		_, _ = w.Write(refusal)
+		return nil, err
+	}
+	if err := n.acquainted(&own, peer); err != nil {
 		return nil, refuse(w, err)
 	}
 	if peer.Target != own.Name {
 		return nil, refuse(w, &HandshakeError{wire.CodeIdentity, fmt.Sprintf("this is %q, not %q: check the list of members", own.Name, peer.Target)})
-	}
-	server := wire.AppendHello(nil, wire.Challenge, &own)
-	f := wire.Frame{Type: wire.Proof, Value: n.prove(roleServer, client, server)}
-	if _, err := w.Write(wire.Append(server[:len(server):len(server)], &f)); err != nil {
-		return nil, err
-	}
-	proof, err := readFrame(r, wire.Proof)
-	if err != nil {
-		return nil, fmt.Errorf("link: peer %q did not prove who it is: if it does not know the secret of this end, compare GroupOptions.Secrets: %w", peer.Name, err)
-	}
-	if !n.proved(proof.Value, roleClient, client, server) {
-		return nil, refuse(w, &HandshakeError{wire.CodeRefused, "the secret is unknown here: compare GroupOptions.Secrets"})
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.HandshakeTimeout/2) // the client waits no longer than the whole
 	defer cancel()
 	if err := n.retire(ctx, peer.Instance); err != nil {
 		return nil, refuse(w, &HandshakeError{wire.CodeBusy, "requests of an earlier link are still running"})
 	}
-	_, err = w.Write(wire.Append(nil, &wire.Frame{Type: wire.Welcome}))
-	return &peer, err
+	server := wire.AppendHello(nil, wire.Welcome, &own)
+	_, err = w.Write(wire.Append(slices.Clip(server), n.prove(roleServer, challenge, client, server)))
+	return peer, err
+}
+
+// recognize reads who the client says it is, and the proof of that. It believes
+// nothing before.
+func (n *Node) recognize(r io.Reader, challenge []byte) (client []byte, peer *wire.Hello, err error) {
+	if client, err = readHandshake(r); err != nil {
+		return nil, nil, err
+	}
+	peer = new(wire.Hello)
+	if err := wire.ParseHello(client, wire.HelloFrame, peer); err != nil {
+		return nil, nil, err
+	}
+	proof, err := readFrame(r, wire.Proof)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !n.proved(proof.Value, roleClient, challenge, client) {
+		return nil, nil, fmt.Errorf("%w: somebody who goes by the name %q knows none of our secrets or is of another group: "+
+			"compare GroupOptions.Secrets and GroupName", ErrRefused, peer.Name)
+	}
+	return client, peer, nil
 }
 
 // acquainted checks what both ends check in the other's hello.
@@ -167,7 +198,7 @@ func (n *Node) acquainted(own, peer *wire.Hello) error {
 	return nil
 }
 
-// refuse tells the other end why, and returns why.
+// refuse tells the other end, which has proved itself, why, and returns why.
 func refuse(w io.Writer, why error) error {
 	f := wire.Frame{Type: wire.Failed, Code: wire.CodeIdentity, Text: why.Error()}
 	if e, ok := why.(*HandshakeError); ok {
@@ -203,6 +234,11 @@ func readFrame(r io.Reader, t wire.Type) (*wire.Frame, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseAs(b, t)
+}
+
+// parseAs parses a frame that must be of type t.
+func parseAs(b []byte, t wire.Type) (*wire.Frame, error) {
 	var f wire.Frame
 	if err := wire.Parse(b, &f); err != nil {
 		return nil, err

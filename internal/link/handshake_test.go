@@ -3,11 +3,13 @@ package link_test
 import (
 	"bufio"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -76,24 +78,57 @@ func badStarts(typ wire.Type, own, target string) map[string][]byte {
 	}
 }
 
-// call sends bytes to b as somebody who wants to link up, and returns all that comes back until b hangs up.
-func (w *world) call(t *testing.T, say []byte) []byte {
+// proofOf is the proof of the end with the given role that it knows the secret of groupSecret.
+func proofOf(role, group string, frames ...[]byte) []byte {
+	h := hmac.New(sha256.New, groupSecret[0])
+	_, _ = io.WriteString(h, "covey/1 "+role+string(rune(len(group)))+group)
+	for _, f := range frames {
+		_, _ = h.Write(f)
+	}
+	return proof(h.Sum(nil))
+}
+
+// dial opens the connection of a link to b and returns b's challenge; what b sends is read from r.
+func (w *world) dial(t *testing.T) (conn net.Conn, r *bufio.Reader, challenge []byte) {
 	t.Helper()
 	conn, err := w.net.Dialer("x")(t.Context(), "tcp", "b:80")
 	require.NoError(t, err)
-	defer conn.Close()
 	_, err = io.WriteString(conn, "GET /v1/link HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: covey/1\r\n\r\n")
 	require.NoError(t, err)
-	r := bufio.NewReader(conn)
+	r = bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
-	_, _ = conn.Write(say)
+	return conn, r, readFrame(t, r)
+}
+
+func readFrame(t *testing.T, r io.Reader) []byte {
+	t.Helper()
+	b := make([]byte, wire.HeaderSize)
+	_, err := io.ReadFull(r, b)
+	require.NoError(t, err)
+	n, err := wire.BodyLen(b)
+	require.NoError(t, err)
+	b = append(b, make([]byte, n)...)
+	_, err = io.ReadFull(r, b[wire.HeaderSize:])
+	require.NoError(t, err)
+	return b
+}
+
+// call says to b, as somebody who wants to link up, what answers its challenge. It returns all that comes back until b hangs up.
+func (w *world) call(t *testing.T, say func(challenge []byte) []byte) []byte {
+	t.Helper()
+	conn, r, challenge := w.dial(t)
+	defer conn.Close()
+	_, _ = conn.Write(say(challenge))
 	start := time.Now()
 	answer, _ := io.ReadAll(r)
 	require.LessOrEqual(t, time.Since(start), 2*time.Second)
 	return answer
 }
+
+// always answers every challenge with the same bytes.
+func always(b []byte) func([]byte) []byte { return func([]byte) []byte { return b } }
 
 // refusal returns the reason in the last frame of an answer.
 func refusal(answer []byte) (code wire.Code, text string) {
@@ -118,7 +153,7 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 		w := newWorld(t, func(a, b *link.Config) { b.Logger = log.logger() })
 		defer w.close()
 		for range 300 {
-			w.call(t, make([]byte, 100))
+			w.call(t, always(make([]byte, 100)))
 			time.Sleep(100 * time.Millisecond)
 		}
 		require.Len(t, log, 3)
@@ -127,19 +162,68 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 	})
 }
 
-// TestBadClients: whatever somebody sends who wants to link up, the link
-// closes and the others go on.
-func TestBadClients(t *testing.T) {
+// TestStrangersLearnNothing: whatever somebody sends who does not know the
+// secret, the link closes, the others go on, and the answer is always the same.
+func TestStrangersLearnNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, secretive)
 		defer w.close()
 		l := w.link()
 		w.b.expect(t, "up a")
+		var same []byte
+		nonces := make(map[string]bool)
 		starts := badStarts(wire.HelloFrame, "x", "b")
-		starts["to somebody else"] = hello(wire.HelloFrame, "x", "c", nil)
-		starts["from itself"] = hello(wire.HelloFrame, "b", "b", func(h *wire.Hello) { h.Instance = 2 })
+		for name, h := range badHellos("x", "b") {
+			starts[name] = append(h, proof(make([]byte, 32))...)
+		}
 		for name, say := range starts {
-			code, text := refusal(w.call(t, say))
+			answer := w.call(t, func(challenge []byte) []byte {
+				require.Len(t, challenge, len(wire.Append(nil, &wire.Frame{Type: wire.Challenge, Value: make([]byte, wire.NonceSize)})), "nothing but a nonce")
+				nonces[string(challenge)] = true
+				return say
+			})
+			if len(answer) > 0 { // not only hung up after a while
+				if same == nil {
+					same = answer
+				}
+				require.Equal(t, same, answer, name)
+			}
+			answered, err := l.Call(t.Context(), get("k"))
+			require.NoError(t, err, name)
+			require.Equal(t, "/k", string(answered.Value))
+		}
+		require.Len(t, nonces, len(starts))
+		code, text := refusal(same)
+		require.Equal(t, wire.CodeRefused, code)
+		require.Contains(t, text, "GroupOptions.Secrets")
+		require.Empty(t, w.b.events, "nobody else has a link")
+		synctest.Wait()
+		require.Equal(t, 1, w.net.Conns())
+	})
+}
+
+// badHellos are hellos that are refused even with a good proof.
+func badHellos(own, target string) map[string][]byte {
+	good := func(change func(h *wire.Hello)) []byte { return hello(wire.HelloFrame, own, target, change) }
+	return map[string][]byte{
+		"to somebody else": hello(wire.HelloFrame, own, "c", nil),
+		"from itself":      good(func(h *wire.Hello) { h.Name, h.Instance = target, 2 }),
+		"old version":      good(func(h *wire.Hello) { h.MinVersion, h.MaxVersion = 0, 0 }),
+		"new version":      good(func(h *wire.Hello) { h.MinVersion, h.MaxVersion = wire.MaxVersion+1, wire.MaxVersion+9 }),
+		"takes no ops":     good(func(h *wire.Hello) { h.MaxOps = 0 }),
+		"takes no value":   good(func(h *wire.Hello) { h.MaxValue = 0 }),
+	}
+}
+
+// TestMistakesOfMembers: who knows the secret is told what is wrong with the hello.
+func TestMistakesOfMembers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, secretive)
+		defer w.close()
+		for name, h := range badHellos("x", "b") {
+			code, text := refusal(w.call(t, func(challenge []byte) []byte {
+				return slices.Concat(h, proofOf("client", "", challenge, h))
+			}))
 			switch name {
 			case "old version", "new version":
 				require.Equal(t, wire.CodeVersion, code, name)
@@ -149,56 +233,71 @@ func TestBadClients(t *testing.T) {
 				require.Contains(t, text, `this is "b", not "c": check the list of members`)
 			case "from itself":
 				require.Equal(t, wire.CodeSelf, code)
-			case "no proof", "wrong proof", "long proof":
-				require.Equal(t, wire.CodeRefused, code, name)
-			case "takes no ops", "takes no value":
+			default:
 				require.Contains(t, text, "malformed", name)
-			default: // that is no peer to talk to
-				require.Zero(t, code, "%s: %s", name, text)
 			}
-			answer, err := l.Call(t.Context(), get("k"))
-			require.NoError(t, err, name)
-			require.Equal(t, "/k", string(answer.Value))
 		}
-		require.Empty(t, w.b.events, "nobody else has a link")
-		synctest.Wait()
-		require.Equal(t, 1, w.net.Conns())
+		require.Empty(t, w.b.events)
 	})
 }
 
-// TestReflectedProof: a server's proof is not good as a client's.
-func TestReflectedProof(t *testing.T) {
+// TestProofIsForOneLink: a proof is good for one link and one direction, and a
+// server that passes a client's proof off as its own is found out.
+func TestProofIsForOneLink(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, secretive)
 		defer w.close()
-		conn, err := w.net.Dialer("x")(t.Context(), "tcp", "b:80")
-		require.NoError(t, err)
+		h := hello(wire.HelloFrame, "x", "b", nil)
+		var replay []byte
+		code, _ := refusal(w.call(t, func(challenge []byte) []byte {
+			replay = slices.Concat(h, proofOf("server", "", challenge, h))
+			return replay
+		}))
+		require.Equal(t, wire.CodeRefused, code, "of the other role")
+		conn, r, challenge := w.dial(t)
 		defer conn.Close()
-		_, err = io.WriteString(conn, "GET /v1/link HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: covey/1\r\n\r\n")
+		replay = slices.Concat(h, proofOf("client", "", challenge, h))
+		_, err := conn.Write(replay)
 		require.NoError(t, err)
-		r := bufio.NewReader(conn)
-		_, err = http.ReadResponse(r, nil)
+		welcome := readFrame(t, r)
+		require.Equal(t, proofOf("server", "", challenge, h, welcome), readFrame(t, r))
+		code, _ = refusal(w.call(t, always(replay)))
+		require.Equal(t, wire.CodeRefused, code, "of another link")
+
+		x := w.serve(t, "x:80")
+		p, err := w.a.Peer("x", "http://x:80")
 		require.NoError(t, err)
-		_, err = conn.Write(hello(wire.HelloFrame, "x", "b", nil))
-		require.NoError(t, err)
-		var last []byte
-		for range 2 { // Challenge, Proof
-			last = make([]byte, wire.HeaderSize)
-			_, err = io.ReadFull(r, last)
-			require.NoError(t, err)
-			n, err := wire.BodyLen(last)
-			require.NoError(t, err)
-			last = append(last, make([]byte, n)...)
-			_, err = io.ReadFull(r, last[wire.HeaderSize:])
-			require.NoError(t, err)
-		}
-		_, err = conn.Write(last)
-		require.NoError(t, err)
-		answer, _ := io.ReadAll(r)
-		code, _ := refusal(answer)
-		require.Equal(t, wire.CodeRefused, code)
-		require.Empty(t, w.b.events)
+		x <- script{challenge: challenge, answer: func(_, client, proof []byte) []byte {
+			return slices.Concat(hello(wire.Welcome, "x", "", nil), proof)
+		}}
+		_, err = p.Link(t.Context())
+		require.ErrorIs(t, err, link.ErrRefused)
 	})
+}
+
+// TestGroups: processes of different groups do not link up, with the same secret or none.
+func TestGroups(t *testing.T) {
+	for _, secrets := range [][][]byte{nil, groupSecret} {
+		for _, groups := range [][2]string{{"", "x"}, {"x", ""}, {"x", "y"}, {"x", "x"}} {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t, func(a, b *link.Config) {
+					a.Secrets, b.Secrets = secrets, secrets
+					a.Group, b.Group = groups[0], groups[1]
+				})
+				defer w.close()
+				_, err := w.peer.Link(t.Context())
+				if groups[0] == groups[1] {
+					require.NoError(t, err)
+					return
+				}
+				require.ErrorIs(t, err, link.ErrRefused)
+				require.ErrorContains(t, err, "GroupName")
+				require.Empty(t, w.b.events)
+			})
+		}
+	}
+	_, err := link.NewNode(link.Config{Name: "a", Instance: 1, Group: strings.Repeat("x", wire.MaxName+1)})
+	require.ErrorContains(t, err, "longer than 255 bytes")
 }
 
 // TestBadServers: whatever the other end answers, the link does not come up,
@@ -207,25 +306,44 @@ func TestBadServers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, secretive)
 		defer w.close()
-		say := make(chan []byte, 1)
-		listener, err := w.net.Listen("x:80")
-		require.NoError(t, err)
-		defer listener.Close()
-		go answerAll(listener, say)
-
-		starts := badStarts(wire.Challenge, "x", "")
-		starts["another name"] = hello(wire.Challenge, "y", "", nil)
-		starts["itself"] = hello(wire.Challenge, "x", "", func(h *wire.Hello) { h.Instance = 1 })
-		starts["refusal"] = wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeRefused, Text: "unknown secret"})
-		starts["welcome at once"] = append(hello(wire.Challenge, "x", "", nil), framed(wire.Welcome, 0, nil)...)
-		wants := map[string]error{
-			"no proof": link.ErrRefused, "wrong proof": link.ErrRefused, "long proof": link.ErrRefused, "refusal": link.ErrRefused,
-			"itself": link.ErrSelf, "nothing": link.ErrTimeout, "cut short": link.ErrTimeout, "wrong magic": wire.ErrMagic, "oversize": wire.ErrMagic,
+		x := w.serve(t, "x:80")
+		challenge := wire.Append(nil, &wire.Frame{Type: wire.Challenge, Value: make([]byte, wire.NonceSize)})
+		// proven returns the answer of somebody who knows the secret.
+		proven := func(welcome []byte) script {
+			return script{challenge, func(challenge, client, _ []byte) []byte {
+				return slices.Concat(welcome, proofOf("server", "", challenge, client, welcome))
+			}}
 		}
-		for name, bytes := range starts {
+		hi := func(change func(h *wire.Hello)) []byte { return hello(wire.Welcome, "x", "", change) }
+		starts := map[string]script{
+			"another name": proven(hello(wire.Welcome, "y", "", nil)),
+			"itself":       proven(hi(func(h *wire.Hello) { h.Instance = 1 })),
+			"old version":  proven(hi(func(h *wire.Hello) { h.MinVersion, h.MaxVersion = 0, 0 })),
+			"new version":  proven(hi(func(h *wire.Hello) { h.MinVersion, h.MaxVersion = wire.MaxVersion+1, wire.MaxVersion+9 })),
+			"takes no ops": proven(hi(func(h *wire.Hello) { h.MaxOps = 0 })),
+			"another group": {challenge, func(challenge, client, _ []byte) []byte {
+				return slices.Concat(hi(nil), proofOf("server", "y", challenge, client, hi(nil)))
+			}},
+			"refusal": {challenge, func(_, _, _ []byte) []byte {
+				return wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeRefused, Text: "unknown secret"})
+			}},
+			"refusal at once": {wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeRefused, Text: "unknown secret"}), nil},
+			"no nonce":        {wire.Append(nil, &wire.Frame{Type: wire.Challenge}), nil},
+			"text":            {[]byte("There is no covey here."), nil},
+			"silence":         {},
+		}
+		for name, b := range badStarts(wire.Welcome, "x", "") {
+			starts["hello: "+name] = script{challenge, func(_, _, _ []byte) []byte { return b }}
+		}
+		wants := map[string]error{
+			"hello: no proof": link.ErrRefused, "hello: wrong proof": link.ErrRefused, "hello: long proof": link.ErrRefused, "another group": link.ErrRefused,
+			"refusal": link.ErrRefused, "refusal at once": link.ErrRefused, "itself": link.ErrSelf, "silence": link.ErrTimeout, "hello: nothing": link.ErrTimeout,
+			"hello: cut short": link.ErrTimeout, "hello: wrong magic": wire.ErrMagic, "hello: oversize": wire.ErrMagic, "no nonce": wire.ErrMagic, "text": wire.ErrMagic,
+		}
+		for name, say := range starts {
 			p, err := w.a.Peer("x", "http://x:80")
 			require.NoError(t, err)
-			say <- bytes
+			x <- say
 			start := time.Now()
 			_, err = p.Link(t.Context())
 			require.Error(t, err, name)
@@ -241,7 +359,7 @@ func TestBadServers(t *testing.T) {
 			case "another name":
 				require.ErrorContains(t, err, `the peer's name is "y", not "x": check the list of members`)
 			case "old version", "new version":
-				require.True(t, errors.As(err, &refused))
+				require.ErrorAs(t, err, &refused, name)
 				require.Equal(t, wire.CodeVersion, refused.Code)
 			}
 			p.Close()
@@ -253,27 +371,63 @@ func TestBadServers(t *testing.T) {
 	})
 }
 
-// answerAll upgrades the connections that come and says to each what the test wants.
-func answerAll(l net.Listener, say <-chan []byte) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer conn.Close()
-			if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+// A script is what a server says in a handshake: first, and if answer is not nil, to the client's hello and proof.
+type script struct {
+	challenge []byte
+	answer    func(challenge, client, proof []byte) []byte
+}
+
+// serve upgrades the connections that come to an address and follows the script that the test sends for each.
+func (w *world) serve(t *testing.T, address string) chan<- script {
+	l, err := w.net.Listen(address)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	say := make(chan script, 1)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: covey/1\r\n\r\n")
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			select {
-			case bytes := <-say:
-				_, _ = conn.Write(bytes)
-			case <-ctx.Done(): // a's second try
-			}
-			_, _ = io.Copy(io.Discard, conn)
-		}()
+			go follow(conn, say)
+		}
+	}()
+	return say
+}
+
+func follow(conn net.Conn, say <-chan script) {
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	if _, err := http.ReadRequest(r); err != nil {
+		return
 	}
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: covey/1\r\n\r\n")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	select {
+	case s := <-say:
+		_, _ = conn.Write(s.challenge)
+		if s.answer == nil {
+			break
+		}
+		var frames [2][]byte
+		for i := range frames {
+			b := make([]byte, wire.HeaderSize)
+			if _, err := io.ReadFull(r, b); err != nil {
+				return
+			}
+			n, err := wire.BodyLen(b)
+			if err != nil {
+				return
+			}
+			b = append(b, make([]byte, n)...)
+			if _, err := io.ReadFull(r, b[wire.HeaderSize:]); err != nil {
+				return
+			}
+			frames[i] = b
+		}
+		_, _ = conn.Write(s.answer(s.challenge, frames[0], frames[1]))
+	case <-ctx.Done(): // a's second try
+	}
+	_, _ = io.Copy(io.Discard, r)
 }

@@ -57,6 +57,8 @@ func NewNode(cfg Config) (*Node, error) {
 	switch {
 	case cfg.Name == "" || len(cfg.Name) > wire.MaxName:
 		return nil, fmt.Errorf("link: the name %.300q is empty or longer than %d bytes", cfg.Name, wire.MaxName)
+	case len(cfg.Group) > wire.MaxName:
+		return nil, fmt.Errorf("link: the group's name %.300q is longer than %d bytes", cfg.Group, wire.MaxName)
 	case cfg.Instance == 0:
 		return nil, errors.New("link: the instance is 0")
 	}

@@ -386,7 +386,7 @@ func TestBadBodies(t *testing.T) {
 
 // Servers that answer a body with something else: nobody waits for long, and the reason is told.
 func TestBadAnswers(t *testing.T) {
-	good := hello(wire.Challenge, "b", "", nil)
+	good := hello(wire.Welcome, "b", "", nil)
 	request := wire.Append(nil, get("k"))
 	for name, test := range map[string]struct {
 		status int
@@ -397,8 +397,8 @@ func TestBadAnswers(t *testing.T) {
 		"a page":            {200, []byte("<html>welcome</html>"), "not a covey peer"},
 		"nothing":           {200, nil, "EOF"},
 		"moved":             {307, nil, "307"},
-		"another one":       {200, hello(wire.Challenge, "c", "", nil), `the peer's name is "c", not "b"`},
-		"itself":            {200, hello(wire.Challenge, "b", "", func(h *wire.Hello) { h.Instance = 1 }), "this process itself"},
+		"another one":       {200, hello(wire.Welcome, "c", "", nil), `the peer's name is "c", not "b"`},
+		"itself":            {200, hello(wire.Welcome, "b", "", func(h *wire.Hello) { h.Instance = 1 }), "this process itself"},
 		"a reason":          {200, wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeIdentity, Text: "not me"}), "not me"},
 		"a request":         {200, slices.Concat(good, request), "broke the protocol"},
 		"half a frame":      {200, slices.Concat(good, request[:5]), "unexpected EOF"},

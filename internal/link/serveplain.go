@@ -186,7 +186,7 @@ func (l *Link) serveBody(ctx context.Context, body []byte) {
 	if l.node.peerNamed(l.peer.Name) != nil {
 		target = l.peer.Name
 	}
-	l.out.ctl = l.node.head(wire.Challenge, target, l.node.seq.Add(1), 0, l.node.ownCaches())
+	l.out.ctl = l.node.head(wire.Welcome, target, l.node.seq.Add(1), 0, l.node.ownCaches())
 	l.out.bytes += len(l.out.ctl)
 	l.wg.Go(l.write)
 	stop := context.AfterFunc(ctx, func() { l.fail(ErrClosed) })

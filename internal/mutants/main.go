@@ -142,6 +142,18 @@ var mutants = []mutant{
 		"servemany.go", "err != nil || keys == wire.MaxItems {", "err != nil {",
 	},
 	{
+		"a stranger is told nothing", "internal/link.TestStrangersLearnNothing",
+		"internal/link/handshake.go", "_, _ = w.Write(refusal)\n\t\treturn nil, err", "return nil, refuse(w, err)",
+	},
+	{
+		"a proof is for one link", "internal/link.TestProofIsForOneLink",
+		"internal/link/handshake.go", "\tfor _, f := range frames {\n", "\tfor _, f := range frames[1:] {\n",
+	},
+	{
+		"a proof is for one group", "internal/link.TestGroups",
+		"internal/link/handshake.go", "\t_, _ = io.WriteString(h, n.cfg.Group)\n", "",
+	},
+	{
 		"I12: a write that could not be confirmed is replayed", "TestGroupOwnerIsSilent",
 		"agree.go", "\t\t\tc.group.pursuits.add(p.Name(), c.name, ch.key)\n", "",
 	},

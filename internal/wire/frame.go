@@ -59,10 +59,10 @@ const (
 
 // Frames about the link itself.
 const (
-	HelloFrame  Type = 0x80 + iota // the client's first
-	Challenge                      // the server's answer to it, with its proof
-	Proof                          // the client's proof
-	Welcome                        // the server's last word of the handshake
+	HelloFrame  Type = 0x80 + iota // who the client is
+	Challenge                      // Value: the server's nonce, its first word of the handshake
+	Proof                          // Value: the proof of what the sender has said
+	Welcome                        // who the server is
 	KeepAlive                      // asks for another lease; Items: hits on borrowed copies
 	KeepAliveOK                    // grants it
 	Chunk                          // the body is a piece of the value of stream op, without fields

@@ -22,8 +22,8 @@ const NonceSize = 32
 // MaxName is the length of the longest name of a peer, cache or codec, in bytes.
 const MaxName = 255
 
-// A Hello introduces one end of a link to the other: the client's is the
-// link's first frame, the server answers with its own as a Challenge.
+// A Hello introduces one end of a link to the other: the client's is a
+// HelloFrame, the server answers with its own as a Welcome.
 type Hello struct {
 	MinVersion uint32 // of the protocol, that the sender speaks
 	MaxVersion uint32
@@ -53,7 +53,7 @@ const (
 	tagSince      = 12<<2 + kindVarint
 )
 
-// AppendHello appends h as a frame of type t, which is HelloFrame or Challenge.
+// AppendHello appends h as a frame of type t, which is HelloFrame or Welcome.
 func AppendHello(dst []byte, t Type, h *Hello) []byte {
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0, byte(t), 0, 0, 0, 0, 0, 0, 0)
