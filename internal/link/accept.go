@@ -6,8 +6,8 @@ package link
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -27,23 +27,23 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "covey: this is where peers open links, with Upgrade: covey/1", http.StatusUpgradeRequired)
 		return
 	}
-	if n.pending.Add(1) > int64(n.cfg.MaxPending) {
-		n.pending.Add(-1)
-		http.Error(w, "covey: too many handshakes are under way, try again", http.StatusServiceUnavailable)
-		return
-	}
 	n.mu.Lock()
 	if n.closed {
 		n.mu.Unlock()
-		n.pending.Add(-1)
 		http.Error(w, "covey: this process is shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	v := n.enter(r.RemoteAddr)
+	if v == nil {
+		n.mu.Unlock()
+		http.Error(w, "covey: too many handshakes are under way, try again", http.StatusServiceUnavailable)
 		return
 	}
 	n.wg.Add(1)
 	n.mu.Unlock()
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		n.pending.Add(-1)
+		n.exit(v)
 		n.wg.Done()
 		if _, before := n.hijacks.LoadOrStore(err.Error(), true); !before { // the others try again and again
 			n.cfg.Logger.Error("covey: cannot accept links: a middleware wraps the ResponseWriter without an Unwrap method; give it one, or mount the group outside of it", "err", err)
@@ -53,8 +53,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	go func() {
 		defer n.wg.Done()
-		defer n.pending.Add(-1)
-		if err := n.accept(conn, rw.Reader); err != nil {
+		if err := n.accept(v, conn, rw.Reader); err != nil {
 			_ = conn.Close()
 			if n.ctx.Err() == nil {
 				n.logRefusal(conn.RemoteAddr(), err)
@@ -65,30 +64,43 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // accept does the handshake on a connection that came with a request, of which
 // r has read ahead.
-func (n *Node) accept(conn net.Conn, r *bufio.Reader) error {
-	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.HandshakeTimeout)
-	defer cancel()
-	// The server's deadlines are still on it.
-	if err := conn.SetDeadline(time.Time{}); err != nil {
+func (n *Node) accept(v *visitor, conn net.Conn, r *bufio.Reader) error {
+	var h *handshake
+	err := n.within(v.ctx, n.cfg.HandshakeTimeout/2, conn, func(context.Context) error {
+		_, err := conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"))
+		if err == nil {
+			h, err = n.challenge(r, conn)
+		}
 		return err
+	})
+	n.exit(v)
+	if err == nil {
+		err = n.within(n.ctx, n.cfg.HandshakeTimeout, conn, func(ctx context.Context) error { return n.welcome(ctx, conn, h) })
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(aLongTimeAgo) })
-	_, err := conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"))
 	if err != nil {
 		return err
-	}
-	peer, err := n.receive(ctx, r, conn)
-	if err != nil {
-		return err
-	}
-	if !stop() {
-		return errors.Join(context.Cause(ctx), conn.Close())
 	}
 	early, err := r.Peek(r.Buffered())
 	if err != nil {
 		return err
 	}
-	return n.begin(newLink(n, conn, nil, peer), bytes.Clone(early))
+	return n.begin(newLink(n, conn, nil, &h.peer), bytes.Clone(early))
+}
+
+// within does a part of a handshake on a connection, until ctx ends and for d at
+// most.
+func (n *Node) within(ctx context.Context, d time.Duration, conn net.Conn, part func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, d, ErrTimeout)
+	defer cancel()
+	if err := conn.SetDeadline(time.Time{}); err != nil { // the server's are still on it
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(aLongTimeAgo) })
+	err := part(ctx)
+	if !stop() {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	return err
 }
 
 // logRefusal logs why a link was refused, unless it has just logged another: anybody can make it refuse links.

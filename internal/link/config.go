@@ -68,14 +68,14 @@ type Config struct {
 	Lease            time.Duration // default 2 s
 	KeepAlive        time.Duration // between two; default a quarter of Lease
 	OpTimeout        time.Duration // of a request, until it is answered or held; default 5 s
-	HandshakeTimeout time.Duration // from dialling to the first keep-alive; default Lease
+	HandshakeTimeout time.Duration // from dialling to the first keep-alive, half of it for the proof; default Lease
 	MinBackoff       time.Duration // before the second try to dial; default 50 ms
 	MaxBackoff       time.Duration // default 5 s
 
 	MaxOps      int // requests in flight from one peer; default 4096
 	MaxValue    int // bytes of a value from a peer; default 64 MiB
 	MaxQueue    int // bytes queued for one peer before it is made to wait; default 4 MiB
-	MaxPending  int // handshakes under way; default 256
+	MaxPending  int // handshakes under way with those who have not proved who they are; default 256
 	bulkWindow  int // bytes of chunks on the way, at least
 	copyBelow   int // values shorter than this are copied into the queue
 	chunkSize   int // and those longer than this sent in chunks
@@ -170,6 +170,8 @@ const (
 	ErrTimeout strError = "link: no answer in time"
 	// ErrSelf says that the peer that was called is this process itself.
 	ErrSelf strError = "link: peer is this process itself"
+	// errCrowded says that a handshake has made room for another one.
+	errCrowded strError = "link: too many handshakes are under way from one address"
 	// ErrRefused says that one end does not know the other's secret, or is of another group.
 	ErrRefused strError = "link: authentication failed"
 )

@@ -30,6 +30,11 @@ func (n *Node) dial(ctx context.Context, p *Peer) error {
 	if err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
+	if a := conn.RemoteAddr(); a != nil { // a Dial of the user's may make anything
+		n.mu.Lock()
+		p.source = sourceOf(a.String())
+		n.mu.Unlock()
+	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(aLongTimeAgo) })
 	l, early, err := n.open(conn, p)
 	if !stop() {

@@ -135,53 +135,61 @@ var refusal = wire.Append(nil, &wire.Frame{
 	Text: "not proved to be of the same group: compare GroupOptions.Secrets and GroupName at both ends; the log of the other end says more",
 })
 
-// receive is the server's side.
-func (n *Node) receive(ctx context.Context, r io.Reader, w io.Writer) (*wire.Hello, error) {
-	own := n.hello("")
-	challenge := wire.Append(nil, &wire.Frame{Type: wire.Challenge, Value: own.Nonce[:]})
-	if _, err := w.Write(challenge); err != nil {
+// A handshake is the server's side, between its two parts.
+type handshake struct {
+	own, peer         wire.Hello
+	challenge, client []byte
+}
+
+// challenge is the server's first part: it has the client prove who it is.
+func (n *Node) challenge(r io.Reader, w io.Writer) (*handshake, error) {
+	h := &handshake{own: n.hello("")}
+	h.challenge = wire.Append(nil, &wire.Frame{Type: wire.Challenge, Value: h.own.Nonce[:]})
+	if _, err := w.Write(h.challenge); err != nil {
 		return nil, err
 	}
-	client, peer, err := n.recognize(r, challenge)
-	if err != nil {
+	if err := n.recognize(r, h); err != nil {
 		_, _ = w.Write(refusal)
 		return nil, err
 	}
-	if err := n.acquainted(&own, peer); err != nil {
-		return nil, refuse(w, err)
-	}
-	if peer.Target != own.Name {
-		return nil, refuse(w, &HandshakeError{wire.CodeIdentity, fmt.Sprintf("this is %q, not %q: check the list of members", own.Name, peer.Target)})
-	}
-	ctx, cancel := context.WithTimeout(ctx, n.cfg.HandshakeTimeout/2) // the client waits no longer than the whole
-	defer cancel()
-	if err := n.retire(ctx, peer.Instance); err != nil {
-		return nil, refuse(w, &HandshakeError{wire.CodeBusy, "requests of an earlier link are still running"})
-	}
-	server := wire.AppendHello(nil, wire.Welcome, &own)
-	_, err = w.Write(wire.Append(slices.Clip(server), n.prove(roleServer, challenge, client, server)))
-	return peer, err
+	return h, nil
 }
 
-// recognize reads who the client says it is, and the proof of that. It believes
-// nothing before.
-func (n *Node) recognize(r io.Reader, challenge []byte) (client []byte, peer *wire.Hello, err error) {
-	if client, err = readHandshake(r); err != nil {
-		return nil, nil, err
+// recognize reads who the client says it is, and the proof of that.
+func (n *Node) recognize(r io.Reader, h *handshake) (err error) {
+	if h.client, err = readHandshake(r); err != nil {
+		return err
 	}
-	peer = new(wire.Hello)
-	if err := wire.ParseHello(client, wire.HelloFrame, peer); err != nil {
-		return nil, nil, err
+	if err := wire.ParseHello(h.client, wire.HelloFrame, &h.peer); err != nil {
+		return err
 	}
 	proof, err := readFrame(r, wire.Proof)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if !n.proved(proof.Value, roleClient, challenge, client) {
-		return nil, nil, fmt.Errorf("%w: somebody who goes by the name %q knows none of our secrets or is of another group: "+
-			"compare GroupOptions.Secrets and GroupName", ErrRefused, peer.Name)
+	if !n.proved(proof.Value, roleClient, h.challenge, h.client) {
+		return fmt.Errorf("%w: somebody who goes by the name %q knows none of our secrets or is of another group: "+
+			"compare GroupOptions.Secrets and GroupName", ErrRefused, h.peer.Name)
 	}
-	return client, peer, nil
+	return nil
+}
+
+// welcome is the server's second part: it takes the client in.
+func (n *Node) welcome(ctx context.Context, w io.Writer, h *handshake) error {
+	if err := n.acquainted(&h.own, &h.peer); err != nil {
+		return refuse(w, err)
+	}
+	if h.peer.Target != h.own.Name {
+		return refuse(w, &HandshakeError{wire.CodeIdentity, fmt.Sprintf("this is %q, not %q: check the list of members", h.own.Name, h.peer.Target)})
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.HandshakeTimeout/2) // the client waits no longer than the whole
+	defer cancel()
+	if err := n.retire(ctx, h.peer.Instance); err != nil {
+		return refuse(w, &HandshakeError{wire.CodeBusy, "requests of an earlier link are still running"})
+	}
+	server := wire.AppendHello(nil, wire.Welcome, &h.own)
+	_, err := w.Write(wire.Append(slices.Clip(server), n.prove(roleServer, h.challenge, h.client, server)))
+	return err
 }
 
 // acquainted checks what both ends check in the other's hello.

@@ -93,7 +93,7 @@ func (w *world) dial(t *testing.T) (conn net.Conn, r *bufio.Reader, challenge []
 	t.Helper()
 	conn, err := w.net.Dialer("x")(t.Context(), "tcp", "b:80")
 	require.NoError(t, err)
-	_, err = io.WriteString(conn, "GET /v1/link HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: covey/1\r\n\r\n")
+	_, err = io.WriteString(conn, upgrade)
 	require.NoError(t, err)
 	r = bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)

@@ -26,8 +26,7 @@ type Node struct {
 	wg      sync.WaitGroup // dialling and handshakes
 	ctx     context.Context
 	stop    context.CancelCauseFunc
-	hijacks sync.Map     // errors that have been logged for connections that could not be taken over
-	pending atomic.Int64 // handshakes of links that were not dialled here
+	hijacks sync.Map // errors that have been logged for connections that could not be taken over
 
 	mu        sync.Mutex // taken before a link's
 	closed    bool
@@ -36,6 +35,7 @@ type Node struct {
 	callers   map[uint64]*caller // over plain HTTP, by instance
 	taken     map[uint64]*Link   // in, by instance: the newest
 	peers     map[*Peer]struct{}
+	visitors  []*visitor  // oldest first
 	caches    []cacheInfo // by number
 	idle      chan struct{}
 	refusals  struct {

@@ -26,6 +26,8 @@ type Peer struct {
 	url  *url.URL
 	ops  string // URL for requests over plain HTTP
 
+	source string // where it was dialled last; guarded by the node's mutex, see visitor.go
+
 	link atomic.Pointer[Link] // the last one, until its end has been dealt with
 
 	mu      sync.Mutex
@@ -56,7 +58,7 @@ func (n *Node) Peer(name, base string) (*Peer, error) {
 	if u.Path == "" {
 		u.Path = "/"
 	}
-	p := &Peer{node: n, name: name, base: base, url: u.JoinPath("v1/link"), ops: u.JoinPath("v1/ops").String()}
+	p := &Peer{node: n, name: name, base: base, source: sourceOf(u.Host), url: u.JoinPath("v1/link"), ops: u.JoinPath("v1/ops").String()}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p.closed = n.closed

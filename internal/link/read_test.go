@@ -59,3 +59,18 @@ func TestBoundsComeBeforeMemory(t *testing.T) {
 		})
 	}
 }
+
+func TestSourceOf(t *testing.T) {
+	for address, want := range map[string]string{
+		"10.0.0.7:8080":           "10.0.0.7",
+		"[::ffff:10.0.0.7]:1":     "10.0.0.7",
+		"[2001:db8:1:2:3::4]:1":   "2001:db8:1:2::/64",
+		"[fe80::1%eth0]:1":        "fe80::/64",
+		"10.0.0.7":                "10.0.0.7",
+		"cache-1.example.org:443": "cache-1.example.org",
+		"@":                       "@", // of a Unix socket
+		"":                        "",
+	} {
+		require.Equal(t, want, sourceOf(address))
+	}
+}

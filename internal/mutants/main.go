@@ -154,6 +154,14 @@ var mutants = []mutant{
 		"internal/link/handshake.go", "\t_, _ = io.WriteString(h, n.cfg.Group)\n", "",
 	},
 	{
+		"strangers take no peer's place", "internal/link.TestStrangersDoNotKeepPeersOut",
+		"internal/link/visitor.go", "count[v.source] > count[w.source]", "count[v.source] < count[w.source]",
+	},
+	{
+		"strangers take no member's place", "internal/link.TestMembersKeepTheirPlaces",
+		"internal/link/visitor.go", "if v.member && !forMember {", "if false {",
+	},
+	{
 		"I12: a write that could not be confirmed is replayed", "TestGroupOwnerIsSilent",
 		"agree.go", "\t\t\tc.group.pursuits.add(p.Name(), c.name, ch.key)\n", "",
 	},

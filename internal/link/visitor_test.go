@@ -1,0 +1,146 @@
+package link_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/stretchr/testify/require"
+)
+
+// crowd opens n connections to b and says nothing on them; from names the host of the i-th. Whenever b hangs up it
+// opens another, until it is told to leave.
+func (w *world) crowd(t *testing.T, n int, from func(i int) string) (leave func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				conn, err := w.net.Dialer(from(i))(ctx, "tcp", "b:80")
+				if err != nil {
+					return
+				}
+				stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+				_, _ = io.WriteString(conn, upgrade)
+				_, _ = io.Copy(io.Discard, conn)
+				stop()
+				_ = conn.Close()
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	time.Sleep(500 * time.Millisecond)
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+const upgrade = "GET /v1/link HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: covey/1\r\n\r\n"
+
+// However many connections strangers open, from wherever, a peer gets its link at once.
+func TestStrangersDoNotKeepPeersOut(t *testing.T) {
+	for name, from := range map[string]func(i int) string{
+		"one address":         func(int) string { return "x" },
+		"many addresses":      func(i int) string { return fmt.Sprint("x", i) },
+		"the peer's own":      func(int) string { return "a" },
+		"one network of IPv6": func(i int) string { return fmt.Sprintf("[2001:db8::%x]", i+1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t, func(a, b *link.Config) { b.Secrets, a.Secrets, b.MaxPending = groupSecret, groupSecret, 32 })
+				defer w.close()
+				w.net.SetDelay(time.Millisecond)
+				defer w.crowd(t, 40, from)()
+				start := time.Now()
+				w.link()
+				require.Less(t, time.Since(start), 100*time.Millisecond)
+				require.LessOrEqual(t, w.net.Conns(), 41)
+			})
+		})
+	}
+}
+
+// A member's address does not make room for others, even if it has many handshakes under way.
+func TestMembersKeepTheirPlaces(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(a, b *link.Config) { b.MaxPending = 4 })
+		defer w.close()
+		_, err := w.b.Peer("a", "http://a:80")
+		require.NoError(t, err)
+		var conns []net.Conn
+		defer func() {
+			for _, c := range conns {
+				_ = c.Close()
+			}
+		}()
+		knock := func(from string) (status int, r *bufio.Reader) {
+			conn, err := w.net.Dialer(from)(t.Context(), "tcp", "b:80")
+			require.NoError(t, err)
+			conns = append(conns, conn)
+			_, _ = io.WriteString(conn, upgrade)
+			r = bufio.NewReader(conn)
+			resp, err := http.ReadResponse(r, nil)
+			require.NoError(t, err)
+			return resp.StatusCode, r
+		}
+		hungUp := func(r *bufio.Reader) bool {
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				_, _ = io.Copy(io.Discard, r)
+			}()
+			synctest.Wait()
+			select {
+			case <-over:
+				return true
+			default:
+				return false
+			}
+		}
+		_, stranger := knock("x")
+		var ours []*bufio.Reader
+		for range 4 { // the last one takes the stranger's place
+			status, r := knock("a")
+			require.Equal(t, http.StatusSwitchingProtocols, status)
+			ours = append(ours, r)
+		}
+		require.True(t, hungUp(stranger))
+		status, _ := knock("x")
+		require.Equal(t, http.StatusServiceUnavailable, status)
+		status, _ = knock("a")
+		require.Equal(t, http.StatusSwitchingProtocols, status)
+		require.True(t, hungUp(ours[0]), "the oldest of its own makes room")
+		require.False(t, hungUp(ours[1]))
+		start := time.Now()
+		for !hungUp(ours[3]) { // who says nothing has a second
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.Equal(t, time.Second, time.Since(start))
+		status, _ = knock("x")
+		require.Equal(t, http.StatusSwitchingProtocols, status)
+	})
+}
+
+// Who sends a byte now and then has no more time for its proof than who sends nothing.
+func TestSlowHandshake(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, secretive)
+		defer w.close()
+		conn, _, _ := w.dial(t)
+		defer conn.Close()
+		start := time.Now()
+		for _, err := conn.Write([]byte{0}); err == nil; _, err = conn.Write([]byte{0}) {
+			time.Sleep(150 * time.Millisecond)
+		}
+		require.Less(t, time.Since(start), 1100*time.Millisecond)
+	})
+}
