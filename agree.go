@@ -207,7 +207,7 @@ func (c *Cache[V]) startWriting(key string, hash uint32) *writing {
 	if k.writing == nil {
 		k.writing = make(map[string]*writing)
 	}
-	k.writing[key] = w
+	k.writing[strings.Clone(key)] = w
 	return w
 }
 

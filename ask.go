@@ -109,7 +109,7 @@ func (a *ask) leave(err error) {
 	held := a.held
 	a.held, a.left = nil, true
 	a.mu.Unlock()
-	a.holds.leave(a.key, held, err)
+	a.holds.leave(held, err)
 }
 
 // holds are the keys whose owners have said that they wait for a load.
@@ -121,6 +121,7 @@ type holds struct {
 
 // A hold keeps callers waiting until they may ask.
 type hold struct {
+	key  string
 	over chan struct{}
 	asks int   // how many of them the owner holds; guarded by holds.mu
 	err  error // of the loader, set before over is closed
@@ -141,11 +142,11 @@ func (h *holds) enter(key string) *hold {
 	defer h.mu.Unlock()
 	o := h.m[key]
 	if o == nil {
-		o = &hold{over: make(chan struct{})}
+		o = &hold{key: strings.Clone(key), over: make(chan struct{})}
 		if h.m == nil {
 			h.m = make(map[string]*hold)
 		}
-		h.m[key] = o
+		h.m[o.key] = o
 		h.n.Add(1)
 	}
 	o.asks++
@@ -153,14 +154,14 @@ func (h *holds) enter(key string) *hold {
 }
 
 // leave ends a hold when the first of its asks has an answer.
-func (h *holds) leave(key string, o *hold, err error) {
+func (h *holds) leave(o *hold, err error) {
 	if o == nil {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if o.asks--; h.m[key] == o && (o.asks == 0 || !errors.Is(err, context.Canceled)) {
-		delete(h.m, key)
+	if o.asks--; h.m[o.key] == o && (o.asks == 0 || !errors.Is(err, context.Canceled)) {
+		delete(h.m, o.key)
 		h.n.Add(-1)
 		var foreign *foreignError
 		if errors.As(err, &foreign) {

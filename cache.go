@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +18,12 @@ import (
 
 // A Cache maps string keys to values of type V. All methods may be called concurrently.
 //
-// Values are shared between the cache and everybody who gets them: they must not be modified. Keys are 1 to
-// [MaxKeyLen] bytes long; a call with another one returns [ErrInvalidKey].
+// Values are shared between the cache and everybody who gets them: they must not be modified. A slice is kept without its spare
+// capacity, so appending to it copies it. A string or slice that was cut from a larger one keeps all of that in memory, which
+// Options.MaxBytes does not see: clone it before it is stored.
+//
+// Keys are 1 to [MaxKeyLen] bytes long; a call with another one returns [ErrInvalidKey]. The cache copies the keys that it keeps,
+// so their memory may be used again after the call.
 type Cache[V any] struct {
 	name  string
 	opt   Options[V]
@@ -49,6 +54,7 @@ type Cache[V any] struct {
 	refreshes    *semaphore.Weighted
 	slack        int64 // how far the coarse clock may be behind
 	baseSize     int   // accounted bytes of an entry without key and value
+	isSlice      bool  // V is a slice
 	maxBytes     atomic.Int64
 	maxEntries   atomic.Int64
 	maxValue     atomic.Int64
@@ -88,6 +94,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		userMaxValue: o.MaxValueBytes,
 		group:        o.Group,
 		codec:        o.Codec.Name(),
+		isSlice:      reflect.TypeFor[V]().Kind() == reflect.Slice,
 	}
 	c.n.served, c.n.localHits = newStriped(), newStriped()
 	c.asks = newAsks(&c.holds)

@@ -4,6 +4,7 @@ package covey
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/coveycache/covey/internal/link"
@@ -14,6 +15,7 @@ import (
 // when this one is over. So there is one request for a key at a time, however many callers want it, and nobody waits for more
 // than two.
 type fetch[V any] struct {
+	key  string
 	link *link.Link // to the owner by the leader's ring
 	over chan struct{}
 	late *time.Timer // started when it is sent; ends it after fetchPatience
@@ -44,12 +46,12 @@ func (c *Cache[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash
 	before := k.fetches[key]
 	switch {
 	case before == nil:
-		f = &fetch[V]{link: l, over: make(chan struct{})}
+		f = &fetch[V]{key: strings.Clone(key), link: l, over: make(chan struct{})}
 		if k.fetches == nil {
 			k.fetches = make(map[string]*fetch[V])
 		}
-		k.fetches[key] = f
-		c.sendFetch(key, hash, f)
+		k.fetches[f.key] = f
+		c.sendFetch(hash, f)
 		g.mu.Unlock()
 		return f, true
 	case !before.sent:
@@ -57,7 +59,7 @@ func (c *Cache[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash
 	case before.next != nil:
 		f = before.next
 	default:
-		f = &fetch[V]{link: l, over: make(chan struct{})}
+		f = &fetch[V]{key: strings.Clone(key), link: l, over: make(chan struct{})}
 		before.next = f
 		g.mu.Unlock()
 		select {
@@ -67,7 +69,7 @@ func (c *Cache[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash
 			return nil, false
 		}
 		g.mu.Lock()
-		c.sendFetch(key, hash, f)
+		c.sendFetch(hash, f)
 		g.mu.Unlock()
 		return f, true
 	}
@@ -88,9 +90,9 @@ func (c *Cache[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash
 }
 
 // sendFetch notes that a fetch is about to be sent, so that nobody joins it any more. The segment is locked.
-func (c *Cache[V]) sendFetch(key string, hash uint32, f *fetch[V]) {
+func (c *Cache[V]) sendFetch(hash uint32, f *fetch[V]) {
 	f.sent = true
-	f.late = time.AfterFunc(fetchPatience, func() { c.abandonFetch(key, hash, f) })
+	f.late = time.AfterFunc(fetchPatience, func() { c.abandonFetch(f.key, hash, f) })
 }
 
 // endFetch ends a fetch, unless it has ended, with the owner's answer. The owner will be told how many more requests that answered.
@@ -131,7 +133,7 @@ func (k *keyed[V]) endFetch(key string, f *fetch[V]) {
 	case first != f:
 		first.next = nil // the leader of f leaves before its turn has come
 	case f.next != nil:
-		k.fetches[key] = f.next
+		k.fetches[f.next.key] = f.next
 	default:
 		delete(k.fetches, key)
 	}

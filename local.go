@@ -110,7 +110,7 @@ func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer
 	now := c.store.clock.now()
 	e := &borrowed[V]{}
 	e.value, e.lender = value, l
-	c.stamp(&e.node, key, hash, size, now-int64(answer.Age), now)
+	c.stamp(&e.node, strings.Clone(key), hash, size, now-int64(answer.Age), now)
 	e.flags, e.guard, e.expires = flags, guardAlways, never
 	if answer.HasVersion {
 		e.flags |= flagVersioned

@@ -322,7 +322,7 @@ func (c *Cache[V]) single(load BulkLoader[V]) Loader[V] {
 func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.Frame) (p pending[V], ok bool) {
 	c := m.c
 	held := c.holds.enter(key)
-	r := &right{link: l, token: answer.Token, over: func(err error) { c.holds.leave(key, held, err) }}
+	r := &right{link: l, token: answer.Token, over: func(err error) { c.holds.leave(held, err) }}
 	old := c.staleOf(answer, key, hash)
 	if m.load == nil {
 		f, err := c.startHeld(m.ctx, key, hash, c.opt.Loader, r, old, nil)

@@ -6,6 +6,7 @@ package covey
 import (
 	"context"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +58,7 @@ func (p *pursuits) add(peer, cache, key string) {
 	if _, all := to.keys[pursued{cache, ""}]; all {
 		key = ""
 	}
-	to.keys[pursued{cache, key}] = to.adds
+	to.keys[pursued{cache, strings.Clone(key)}] = to.adds
 	if !to.running {
 		to.running = true
 		p.group.wg.Go(func() { p.run(peer, to) })

@@ -213,7 +213,7 @@ func (c *Cache[V]) loadUnderRight(ctx context.Context, l *link.Link, a *ask, key
 	held := a.held
 	a.held = nil
 	a.mu.Unlock()
-	r := &right{link: l, token: answer.Token, over: func(err error) { c.holds.leave(key, held, err) }}
+	r := &right{link: l, token: answer.Token, over: func(err error) { c.holds.leave(held, err) }}
 	f, err := c.startHeld(ctx, key, hash, load, r, c.staleOf(answer, key, hash), nil)
 	if err != nil {
 		c.giveBack(r, key, err)

@@ -33,11 +33,14 @@ func (c *Cache[V]) encode(f *wire.Frame, v V) error {
 // decode returns the value that b encodes. The value may keep b.
 func (c *Cache[V]) decode(b []byte) (V, error) {
 	if p, ok := any(c.opt.Codec).(plainCodec[V]); ok {
-		return p.own(b), nil
+		v := p.own(b)
+		c.seal(&v)
+		return v, nil
 	}
 	var v V
 	var err error
 	panicked := guard("Codec.Decode", func() { v, err = c.opt.Codec.Decode(b) })
+	c.seal(&v)
 	return v, cmp.Or(panicked, err)
 }
 

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -76,13 +77,14 @@ func (c *Cache[V]) link(key string, hash uint32, old *node) *flight[V] {
 	if k.flights == nil {
 		k.flights = make(map[string]*flight[V])
 	}
-	k.flights[key] = f
+	k.flights[f.key] = f
 	return f
 }
 
+// newFlight makes a flight for key, whose memory may be the caller's and used for something else once the call has returned.
 func (c *Cache[V]) newFlight(key string, hash uint32, old *node) *flight[V] {
 	c.n.loading.Add(1)
-	return &flight[V]{key: key, hash: hash, gen: c.store.gen.Load(), done: make(chan struct{}), old: old}
+	return &flight[V]{key: strings.Clone(key), hash: hash, gen: c.store.gen.Load(), done: make(chan struct{}), old: old}
 }
 
 // joinable returns key's flight, nil if there is none. A load whose result is to be kept does not join one whose result is not, as
@@ -135,6 +137,7 @@ func (c *Cache[V]) end(f *flight[V]) {
 
 // land gives the flight's result to those who wait. The caller has called end.
 func (c *Cache[V]) land(f *flight[V], v V, err error) {
+	c.seal(&v)
 	f.value, f.err = v, err
 	close(f.done)
 	if f.bulk == nil {

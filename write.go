@@ -5,7 +5,9 @@ package covey
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
+	"unsafe"
 )
 
 // A write is one change of one key.
@@ -154,6 +156,12 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 			e.flags |= flagVersioned
 		}
 		e.gen.Store(gen)
+		switch { // the key's memory may be the caller's, and used for something else once the call has returned
+		case old != nil:
+			e.key = old.key
+		case w.f == nil && structural:
+			e.key = strings.Clone(e.key)
+		}
 	}
 	switch {
 	case e == nil && old == nil:
@@ -230,7 +238,7 @@ func (c *Cache[V]) remember(w *write[V], known uint64, hasKnown bool) {
 			delete(k.tombs, oldest)
 		}
 	}
-	k.tombs[w.key] = tombstone{known, now + tombstoneTime}
+	k.tombs[strings.Clone(w.key)] = tombstone{known, now + tombstoneTime}
 }
 
 // newEntry makes the entry of a value whose load ran from begin to end; nil if
@@ -242,6 +250,7 @@ func (c *Cache[V]) newEntry(key string, hash uint32, v V, begin, end int64, meta
 		return nil
 	}
 	e := &entry[V]{value: v}
+	c.seal(&e.value) // after its size was taken: the spare capacity is kept in memory
 	c.stamp(&e.node, key, hash, total, begin, end)
 	e.expires = c.boundApart(c.expiry(end, hash, c.opt.TTL, meta), end)
 	e.cost = costClass(time.Duration(end - begin))
@@ -303,4 +312,18 @@ func (c *Cache[V]) expiry(now int64, hash uint32, ttl time.Duration, meta loadMe
 	ttl = min(ttl, maxTTL)
 	share := float64(hash*0x9E3779B1) / (1 << 32)
 	return now + max(1, int64(float64(ttl)*(1-c.opt.TTLJitter*share)))
+}
+
+// seal takes a slice's spare capacity away. Two callers who append to the value that they share would write to the same memory.
+func (c *Cache[V]) seal(v *V) {
+	if c.isSlice {
+		s := (*sliceHeader)(unsafe.Pointer(v))
+		s.cap = s.len
+	}
+}
+
+// A sliceHeader is what a slice of any element type consists of.
+type sliceHeader struct {
+	array    unsafe.Pointer
+	len, cap int
 }
