@@ -120,6 +120,7 @@ func (w *world) close() {
 	for _, p := range w.procs {
 		p.stop()
 	}
+	time.Sleep(time.Second) // the network may have a delay
 	synctest.Wait()
 	require.Zero(w.t, w.net.Conns(), "open connections")
 }
