@@ -74,6 +74,7 @@ type Config struct {
 
 	MaxOps      int // requests in flight from one peer; default 4096
 	MaxValue    int // bytes of a value from a peer; default 64 MiB
+	MaxArriving int // bytes of values on their way here in pieces, over all links, before these wait in turn; default 4 * MaxValue
 	MaxQueue    int // bytes queued for one peer before it is made to wait; default 4 MiB
 	MaxPending  int // handshakes under way with those who have not proved who they are; default 256
 	bulkWindow  int // bytes of chunks on the way, at least
@@ -95,6 +96,7 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxBackoff, 5*time.Second)
 	set(&c.MaxOps, 4096)
 	set(&c.MaxValue, 64<<20)
+	set(&c.MaxArriving, 4*c.MaxValue)
 	set(&c.MaxQueue, 4<<20)
 	set(&c.MaxPending, 256)
 	set(&c.bulkWindow, 64<<10)
@@ -161,7 +163,7 @@ const (
 	ErrLeaseLost strError = "link: peer is silent"
 	// ErrReplaced says that the same process has opened a newer link.
 	ErrReplaced strError = "link: replaced by a newer link"
-	// ErrSlowPeer says that the other end does not read what it is sent.
+	// ErrSlowPeer says that the other end does not read what it is sent, or does not go on with a value that it sends.
 	ErrSlowPeer strError = "link: peer does not keep up"
 	// ErrProtocol says that the other end sent what it must not.
 	ErrProtocol strError = "link: peer broke the protocol"

@@ -68,6 +68,10 @@ func (l *Link) tick() {
 		l.fail(ErrLeaseLost)
 		return
 	}
+	if l.node.arrivals.stalled(l) {
+		l.fail(ErrSlowPeer)
+		return
+	}
 	var report []byte
 	l.node.cfg.Report(l, func(cache uint16, key string, hits uint64) bool {
 		if len(report) > l.node.cfg.reportBytes {

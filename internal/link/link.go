@@ -50,6 +50,7 @@ type Link struct {
 	finished bool
 	leaving  leaving
 	in       incoming // of the reader alone
+	share    share    // of what arrives in pieces; guarded by the node's arrivals
 
 	// One of these, if the link has no connection of its own: see plain.go.
 	plain    *plain
@@ -128,6 +129,7 @@ func (l *Link) finish() {
 	l.out.drop()
 	l.mu.Unlock()
 	l.in.streams = nil
+	l.node.arrivals.leave(l)
 
 	if l.in.ready {
 		l.node.cfg.Down(l, err)

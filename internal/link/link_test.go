@@ -2,8 +2,10 @@ package link_test
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -236,5 +238,87 @@ func TestValuesOfAllSizes(t *testing.T) {
 		answer, err := l.Call(t.Context(), get(strings.Repeat("k", wire.MaxKey)))
 		require.NoError(t, err)
 		require.Len(t, answer.Key, wire.MaxKey)
+	})
+}
+
+// Values that together are far over the bound for what arrives come one after the other, and short ones between them.
+func TestLongValuesWaitForMemory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(a, b *link.Config) { b.MaxValue, b.MaxArriving = 16<<20, 20<<20 })
+		defer w.close()
+		w.net.SetDelay(time.Millisecond)
+		var wg sync.WaitGroup
+		for i := range 4 {
+			name := fmt.Sprint("c", i)
+			c := w.start(name, link.Config{Name: name, Instance: uint64(10 + i), OpTimeout: time.Minute}, nil)
+			defer c.stop()
+			p, err := c.Peer("b", "http://b:80")
+			require.NoError(t, err)
+			l, err := p.Link(t.Context())
+			require.NoError(t, err)
+			for range 3 {
+				wg.Go(func() {
+					answer, err := l.Call(t.Context(), &wire.Frame{Type: wire.Put, Key: "k", Value: make([]byte, 10<<20)})
+					require.NoError(t, err)
+					require.Equal(t, uint64(10<<20), answer.Count)
+				})
+			}
+			wg.Go(func() {
+				for range 100 {
+					start := time.Now()
+					_, err := l.Call(t.Context(), get("k"))
+					require.NoError(t, err)
+					require.Less(t, time.Since(start), 100*time.Millisecond)
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// Who begins a value and does not go on with it loses the link, and the memory with it.
+func TestUnfinishedValue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, secretive)
+		defer w.close()
+		conn, r, challenge := w.dial(t)
+		defer conn.Close()
+		h := hello(wire.HelloFrame, "x", "b", nil)
+		say := func(frames ...*wire.Frame) {
+			var b []byte
+			for _, f := range frames {
+				b = wire.Append(b, f)
+			}
+			_, _ = conn.Write(b)
+		}
+		_, err := conn.Write(slices.Concat(h, proofOf("client", "", challenge, h)))
+		require.NoError(t, err)
+		readFrame(t, r)
+		readFrame(t, r)
+		say(&wire.Frame{Type: wire.KeepAlive, Op: 1}, &wire.Frame{Type: wire.Put, Key: "k", Stream: 1, Size: 1 << 20},
+			&wire.Frame{Type: wire.Chunk, Op: 1, Value: make([]byte, 1000)})
+		w.b.expect(t, "up x")
+		start := time.Now()
+		go func() { // it is alive
+			for {
+				b := make([]byte, wire.HeaderSize)
+				if _, err := io.ReadFull(r, b); err != nil {
+					return
+				}
+				n, _ := wire.BodyLen(b)
+				b = append(b, make([]byte, n)...)
+				if _, err := io.ReadFull(r, b[wire.HeaderSize:]); err != nil {
+					return
+				}
+				var f wire.Frame
+				if wire.Parse(b, &f) == nil && f.Type == wire.KeepAlive {
+					say(&wire.Frame{Type: wire.KeepAliveOK, Op: f.Op, TTL: time.Minute})
+				}
+			}
+		}()
+		w.b.expect(t, "down x: "+link.ErrSlowPeer.Error())
+		require.Greater(t, time.Since(start), 5*time.Second)
+		require.Less(t, time.Since(start), 6*time.Second)
 	})
 }

@@ -18,15 +18,16 @@ import (
 // A Node is this process as its peers see it: it takes links in, dials links
 // out and ends them all. Its methods are safe for concurrent use.
 type Node struct {
-	cfg     Config
-	ring    atomic.Uint64
-	waiters *sync.Pool
-	client  *http.Client
-	seq     atomic.Uint64  // of the last hello over plain HTTP
-	wg      sync.WaitGroup // dialling and handshakes
-	ctx     context.Context
-	stop    context.CancelCauseFunc
-	hijacks sync.Map // errors that have been logged for connections that could not be taken over
+	cfg      Config
+	ring     atomic.Uint64
+	waiters  *sync.Pool
+	client   *http.Client
+	seq      atomic.Uint64  // of the last hello over plain HTTP
+	wg       sync.WaitGroup // dialling and handshakes
+	ctx      context.Context
+	stop     context.CancelCauseFunc
+	arrivals arrivals
+	hijacks  sync.Map // errors that have been logged for connections that could not be taken over
 
 	mu        sync.Mutex // taken before a link's
 	closed    bool
@@ -72,6 +73,7 @@ func NewNode(cfg Config) (*Node, error) {
 		peers:     make(map[*Peer]struct{}),
 		caches:    []cacheInfo{{gone: true}}, // 0 is no cache
 	}
+	n.arrivals.max = n.cfg.MaxArriving
 	n.client = newClient(&n.cfg)
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	return n, nil

@@ -5,9 +5,7 @@ package link
 
 import (
 	"encoding/binary"
-	"strings"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/coveycache/covey/internal/wire"
 )
@@ -28,14 +26,6 @@ func (in *incoming) busy() {
 	if in.quiet.Load() {
 		in.quiet.Store(false)
 	}
-}
-
-// An arrival is a frame whose value comes in pieces. They are gathered in a
-// strings.Builder because its memory is not cleared first: to clear 16 MiB
-// would hold up everything else on the link for milliseconds.
-type arrival struct {
-	frame wire.Frame
-	value strings.Builder
 }
 
 // read takes frames in until the link is down and returns why.
@@ -67,13 +57,14 @@ func (l *Link) read(early []byte) error {
 	}
 }
 
-// makeRoom returns a buffer with buf[used:w] at its start and room for a frame
-// of need bytes or, if that is not known, for as much as pays.
+// makeRoom returns a buffer with buf[used:w] at its start and room for more of a
+// frame of need bytes or, if that is not known, for as much as pays. It grows as
+// bytes come, not with what a header announces.
 func (l *Link) makeRoom(buf []byte, used, w, need int) ([]byte, int) {
 	size := len(buf)
 	switch left := w - used; {
-	case need > size:
-		size = max(need, min(2*size, l.node.cfg.readBuffer))
+	case left == size:
+		size = min(2*size, max(need, l.node.cfg.readBuffer))
 	case w == size && size < l.node.cfg.readBuffer:
 		size = min(4*size, l.node.cfg.readBuffer)
 	case l.in.quiet.Load() && size > idleBuffer && left <= idleBuffer && need <= idleBuffer:
@@ -205,52 +196,6 @@ func (l *Link) dispatch(f *wire.Frame) error {
 		return l.hearCaches(f)
 	}
 	return nil // an unknown one, from a newer version
-}
-
-// arrive begins to take in a value that comes in pieces.
-func (l *Link) arrive(f *wire.Frame) error {
-	cfg := &l.node.cfg
-	if f.Size == 0 || f.Size > uint64(cfg.MaxValue) || len(l.in.streams) >= cfg.maxStreams || l.in.streams[f.Stream] != nil ||
-		!f.Type.IsRequest() && !f.Type.IsAnswer() {
-		return ErrProtocol
-	}
-	if l.in.streams == nil {
-		l.in.streams = make(map[uint32]*arrival)
-	}
-	a := &arrival{frame: f.Clone()}
-	a.value.Grow(int(f.Size))
-	l.in.streams[f.Stream] = a
-	return nil
-}
-
-// piece begins to take in a piece of n bytes.
-func (l *Link) piece(stream uint32, n int) error {
-	a := l.in.streams[stream]
-	if a == nil || n == 0 || n > int(a.frame.Size)-a.value.Len() {
-		return ErrProtocol
-	}
-	l.in.arrival, l.in.left = a, n
-	return nil
-}
-
-// gather takes in the next bytes of a piece.
-func (l *Link) gather(b []byte) error {
-	a := l.in.arrival
-	a.value.Write(b)
-	l.in.left -= len(b)
-	if l.exchange == nil && l.served == nil {
-		l.mu.Lock()
-		l.out.control(&wire.Frame{Type: wire.Credit, Size: uint64(len(b))})
-		l.rouse()
-		l.mu.Unlock()
-	}
-	if a.value.Len() < int(a.frame.Size) {
-		return nil
-	}
-	delete(l.in.streams, a.frame.Stream)
-	value := a.value.String() // nobody else has it
-	a.frame.Value = unsafe.Slice(unsafe.StringData(value), len(value))
-	return l.dispatch(&a.frame)
 }
 
 // credited lets more pieces be sent.

@@ -127,11 +127,23 @@ var mutants = []mutant{
 	},
 	{
 		"I11: the size of a value that comes in pieces", "internal/link.TestBoundsComeBeforeMemory",
-		"internal/link/read.go", "f.Size > uint64(cfg.MaxValue) || ", "",
+		"internal/link/arrival.go", "f.Size > uint64(cfg.MaxValue) || ", "",
+	},
+	{
+		"I11: memory for such a value grows with its pieces", "internal/link.TestMemoryGrowsWithTheBytes",
+		"internal/link/arrival.go", "max(roomGrowth*had, firstRoom, need)", "int(a.frame.Size)",
+	},
+	{
+		"I11: the memory of all such values", "internal/link.TestArrivalsWait",
+		"internal/link/arrival.go", "if s.bytes > s.max && first", "if false && first",
+	},
+	{
+		"I11: links that all wait for memory go on in turn", "internal/link.TestLongValuesWaitForMemory",
+		"internal/link/arrival.go", "\t\tfirst.giveCredit()\n\t\tif s.bytes > s.max && first.share.bytes > littleRoom {\n\t\t\treturn\n\t\t}\n", "\t\tif s.bytes > s.max && first.share.bytes > littleRoom {\n\t\t\treturn\n\t\t}\n\t\tfirst.giveCredit()\n",
 	},
 	{
 		"I11: the number of such values", "internal/link.TestBoundsComeBeforeMemory",
-		"internal/link/read.go", "len(l.in.streams) >= cfg.maxStreams || ", "",
+		"internal/link/arrival.go", "len(l.in.streams) >= cfg.maxStreams || ", "",
 	},
 	{
 		"I11: requests in flight", "internal/link.TestBoundsComeBeforeMemory",
