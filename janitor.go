@@ -53,6 +53,9 @@ func (c *Cache[V]) tick() (timed bool) {
 			return false
 		}
 		gone, more := s.expire(now, nil)
+		if s.lru != nil {
+			s.lru.refile(batch)
+		}
 		_, timed = s.wheel.next()
 		s.mu.Unlock()
 		c.departed(gone)

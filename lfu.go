@@ -79,10 +79,10 @@ const (
 	// maxMark is where a mark stops counting: that is popular enough.
 	maxMark = 15
 	// maxSpared is how many entries with hits an eviction passes over.
-	maxSpared = 256
+	maxSpared = 128
 )
 
-func newLFU(s *slots) *lfu { return &lfu{slots: s} }
+func newLFU(s *slots) *lfu { return &lfu{slots: s, values: values{heap: heap[float32]{slots: s}}} }
 
 // hit records a use of n. It needs no lock.
 func (p *lfu) hit(n *node) {
@@ -94,7 +94,7 @@ func (p *lfu) hit(n *node) {
 	}
 }
 
-func (p *lfu) len() int { return p.window.len + p.main.len + p.safe.len + p.values.len }
+func (p *lfu) len() int { return p.window.len + p.main.len + p.safe.len + p.values.heap.len }
 
 // room is how many entries fit, as far as can be told.
 func (p *lfu) room() int {
@@ -165,7 +165,7 @@ func (p *lfu) harvest(n *node) bool {
 		return false
 	}
 	n.mark.Store(0)
-	p.sketch.add(n.hash, m)
+	p.sketch.add(n.hash, uint32(m))
 	return true
 }
 
@@ -193,7 +193,7 @@ func (p *lfu) choose() uint32 {
 		p.weigh()
 		return p.leastValue()
 	}
-	if p.values.len > 0 {
+	if p.values.heap.len > 0 {
 		if id := p.unweigh(); id != 0 {
 			return id
 		}

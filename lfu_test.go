@@ -129,9 +129,9 @@ func TestLFURandomOperations(t *testing.T) {
 			}
 			m.step(bound)
 			m.check()
-			if m.values.on && m.values.len > 0 {
+			if m.values.on && m.values.heap.len > 0 {
 				weighed++
-			} else if m.values.len > 0 {
+			} else if m.values.heap.len > 0 {
 				unweighed++
 			}
 		}
@@ -355,6 +355,39 @@ func TestLFUResize(t *testing.T) {
 		}
 		require.Equal(t, 1000, c.len())
 		require.GreaterOrEqual(t, c.hits, lfuHits(keys, 1000), "from %d entries", from)
+	}
+}
+
+// An eviction harvests so many entries and no more, however many were used.
+func TestLFUAfterManyHits(t *testing.T) {
+	for by := range modes {
+		for _, weighs := range []bool{false, true} {
+			m := newLFUTest(t, newRand(t))
+			if weighs {
+				m.traits = func(n *node) { n.size, n.cost = 100, uint8(m.r.IntN(30)) }
+			}
+			for range 20 * maxSpared {
+				m.addNew()
+			}
+			for range 100 {
+				m.evictOne()
+			}
+			require.Equal(t, weighs, m.values.on)
+			m.duel.lead.Store(uint32(by))
+			for _, id := range m.residents {
+				m.hit(m.slots.node(id))
+			}
+			marked := func() (n int) {
+				for _, id := range m.residents {
+					n += min(int(m.slots.node(id).mark.Load()), 1)
+				}
+				return n
+			}
+			for before := marked(); before > 10*maxSpared; before = marked() {
+				m.evictOne()
+				require.LessOrEqual(t, before-marked(), maxSpared+moves+4)
+			}
+		}
 	}
 }
 

@@ -253,7 +253,7 @@ func (l *copies) victim(newest *node) *node {
 func (l *copies) harvest(n *node) bool {
 	m := n.mark.Swap(0)
 	if m > 0 {
-		l.demand.add(n.hash, m)
+		l.demand.add(n.hash, uint32(m))
 	}
 	return m > 0
 }

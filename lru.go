@@ -1,251 +1,104 @@
 package covey
 
-// lru.go evicts exactly the entry whose last use is longest ago, without a
-// lock or a list on the path of a hit.
+// lru.go evicts the entry whose last use is longest ago, without a lock or a
+// list on the path of a hit.
 
-import (
-	"math"
-	"slices"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // An lru numbers all uses and has each entry carry the number of its last one,
 // its stamp, in node.mark. A hit does no more than that; the order is worked out
 // when an entry has to leave.
 //
-// The residents are filed in a min-heap under the stamp they had at the time.
+// The residents are filed in a heap under the stamp they had at the time.
 // Stamps only grow, so what an entry is filed under is a lower bound of its
 // stamp. If the heap's top still has the stamp it is filed under, every other
 // entry's stamp is higher, and the top is the victim, exactly; if it was used
 // since, it is filed again under its new stamp and the next top is looked at.
 // A hit causes at most one such step, and many hits on an entry cause one together.
-// The next eviction pays for them, however: after a long time of nothing but hits it
-// files all entries anew that were used, at about 0.2 µs each.
 //
-// A heap that knew where each resident is would write to a random place in
-// memory for every step of a sift. Instead slots.queue(id).prev holds the stamp
-// that a resident is filed under, 0 if it is not filed. An element of the heap
-// that says otherwise is dead. It is dropped when it comes to the top, or when
-// there are as many dead elements as living ones.
+// Long times of nothing but hits leave many steps to do, while writes have to be
+// quick. So each new entry and each tick of the janitor does a few ahead, and an eviction does
+// maxRefiled at most. If that is not enough to find the exact victim, it takes the one used
+// least recently among those that it has filed again, which are those that
+// were not looked at for longest.
 //
 // The order is exact for uses that follow one another. Two hits on one entry at
-// the same time may leave the lower of their two stamps. And a hit that pauses
-// between taking its number and writing it, for as long as renumbering takes, counts
-// as a use at the time when the eviction comes upon it.
+// the same time may leave the lower of their two stamps.
 type lru struct {
 	seq atomic.Uint64 // number of the last use
 	_   [56]byte      // hits write to seq's cache line
 
 	slots *slots
-	heap  []filing
-	live  int    // residents
-	last  uint32 // the resident added last, 0 if it has left
+	heap  heap[uint64]
+	last  uint32 // the resident added last, 0 if it has left; it is not filed
 }
 
-// A filing is an element of the heap: a stamp and, below it, a slot.
-type filing uint64
+const (
+	maxRefiled = 128 // entries that an eviction files again
+	refileFew  = 4   // entries that a write files again ahead of an eviction
+)
 
-func newFiling(stamp, slot uint32) filing { return filing(stamp)<<32 | filing(slot) }
-func (f filing) stamp() uint32            { return uint32(f >> 32) }
-func (f filing) slot() uint32             { return uint32(f) }
-
-// renumberAt is how many uses are numbered before the residents are numbered
-// anew, at the next call under the lock. That leaves as many again for a time
-// when nothing but hits comes; after that, hits tie at the highest stamp.
-const renumberAt = 1 << 31
-
-func newLRU(s *slots) *lru { return &lru{slots: s} }
+func newLRU(s *slots) *lru { return &lru{slots: s, heap: heap[uint64]{slots: s}} }
 
 // hit records a use of n. It needs no lock. A node that replaces one of the
 // same size is to be hit before it is published.
-func (p *lru) hit(n *node) {
-	n.mark.Store(uint32(min(p.seq.Add(1), math.MaxUint32)))
-}
+func (p *lru) hit(n *node) { n.mark.Store(p.seq.Add(1)) }
+
+// stamp returns the number of a resident's last use.
+func (p *lru) stamp(id uint32) uint64 { return p.slots.node(id).mark.Load() }
 
 func (p *lru) add(id uint32) {
-	p.renumber()
-	n := p.slots.node(id)
-	p.hit(n)
-	p.file(id, n.mark.Load())
-	p.live++
+	p.hit(p.slots.node(id))
+	if p.last != 0 {
+		p.heap.push(filing[uint64]{p.stamp(p.last), p.last})
+	}
 	p.last = id
+	p.refile(refileFew)
 }
 
 func (p *lru) readd(id uint32) { p.add(id) }
 
 func (p *lru) remove(id uint32) {
-	p.renumber()
-	p.forget(id)
-	if len(p.heap) > 2*p.live+64 {
-		p.heap = slices.DeleteFunc(p.heap, p.dead)
-		for i := len(p.heap) / heapArity; i >= 0; i-- {
-			p.siftDown(i)
-		}
-	}
-}
-
-func (p *lru) forget(id uint32) {
-	p.slots.queue(id).prev = 0
-	p.live--
-	if p.last == id {
+	if id == p.last {
 		p.last = 0
+	} else {
+		p.heap.remove(id)
 	}
 }
 
 func (p *lru) evict() uint32 {
-	p.renumber()
-	now := p.seq.Load()
-	var spared filing // the one added last, if it is the one used least recently
-	defer func() {
-		if spared != 0 {
-			p.push(spared)
-		}
-	}()
-	for len(p.heap) > 0 {
-		top := p.heap[0]
-		id := top.slot()
-		if p.dead(top) {
-			p.pop()
-			continue
-		}
-		// An entry that was filed in this very call was used during it, and so
-		// were all others, having higher stamps: any will do. Without this,
-		// hits could keep us busy for as long as they come.
-		if uint64(top.stamp()) <= now {
-			n := p.slots.node(id)
-			if stamp := p.stamp(n); stamp > top.stamp() {
-				p.heap[0] = newFiling(stamp, id)
-				p.slots.queue(id).prev = stamp
-				p.siftDown(0)
-				continue
-			}
-		}
-		p.pop()
-		if id == p.last && p.live > 1 {
-			spared = top
-			continue
-		}
-		p.forget(id)
-		return id
+	id := p.last
+	if p.heap.len > 0 {
+		id = p.refile(maxRefiled)
 	}
-	return 0
+	if id != 0 {
+		p.remove(id)
+	}
+	return id
 }
 
-// stamp returns the number of the last use of n. A higher one than was given
-// out comes from a hit that was overtaken by a renumbering.
-func (p *lru) stamp(n *node) uint32 {
-	stamp := n.mark.Load()
-	if uint64(stamp) > p.seq.Load() {
-		p.hit(n)
-		stamp = n.mark.Load()
-	}
-	return stamp
-}
-
-// renumber gives the residents the stamps 1, 2, 3 … in the order of those they
-// have, once renumberAt stamps were given out. It takes O(n log n) time once in
-// so many uses, while hits go on.
-func (p *lru) renumber() {
-	if start := p.seq.Load(); start >= renumberAt {
-		p.rank(start)
-		p.rebase(start)
-	}
-}
-
-// rank is the part of renumber that deals with the stamps up to start. A hit that
-// comes meanwhile gives a higher one, which must not be mixed with the ranks: its
-// entry ranks by its lower bound.
-func (p *lru) rank(start uint64) {
-	p.heap = slices.DeleteFunc(p.heap, p.dead)
-	for i, f := range p.heap {
-		if mark := p.slots.node(f.slot()).mark.Load(); uint64(mark) <= start {
-			p.heap[i] = newFiling(max(mark, f.stamp()), f.slot())
+// refile files the top of the heap again as long as it was used since it was filed, but
+// not more than limit times. It returns the resident used least recently, as far as it
+// has found out; 0 if none is filed.
+func (p *lru) refile(limit int) uint32 {
+	var least filing[uint64]
+	for range limit {
+		if p.heap.len == 0 {
+			break
+		}
+		top := p.heap.top()
+		stamp := p.stamp(top.slot)
+		if stamp <= top.stamp {
+			return top.slot
+		}
+		p.heap.refile(stamp)
+		if least.slot == 0 || stamp < least.stamp {
+			least = filing[uint64]{stamp, top.slot}
 		}
 	}
-	slices.Sort(p.heap) // a sorted array is a heap
-	for i, f := range p.heap {
-		rank := uint32(i + 1)
-		n := p.slots.node(f.slot())
-		if mark := n.mark.Load(); uint64(mark) <= start {
-			n.mark.CompareAndSwap(mark, rank)
-		}
-		p.heap[i] = newFiling(rank, f.slot())
-		p.slots.queue(f.slot()).prev = rank
-	}
-}
-
-// rebase has the hits that came during rank, and those to come, count on from the ranks.
-func (p *lru) rebase(start uint64) {
-	shift := start - uint64(len(p.heap))
-	p.seq.Add(-shift)
-	for _, f := range p.heap {
-		n := p.slots.node(f.slot())
-		if mark := n.mark.Load(); uint64(mark) > start {
-			n.mark.CompareAndSwap(mark, uint32(uint64(mark)-shift))
-		}
-	}
+	return least.slot
 }
 
 func (p *lru) resize(int64, int) {}
 
-func (p *lru) bytes() int64 { return int64(cap(p.heap)) * 8 }
-
-// A heap of arity 4 is half as deep as a binary one, and the four children lie
-// in one cache line or two.
-const heapArity = 4
-
-func (p *lru) dead(f filing) bool { return p.slots.queue(f.slot()).prev != f.stamp() }
-
-func (p *lru) file(id, stamp uint32) {
-	p.slots.queue(id).prev = stamp
-	p.push(newFiling(stamp, id))
-}
-
-func (p *lru) push(f filing) {
-	p.heap = append(p.heap, f)
-	i := len(p.heap) - 1
-	for i > 0 {
-		parent := (i - 1) / heapArity
-		if p.heap[parent] <= f {
-			break
-		}
-		p.heap[i] = p.heap[parent]
-		i = parent
-	}
-	p.heap[i] = f
-}
-
-func (p *lru) pop() {
-	end := len(p.heap) - 1
-	p.heap[0] = p.heap[end]
-	p.heap = p.heap[:end]
-	if end > 0 {
-		p.siftDown(0)
-	}
-}
-
-func (p *lru) siftDown(i int) {
-	h := p.heap
-	if i >= len(h) {
-		return
-	}
-	f := h[i]
-	for {
-		first := i*heapArity + 1
-		if first >= len(h) {
-			break
-		}
-		least := first
-		for c := first + 1; c < min(first+heapArity, len(h)); c++ {
-			if h[c] < h[least] {
-				least = c
-			}
-		}
-		if f <= h[least] {
-			break
-		}
-		h[i] = h[least]
-		i = least
-	}
-	h[i] = f
-}
+func (p *lru) bytes() int64 { return p.heap.bytes() }

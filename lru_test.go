@@ -1,9 +1,9 @@
 package covey
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -143,32 +143,33 @@ func (t *policyTest) drain() {
 	require.Zero(t, t.evict())
 }
 
-func checkLRU(t *testing.T, p *lru, residents []uint32) {
+// checkHeap shows each filing and sees that they are a heap which knows their places.
+func checkHeap[S cmp.Ordered](t testing.TB, h *heap[S], show func(filing[S])) {
 	t.Helper()
-	require.Equal(t, len(residents), p.live)
-	filed := map[uint32]int{}
-	for i, f := range p.heap {
-		if i > 0 && p.heap[(i-1)/heapArity] > f {
+	for i := range h.len {
+		f := *h.at(i)
+		if i > 0 && h.at((i-1)/heapArity).stamp > f.stamp {
 			require.FailNow(t, "not a heap", "at %d", i)
 		}
-		if p.dead(f) {
-			continue
-		}
-		filed[f.slot()]++
-		if mark := p.slots.node(f.slot()).mark.Load(); f.stamp() > mark {
-			require.FailNow(t, "not a lower bound", "filed under %d, stamp %d", f.stamp(), mark)
-		}
+		require.Equal(t, uint32(i), h.slots.queue(f.slot).next)
+		show(f)
 	}
-	require.Len(t, filed, len(residents))
-	for _, id := range residents {
-		if filed[id] != 1 {
-			require.FailNow(t, "not filed once", "slot %d: %d times", id, filed[id])
+	require.LessOrEqual(t, len(h.chunks), h.len>>slotChunkBits+2)
+}
+
+func checkLRU(t *testing.T, p *lru, residents []uint32) {
+	t.Helper()
+	var found []uint32
+	checkHeap(t, &p.heap, func(f filing[uint64]) {
+		if mark := p.slots.node(f.slot).mark.Load(); f.stamp > mark {
+			require.FailNow(t, "not a lower bound", "filed under %d, stamp %d", f.stamp, mark)
 		}
-	}
+		found = append(found, f.slot)
+	})
 	if p.last != 0 {
-		require.Contains(t, residents, p.last)
+		found = append(found, p.last)
 	}
-	require.Equal(t, int64(8*cap(p.heap)), p.bytes())
+	require.ElementsMatch(t, residents, found)
 }
 
 func newLRUTest(t *testing.T, r *rand.Rand) *policyTest {
@@ -196,12 +197,8 @@ func TestLRUAgainstModel(t *testing.T) {
 	r := newRand(t)
 	for range 20 {
 		m := newLRUTest(t, r)
-		p := m.policy.(*lru)
 		bound := 1 + r.IntN(50)
 		for range 1000 {
-			if r.IntN(300) == 0 { // as if many hits had come: the next call renumbers
-				p.seq.Store(max(p.seq.Load(), renumberAt+r.Uint64N(renumberAt/2)))
-			}
 			m.step(bound)
 			m.check()
 		}
@@ -230,98 +227,72 @@ func TestLRUSparesTheLast(t *testing.T) {
 	require.Zero(t, p.evict())
 }
 
-// Past the highest stamp hits tie, but still count as later than all before.
-func TestLRUSaturates(t *testing.T) {
+// An eviction looks at so many entries and no more, however many were used. It evicts the one
+// used least recently of those; once it has looked at all, the order is exact again.
+func TestLRUAfterManyHits(t *testing.T) {
+	r := newRand(t)
 	s := newTestSlots()
 	p := newLRU(s)
-	var ids []uint32
-	for range 100 {
-		ids = append(ids, s.admit(&node{}))
-		p.add(ids[len(ids)-1])
+	const residents = 20 * maxRefiled
+	for range residents {
+		p.add(s.admit(&node{}))
 	}
-	p.seq.Store(math.MaxUint32 - 10)
-	for _, id := range ids[:50] {
+	var order []uint32                          // of use
+	for id := uint32(1); id < residents; id++ { // all but the last
+		order = append(order, id)
+	}
+	r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	for _, id := range order {
 		p.hit(s.node(id))
 	}
-	require.Greater(t, p.seq.Load(), uint64(math.MaxUint32))
-	for _, id := range ids[50:99] {
+	looks := func() (behind int) {
+		checkHeap(t, &p.heap, func(f filing[uint64]) {
+			if p.stamp(f.slot) > f.stamp {
+				behind++
+			}
+		})
+		return behind
+	}
+	for behind := looks(); behind > 0; behind = looks() {
+		id := p.evict()
+		at := slices.Index(order, id)
+		order = slices.Delete(order, at, at+1)
+		require.Less(t, at, residents/2, "it was used late")
+		require.LessOrEqual(t, behind-looks(), maxRefiled)
+	}
+	require.Greater(t, len(order), residents-2*residents/maxRefiled)
+	for _, id := range order {
 		require.Equal(t, id, p.evict())
 	}
-	checkLRU(t, p, append(ids[:50:50], ids[99]))
 }
 
-// What leaves otherwise than by eviction leaves its filing behind, but not for long.
-func TestLRUDropsTheDead(t *testing.T) {
-	m := newLRUTest(t, newRand(t))
-	p := m.policy.(*lru)
-	for range 5 {
-		for range 200 {
-			m.addNew()
-			m.useAny()
-		}
-		for range 50 { // brings the heap out of its order of filing
-			m.evictOne()
-		}
-		for len(m.model.order) > 5 {
-			id := m.any()
-			m.remove(id)
-			m.model.remove(id)
-			m.check()
-			m.slots.dismiss(id)
-			require.LessOrEqual(t, len(p.heap), 2*p.live+64)
-		}
-	}
-	m.drain()
-}
-
-// Hits that come while the residents are renumbered keep their places in the order.
-func TestLRUHitsWhileRenumbering(t *testing.T) {
-	r := newRand(t)
+// New entries look at others ahead of the evictions.
+func TestLRULooksAhead(t *testing.T) {
+	s := newTestSlots()
+	p := newLRU(s)
 	for range 100 {
-		m := newLRUTest(t, r)
-		p := m.policy.(*lru)
-		for range 50 {
-			m.addNew()
-		}
-		uses := func() {
-			for range r.IntN(50) {
-				m.useAny()
-			}
-		}
-		p.seq.Store(renumberAt + r.Uint64N(renumberAt/2))
-		uses()
-		start := p.seq.Load()
-		uses()
-		p.rank(start)
-		uses()
-		p.rebase(start)
-		require.Less(t, p.seq.Load(), uint64(renumberAt))
-		m.check()
-		uses()
-		m.drain()
+		p.add(s.admit(&node{}))
 	}
+	for id := range uint32(100) {
+		p.hit(s.node(id + 1))
+	}
+	for range 100 / refileFew {
+		p.add(s.admit(&node{}))
+	}
+	checkHeap(t, &p.heap, func(f filing[uint64]) { require.Equal(t, p.stamp(f.slot), f.stamp) })
 }
 
-// A hit that writes its stamp only after the renumbering counts as one of the time when it is found.
-func TestLRUOvertakenHit(t *testing.T) {
-	m := newLRUTest(t, newRand(t))
-	p := m.policy.(*lru)
-	for range 10 {
-		m.addNew()
+// What the heap no longer needs it gives back, but for a little.
+func TestHeapShrinks(t *testing.T) {
+	s := newTestSlots()
+	p := newLRU(s)
+	for range 10_000 {
+		p.add(s.admit(&node{}))
 	}
-	late := m.model.order[0]
-	p.seq.Store(renumberAt + 5)
-	p.renumber()
-	m.slots.node(late).mark.Store(renumberAt + 3)
-	m.model.use(late)
-	m.evictOne() // comes upon it
-	for _, id := range m.model.order {
-		if id != late {
-			m.hit(m.slots.node(id))
-		}
+	for id := range uint32(9_990) {
+		p.remove(id + 1)
 	}
-	m.model.order = append([]uint32{late}, slices.DeleteFunc(m.model.order, func(id uint32) bool { return id == late })...)
-	m.drain()
+	require.Len(t, p.heap.chunks, 2)
 }
 
 // Hits race with everything the policy does under the lock. Those in use
@@ -352,7 +323,7 @@ func TestLRUConcurrentHits(t *testing.T) {
 			}
 		})
 	}
-	for round := range 200 {
+	for range 200 {
 		cold := map[uint32]bool{}
 		for range 64 {
 			cold[add()] = true
@@ -372,9 +343,6 @@ func TestLRUConcurrentHits(t *testing.T) {
 				p.hit(s.node(id))
 			}
 		}
-		if round%3 == 0 {
-			p.seq.Add(renumberAt)
-		}
 		for range 63 {
 			id := p.evict()
 			require.True(t, cold[id], "a hot entry left before a cold one")
@@ -389,10 +357,6 @@ func TestLRUConcurrentHits(t *testing.T) {
 	stop.Store(true)
 	wg.Wait()
 
-	for _, id := range hot { // marks that a renumbering overtook are mended on sight
-		p.stamp(s.node(id))
-	}
-	p.renumber()
 	m.model.order = slices.Clone(hot)
 	m.model.last = p.last
 	for range 500 {

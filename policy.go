@@ -15,7 +15,10 @@ const (
 	// LFU is the default: a policy of the TinyLFU family that adapts between recency and frequency. If sizes or load times differ
 	// it keeps what saves the most load time for each byte.
 	LFU Eviction = iota
-	// LRU evicts the entry whose last use is longest ago, exactly.
+	// LRU evicts the entry whose last use is longest ago. It is exact, with one exception: so that
+	// a write after very many hits does not take long, an eviction looks at no more than 128 entries
+	// that were used since it last looked at them. Then it evicts the one of those that was
+	// used least recently.
 	LRU
 	// FIFO evicts the entry that was stored longest ago, however much it is used.
 	FIFO
@@ -43,13 +46,13 @@ type node struct {
 	born    int64 // start of the load (or the Put) on the cache's clock, in ns
 	version uint64
 
-	hash uint32 // of the key; seeded per cache
-	size uint32 // accounted bytes, everything included
-	slot uint32 // this resident's number, for as long as its key is resident
-
 	// mark belongs to the policy. A hit may write it (see policy.hit), and
 	// nothing else of the policy's: that is what keeps hits free of locks.
-	mark atomic.Uint32
+	mark atomic.Uint64
+
+	hash uint32        // of the key; seeded per cache
+	size uint32        // accounted bytes, everything included
+	slot uint32        // this resident's number, for as long as its key is resident
 	used atomic.Uint32 // last use in idleUnits, kept only if there is an idle TTL
 	gen  atomic.Uint32 // the cache's generation under which the entry is valid
 

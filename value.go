@@ -4,7 +4,6 @@ package covey
 
 import (
 	"cmp"
-	"math"
 	"slices"
 )
 
@@ -18,16 +17,14 @@ import (
 // heap and the queues of lfu.go a few at each eviction.
 //
 // As in lru.go a hit leaves a mark only, so what a resident is filed under is
-// a lower bound; whoever comes to the top with new hits is filed again. The
-// stamp is a float32, as bits, which order like the number itself.
+// a lower bound; whoever comes to the top with new hits is filed again.
 type values struct {
 	on     bool
 	bySize bool // bytes are bounded
-	len    int
+	heap   heap[float32]
 	held   int64   // bytes of the residents in the heap
 	clock  float32 // worth of what was evicted last
 	since  int     // evictions since the clock was set back
-	heap   filings
 
 	due      int // evictions until the spread is looked at again
 	skip     int // arrivals until one is taken note of
@@ -143,53 +140,39 @@ func (p *lfu) weigh() {
 func (p *lfu) appraise(id uint32) {
 	*p.slots.state(id) = inValues
 	n := p.slots.node(id)
-	p.values.len++
 	p.values.held += int64(n.size)
-	p.values.file(p.slots, id, p.worth(n))
+	p.values.heap.push(filing[float32]{p.values.clock + p.worth(n), id})
 }
 
 // reappraise files everybody anew, by another density.
 func (p *lfu) reappraise() {
 	v := &p.values
 	old := v.heap
-	v.heap, v.clock, v.since, v.due = nil, 0, 0, 0
+	v.heap, v.clock, v.since, v.due = heap[float32]{slots: p.slots}, 0, 0, 0
 	clear(v.arrivals[:])
-	for _, f := range old {
-		if !v.dead(p.slots, f) {
-			v.file(p.slots, f.slot(), p.worth(p.slots.node(f.slot())))
-		}
+	for i := range old.len {
+		id := old.at(i).slot
+		v.heap.push(filing[float32]{p.worth(p.slots.node(id)), id})
 	}
 }
 
 // leastValue returns whom the heap would evict.
 func (p *lfu) leastValue() uint32 {
 	v := &p.values
-	var spared filing
-	defer func() {
-		if spared != 0 {
-			v.heap.push(spared)
-		}
-	}()
 	for {
-		top := v.heap[0]
-		id := top.slot()
-		if v.dead(p.slots, top) {
-			v.heap.pop()
+		top := v.heap.top()
+		if n := p.slots.node(top.slot); p.spare(n) {
+			v.heap.refile(v.clock + p.worth(n))
 			continue
 		}
-		if n := p.slots.node(id); p.spare(n) {
-			v.heap.pop()
-			v.file(p.slots, id, p.worth(n))
+		if top.slot == p.last && v.heap.len > 1 {
+			v.heap.remove(top.slot)
+			defer v.heap.push(top)
 			continue
 		}
-		if id == p.last && v.len > 1 {
-			v.heap.pop()
-			spared = top
-			continue
-		}
-		v.clock = math.Float32frombits(top.stamp())
+		v.clock = top.stamp
 		v.since++
-		return id
+		return top.slot
 	}
 }
 
@@ -197,18 +180,12 @@ func (p *lfu) leastValue() uint32 {
 // returned to be evicted, the others go back to the queues. It returns 0 if it only moved some.
 func (p *lfu) unweigh() uint32 {
 	v := &p.values
-	for left := moves; left > 0 && v.len > 0; {
-		top := v.heap[0]
-		id := top.slot()
-		if v.dead(p.slots, top) {
-			v.heap.pop()
-			continue
-		}
+	for left := moves; left > 0 && v.heap.len > 0; left-- {
+		id := v.heap.top().slot
 		hit := p.harvest(p.slots.node(id))
 		if !hit && id != p.last {
 			return id
 		}
-		left--
 		v.remove(p.slots, id)
 		if hit {
 			p.push(&p.safe, inSafe, id)
@@ -219,86 +196,21 @@ func (p *lfu) unweigh() uint32 {
 	return 0
 }
 
-// file files a resident under its worth.
-func (v *values) file(s *slots, id uint32, worth float32) {
-	stamp := math.Float32bits(v.clock + worth)
-	s.queue(id).prev = stamp
-	v.heap.push(newFiling(stamp, id))
-}
-
-// dead says that f is not, or no longer, what its resident is filed under.
-func (v *values) dead(s *slots, f filing) bool {
-	return *s.state(f.slot()) != inValues || s.queue(f.slot()).prev != f.stamp()
-}
-
 func (v *values) remove(s *slots, id uint32) {
-	*s.queue(id), *s.state(id) = neighbours{}, 0
-	v.len--
+	v.heap.remove(id)
+	*s.state(id) = 0
 	v.held -= int64(s.node(id).size)
-	// The clock must not grow until it swallows what the residents' worths differ by.
-	if len(v.heap) > 2*v.len+64 || v.since > 1024*(v.len+64) {
-		v.sweep(s)
+	if v.since > 1024*(v.heap.len+64) {
+		v.setBack()
 	}
 }
 
-// sweep drops the dead filings and sets the clock back to 0.
-func (v *values) sweep(s *slots) {
-	live := v.heap[:0]
-	for _, f := range v.heap {
-		if !v.dead(s, f) {
-			stamp := math.Float32bits(math.Float32frombits(f.stamp()) - v.clock)
-			s.queue(f.slot()).prev = stamp
-			live = append(live, newFiling(stamp, f.slot()))
-		}
+// setBack sets the clock back to 0. It must not grow until it swallows what the residents' worths differ by.
+func (v *values) setBack() {
+	for i := range v.heap.len {
+		v.heap.at(i).stamp -= v.clock
 	}
-	v.heap, v.clock, v.since = live, 0, 0
-	for i := len(live) / heapArity; i >= 0; i-- {
-		v.heap.siftDown(i)
-	}
+	v.clock, v.since = 0, 0
 }
 
-func (v *values) bytes() int64 { return int64(8 * cap(v.heap)) }
-
-// filings are a min-heap.
-type filings []filing
-
-func (h *filings) push(f filing) {
-	*h = append(*h, f)
-	a := *h
-	i := len(a) - 1
-	for i > 0 && a[(i-1)/heapArity] > f {
-		a[i] = a[(i-1)/heapArity]
-		i = (i - 1) / heapArity
-	}
-	a[i] = f
-}
-
-// pop drops the top.
-func (h *filings) pop() {
-	a := *h
-	end := len(a) - 1
-	a[0] = a[end]
-	*h = a[:end]
-	h.siftDown(0)
-}
-
-func (h *filings) siftDown(i int) {
-	a := *h
-	if i >= len(a) {
-		return
-	}
-	f := a[i]
-	for {
-		least, value := i, f
-		for c := heapArity*i + 1; c <= heapArity*(i+1) && c < len(a); c++ {
-			if a[c] < value {
-				least, value = c, a[c]
-			}
-		}
-		a[i] = value
-		if least == i {
-			return // value is f
-		}
-		i = least
-	}
-}
+func (v *values) bytes() int64 { return v.heap.bytes() }

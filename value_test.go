@@ -10,20 +10,11 @@ import (
 // checkValues adds the residents of the heap to found.
 func checkValues(t testing.TB, p *lfu, found map[uint32]bool) {
 	t.Helper()
-	v := &p.values
-	filed := 0
-	for i, f := range v.heap {
-		if i > 0 && v.heap[(i-1)/heapArity] > f {
-			require.FailNow(t, "not a heap", "at %d", i)
-		}
-		if !v.dead(p.slots, f) && !found[f.slot()] {
-			found[f.slot()] = true
-			filed++
-		}
-	}
-	require.Equal(t, filed, v.len)
-	require.LessOrEqual(t, len(v.heap), 2*v.len+64+moves)
-	require.Equal(t, int64(8*cap(v.heap)), v.bytes())
+	checkHeap(t, &p.values.heap, func(f filing[float32]) {
+		require.Equal(t, uint8(inValues), *p.slots.state(f.slot))
+		require.False(t, found[f.slot])
+		found[f.slot] = true
+	})
 }
 
 // mixedTrace asks for popular keys and for some that never come again.
@@ -111,10 +102,10 @@ func TestWeighingKeepsWhatIsDense(t *testing.T) {
 			}
 			require.Greater(t, run(true), 80)
 			require.True(t, m.values.on)
-			require.Equal(t, len(m.ids), m.values.len, "all queues are in the heap")
+			require.Equal(t, len(m.ids), m.values.heap.len, "all queues are in the heap")
 			run(false)
 			require.False(t, m.values.on, "it goes back when all are alike")
-			require.Zero(t, m.values.len, "the heap is empty again")
+			require.Zero(t, m.values.heap.len, "the heap is empty again")
 			require.Greater(t, run(true), 80)
 		})
 	}

@@ -155,7 +155,7 @@ func runLocal(r *run) error {
 		}
 	}
 	r.reportAllocations()
-	return nil
+	return r.measurePuts()
 }
 
 // allocations returns what a hit allocates.

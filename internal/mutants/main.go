@@ -219,6 +219,10 @@ var mutants = []mutant{
 		"origin.go", "if o.slots != nil && !nested {", "if o.slots != nil {",
 	},
 	{
+		"an eviction looks at so many entries and no more", "TestLRUAfterManyHits",
+		"lru.go", "for range limit {", "for {",
+	},
+	{
 		"bounds: what is over them leaves before a write returns", "TestBounds",
 		"store.go", "s.maxEntries > 0 && s.entries.Load() > s.maxEntries", "s.maxEntries > 0 && s.entries.Load() > s.maxEntries+1",
 	},
