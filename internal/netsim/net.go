@@ -174,6 +174,12 @@ func (n *Network) Dialer(from string) func(ctx context.Context, network, address
 		client, server := newPair(n, local, remote)
 		select {
 		case l.backlog <- server:
+			select {
+			case <-l.closed: // perhaps before, and nobody accepts it
+				server.reset()
+				return nil, remote.error("dial", syscall.ECONNREFUSED)
+			default:
+			}
 		case <-l.closed:
 			return nil, remote.error("dial", syscall.ECONNREFUSED)
 		case <-ctx.Done():

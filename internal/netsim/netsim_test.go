@@ -151,3 +151,18 @@ func TestBackPressure(t *testing.T) {
 		require.Len(t, got, m)
 	})
 }
+
+func TestListenerClosesDuringADial(t *testing.T) {
+	for range 20 { // a select takes either of two ways that are open
+		synctest.Test(t, func(t *testing.T) {
+			n := netsim.New()
+			n.SetDelay(time.Second)
+			l, err := n.Listen("b:1")
+			require.NoError(t, err)
+			time.AfterFunc(time.Second, func() { _ = l.Close() })
+			_, err = n.Dialer("a")(t.Context(), "tcp", "b:1")
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			require.Zero(t, n.Conns())
+		})
+	}
+}
