@@ -25,6 +25,7 @@ type change[V any] struct {
 	hash     uint32
 	value    V    // of a Put
 	negative bool // of a Put: there is no value
+	foreign  bool // another peer asks for it
 	put      PutOption
 	del      DeleteOption
 }
@@ -118,8 +119,8 @@ func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner
 		var err error
 		if ch.negative {
 			f.Flags |= wire.Negative
-		} else if err = c.encode(&f, ch.value); err == nil && len(f.Value) > c.maxWireValue() {
-			err = ErrTooLarge
+		} else {
+			err = c.encode(&f, ch.value)
 		}
 		if err != nil { // what cannot be stored removes the old value
 			gone := &change[V]{kind: wire.Delete, key: ch.key, hash: ch.hash}
@@ -328,14 +329,14 @@ func (c *Cache[V]) yield(key string, hash uint32) (recall func(context.Context) 
 
 // serveWrite carries out a write for another peer.
 func (c *Cache[V]) serveWrite(r *link.Request) {
-	ch := &change[V]{kind: r.Type, key: strings.Clone(r.Key)}
+	ch := &change[V]{kind: r.Type, key: strings.Clone(r.Key), foreign: true}
 	ch.hash = c.store.hash(ch.key)
 	switch r.Type {
 	case wire.Put:
 		if ch.negative = r.Flags&wire.Negative != 0; !ch.negative {
 			var err error
 			if ch.value, err = c.decode(ownValue(r)); err != nil {
-				c.undecodable(r.Link().Name(), err)
+				c.undecodable(r.Link().Name(), ch.key, err)
 				ch.kind = wire.Delete // what cannot be stored removes the old value
 			}
 		}
@@ -399,7 +400,7 @@ func written(err error) *wire.Frame {
 // this process is the owner.
 func (c *Cache[V]) changeHere(ch *change[V], gen uint32, asked *writing) error {
 	w := write[V]{key: ch.key, hash: ch.hash, gen: gen, writing: asked}
-	tooLarge := false
+	size, tooLarge := 0, false
 	switch ch.kind {
 	case wire.Put:
 		now := c.store.clock.now()
@@ -412,7 +413,8 @@ func (c *Cache[V]) changeHere(ch *change[V], gen uint32, asked *writing) error {
 			w.e = c.newNegative(ch.key, ch.hash, now, now, ttl)
 			break
 		}
-		w.e = c.newEntry(ch.key, ch.hash, ch.value, now, now, loadMeta{ttl: ch.put.ttl, hasTTL: ch.put.hasTTL})
+		size = c.measure(ch.key, ch.value, !ch.foreign)
+		w.e = c.newEntry(ch.key, ch.hash, ch.value, size, now, now, loadMeta{ttl: ch.put.ttl, hasTTL: ch.put.hasTTL})
 		tooLarge = w.e == nil
 	case wire.Delete:
 		w.version, w.versioned = ch.del.version, ch.del.hasVersion
@@ -423,7 +425,7 @@ func (c *Cache[V]) changeHere(ch *change[V], gen uint32, asked *writing) error {
 	if tooLarge && w.err == nil {
 		c.n.tooLarge.Add(1)
 		return fmt.Errorf("%w: cache %q, key %q: it has %d bytes, MaxValueBytes is %d, MaxBytes is %d",
-			ErrTooLarge, c.name, ch.key, c.opt.Size(ch.key, ch.value), c.maxValue.Load(), c.maxBytes.Load())
+			ErrTooLarge, c.name, ch.key, size, c.maxValue.Load(), c.maxBytes.Load())
 	}
 	return w.err
 }

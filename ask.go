@@ -345,7 +345,7 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 		var err error = ErrNotFound
 		if answer.Type == wire.Hit {
 			if value, err = c.decode(answer.Value); err != nil {
-				c.undecodable(p.Name(), err)
+				c.undecodable(p.Name(), key, err)
 				return zero, errLoadHere
 			}
 		}
@@ -402,7 +402,7 @@ func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error)
 	}
 	if codec != c.codec {
 		err := &PeerError{Peer: p.Name(), Err: fmt.Errorf("its cache %q has the codec %q, here it is %q: they have to be the same", c.name, codec, c.codec)}
-		c.warnOnce(p.Name(), err)
+		c.log.warn("covey: cannot share this cache with a peer; each process loads its values for itself", p.Name(), "err", err)
 		return nil, err
 	}
 	return l, nil

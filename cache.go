@@ -48,8 +48,8 @@ type Cache[V any] struct {
 	buffers sync.Pool // of *[]byte
 	parts   sync.Pool // of *part[V]
 	sinks   sync.Pool // of *manySink
-	warned  sync.Map  // names of peers about which a warning has been logged
 
+	log          warner
 	origin       *origin
 	refreshes    *semaphore.Weighted
 	slack        int64 // how far the coarse clock may be behind
@@ -59,6 +59,7 @@ type Cache[V any] struct {
 	maxEntries   atomic.Int64
 	maxValue     atomic.Int64
 	userMaxValue int64 // Options.MaxValueBytes
+	userSize     bool  // Options.Size was given
 
 	closed   atomic.Bool
 	spawning sync.Mutex    // see spawn
@@ -78,6 +79,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	if err := o.validate(name); err != nil {
 		return nil, err
 	}
+	userSize := o.Size != nil
 	o = o.withDefaults()
 	c := &Cache[V]{
 		name:         name,
@@ -92,9 +94,11 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		stop:         make(chan struct{}),
 		wake:         make(chan struct{}, 1),
 		userMaxValue: o.MaxValueBytes,
+		userSize:     userSize,
 		group:        o.Group,
 		codec:        o.Codec.Name(),
 		isSlice:      reflect.TypeFor[V]().Kind() == reflect.Slice,
+		log:          warner{logger: o.Logger.With("cache", name)},
 	}
 	c.n.served, c.n.localHits = newStriped(), newStriped()
 	c.asks = newAsks(&c.holds)

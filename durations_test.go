@@ -32,7 +32,7 @@ func FuzzDurations(f *testing.F) {
 		if meta.isStale() || checkTTL(meta.ttl) != nil {
 			return
 		}
-		e := c.newEntry("k", c.store.hash("k"), 1, begin, end, meta)
+		e := c.newEntry("k", c.store.hash("k"), 1, 0, begin, end, meta)
 		require.NotNil(t, e)
 		if meta.ttl == Forever {
 			require.EqualValues(t, never, e.expires)

@@ -40,9 +40,9 @@ type Removal[V any] struct {
 	Cause Cause  // why it left
 }
 
-// Events are functions that a cache calls when something happens in this process; each may be nil. They run on the goroutine
-// that made it happen (a caller's, a load's or the cache's own), which waits for them, so they should be quick. No lock is held,
-// so they may call the cache. They may run concurrently and out of order.
+// Events are functions that a cache calls when something happens in this process; each may be nil. They run on goroutines of
+// their own. What made it happen (a caller, a load or the cache itself) waits for them, so they should be quick. No lock is held,
+// so they may call the cache. They may run concurrently and out of order. One that panics or calls runtime.Goexit is logged.
 type Events[V any] struct {
 	// Removed is called after a value has left the cache. It is not called for a remembered ErrNotFound, for copies of other peers'
 	// keys, nor by Close.

@@ -59,7 +59,10 @@ func (w *world) start(name string, d Discovery) *proc {
 	p := &proc{w: w, name: name, url: "http://" + name + DefaultPath}
 	p.opt = GroupOptions{
 		Self: "http://" + name, Discovery: d, Secrets: [][]byte{testSecret},
-		Dial: w.net.Dialer(name), Logger: slog.New(slog.DiscardHandler),
+		Dial: w.net.Dialer(name), Logger: w.o.Logger,
+	}
+	if p.opt.Logger == nil {
+		p.opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	p.run()
 	w.procs = append(w.procs, p)
@@ -82,7 +85,9 @@ func (p *proc) run() {
 	go func() { _ = p.srv.Serve(l) }()
 	o := p.w.o
 	o.Group = p.group
-	o.Logger = slog.New(slog.DiscardHandler)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	p.cache, err = New("test", o)
 	require.NoError(t, err)
 }

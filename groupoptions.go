@@ -64,8 +64,8 @@ type GroupOptions struct {
 	// IsolatedTTL bounds the TTL of what this process stores while it hears from no other member and may miss their writes. When
 	// that begins, and when it ends, it drops what it has stored. 0 means 10 s. Negative is an error.
 	IsolatedTTL time.Duration
-	// Logger gets changes of the membership and what goes wrong between peers. nil means slog.Default(), as it is when NewGroup
-	// is called.
+	// Logger gets changes of the membership and what goes wrong between peers. If its handler panics, a line is lost and nothing
+	// else. nil means slog.Default(), as it is when NewGroup is called.
 	Logger *slog.Logger
 }
 
@@ -118,6 +118,7 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.Logger = safeLogger(o.Logger)
 	return o, errors.Join(errs...)
 }
 

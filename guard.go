@@ -21,15 +21,14 @@ func guard(what string, f func()) error {
 func call[V any](what string, f func() (V, error), done func(V, error)) {
 	var v V
 	err := error(&PanicError{Func: what})
-	returned := false
-	defer func() {
-		if !returned {
-			if r := recover(); r != nil {
-				err = &PanicError{Func: what, Value: r, Stack: debug.Stack()}
-			}
-		}
-		done(v, err)
-	}()
+	defer func() { done(v, err) }()
+	defer rescue(what, &err)
 	v, err = f()
-	returned = true
+}
+
+// rescue, deferred by a function that calls what, makes a panic that function's error.
+func rescue(what string, err *error) {
+	if r := recover(); r != nil {
+		*err = &PanicError{Func: what, Value: r, Stack: debug.Stack()}
+	}
 }

@@ -25,11 +25,3 @@ func TestGuard(t *testing.T) {
 	require.ErrorAs(t, err, &p)
 	require.EqualError(t, err, "covey: f called runtime.Goexit")
 }
-
-func BenchmarkGuard(b *testing.B) {
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		_ = guard("f", func() { n++ })
-	}
-}

@@ -89,7 +89,7 @@ func supervise[T any](ctx context.Context, load func() (T, error), ended func(T,
 func (c *Cache[V]) late(err error) {
 	var panicked *PanicError
 	if errors.As(err, &panicked) {
-		c.opt.Logger.Error("covey: a loader panicked after its load had ended", "cache", c.name, "err", err)
+		c.log.warn("covey: a loader panicked after its load had ended", "", "err", err)
 	}
 }
 
@@ -135,7 +135,7 @@ func (c *Cache[V]) loaded(r LoadResult) {
 		return
 	}
 	if err := guard("Events.Loaded", func() { c.opt.Events.Loaded(r) }); err != nil {
-		c.opt.Logger.Error("covey: an event's function failed", "cache", c.name, "err", err)
+		c.log.warn(eventFailed, "Loaded", "err", err)
 	}
 }
 
@@ -162,7 +162,7 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 		fallthrough
 	case o.err == nil:
 		if !o.meta.isStale() {
-			w.e = c.newEntry(f.key, f.hash, o.value, o.begin, o.end, o.meta)
+			w.e = c.newEntry(f.key, f.hash, o.value, c.measure(f.key, o.value, false), o.begin, o.end, o.meta)
 			if w.e == nil {
 				c.n.tooLarge.Add(1)
 			}
@@ -203,7 +203,7 @@ func (c *Cache[V]) fail(f *flight[V], err error) {
 	c.end(f)
 	g.mu.Unlock()
 	if refresh && !errors.Is(err, ErrOverloaded) && !errors.Is(err, context.Canceled) {
-		c.opt.Logger.Warn("covey: refresh failed", "cache", c.name, "err", err)
+		c.log.warn("covey: refresh failed", "", "key", f.key, "err", err)
 	}
 	if stale {
 		err = nil

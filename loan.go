@@ -45,7 +45,7 @@ const (
 func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	f := wire.Frame{Type: wire.NotFound}
 	if n.flags&flagNegative == 0 {
-		if c.hit(&f, n); f.Type != wire.Hit {
+		if c.hit(&f, n, r.Link()); f.Type != wire.Hit {
 			return false
 		}
 	}

@@ -102,7 +102,11 @@ func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer
 	if answer.Type == wire.NotFound {
 		flags |= flagNegative
 	} else {
-		size += c.opt.Size(key, value)
+		of := c.measure(key, value, false)
+		if of < 0 {
+			return
+		}
+		size += of
 	}
 	if int64(size) > c.copies.limit.Load()/8 {
 		return

@@ -263,7 +263,7 @@ func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pend
 		case wire.Hit:
 			v, err := c.decode(f.Value)
 			if err != nil {
-				c.undecodable(b.peer, err)
+				c.undecodable(b.peer, key, err)
 				b.answered[i] = false
 				b.err = errLoadHere
 				continue

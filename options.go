@@ -41,7 +41,7 @@ type Options[V any] struct {
 	// Eviction is the policy by which a full cache chooses what leaves. The zero value is LFU.
 	Eviction Eviction
 	// Size returns how many bytes a value holds beyond the V itself, for MaxBytes. It runs once for each value stored and must be
-	// safe for concurrent use; a value of negative size is not stored. nil means: exact for []byte and string, 0 for a V
+	// safe for concurrent use; a value of negative size is not stored, nor is one for which it panics, which is logged. nil means: exact for []byte and string, 0 for a V
 	// without pointers, otherwise what a bounded walk by reflection finds.
 	Size func(key string, v V) int
 
@@ -117,7 +117,9 @@ type Options[V any] struct {
 	Codec Codec[V]
 	// Events are functions that the cache calls when something happens. The zero value has none.
 	Events Events[V]
-	// Logger gets what goes wrong in the background. nil means slog.Default(), as it is when New is called.
+	// Logger gets what goes wrong in the background. What goes wrong for many keys is logged every 10 s at most, with one of the
+	// keys and the number of lines suppressed since the last one. A handler that panics loses the line, and nothing else. nil
+	// means slog.Default(), as it is when New is called.
 	Logger *slog.Logger
 }
 
@@ -213,6 +215,7 @@ func (o Options[V]) withDefaults() Options[V] {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.Logger = safeLogger(o.Logger)
 	return o
 }
 

@@ -80,7 +80,7 @@ func (c *Cache[V]) serveGet(r *link.Request) {
 			return
 		}
 		var f wire.Frame
-		c.hit(&f, n)
+		c.hit(&f, n, r.Link())
 		r.Answer(&f)
 		return
 	}
@@ -103,11 +103,11 @@ func (c *Cache[V]) countServed(key string) {
 	}
 }
 
-// hit makes f the answer that carries n's value.
-func (c *Cache[V]) hit(f *wire.Frame, n *node) {
+// hit makes f the answer to a peer that carries n's value.
+func (c *Cache[V]) hit(f *wire.Frame, n *node, to *link.Link) {
 	f.Type = wire.Hit
-	if err := c.encode(f, entryOf[V](n).value); err != nil {
-		*f = wire.Frame{Type: wire.Failed, Code: wire.CodeTooLarge, Text: err.Error()}
+	if err := c.encodeFor(to, f, n.key, entryOf[V](n).value); err != nil {
+		*f = *failed(errTooLargeToSend)
 	}
 }
 
@@ -130,7 +130,7 @@ func (c *Cache[V]) answerGet(req *wire.Frame, key string, hash uint32, from *lin
 		case st < usable || st == usable && c.isThrottled(key, hash):
 			c.count(n, st)
 			f := new(wire.Frame)
-			c.hit(f, n)
+			c.hit(f, n, from)
 			if st == aging || st == fresh && c.refreshDue(n, now) {
 				c.offerRefresh(f, req, n, from)
 			}
@@ -330,7 +330,7 @@ func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *l
 			switch c.judge(n, c.store.clock.now()) {
 			case fresh:
 				f := new(wire.Frame)
-				c.hit(f, n)
+				c.hit(f, n, from)
 				to.answer(f)
 				return
 			case negative:
@@ -420,7 +420,7 @@ func (c *Cache[V]) serveLookup(r *link.Request) {
 		f.Type = wire.NotFound
 		c.meta(f, n, now)
 	default:
-		c.hit(f, n)
+		c.hit(f, n, r.Link())
 		c.meta(f, n, now)
 		if st != fresh {
 			f.Flags |= wire.Stale

@@ -6,6 +6,7 @@ package covey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -176,8 +177,8 @@ func (c *Cache[V]) serveFill(r *link.Request) {
 	switch r.Result {
 	case wire.Hit:
 		if o.value, o.err = c.decode(ownValue(r)); o.err != nil {
-			c.undecodable(r.Link().Name(), o.err)
-			o.err = errTooLargeToFill
+			c.undecodable(r.Link().Name(), f.key, o.err)
+			o.err = errTooLargeToSend
 		}
 	case wire.NotFound:
 		o.err = ErrNotFound
@@ -194,8 +195,8 @@ func (c *Cache[V]) serveFill(r *link.Request) {
 	}
 }
 
-// errTooLargeToFill tells those who wait that the owner cannot get the value: each process loads it for itself.
-var errTooLargeToFill = errors.Join(ErrTooLarge, errors.New("covey: the loaded value cannot travel"))
+// errTooLargeToSend tells other peers that the value cannot travel: each process loads it for itself.
+var errTooLargeToSend = fmt.Errorf("%w, or cannot be encoded or decoded", ErrTooLarge)
 
 // ownValue returns the request's value in memory that does not belong to the link.
 func ownValue(r *link.Request) []byte {
@@ -351,8 +352,8 @@ func (c *Cache[V]) deliver(f *flight[V], o outcome[V]) {
 		value, err = entryOf[V](f.old).value, nil
 	case err == nil:
 		fill.Result = wire.Hit
-		if c.encode(fill, value) != nil || len(fill.Value) > c.maxWireValue() {
-			fill.Result, fill.Code, fill.Value = wire.Failed, wire.CodeTooLarge, nil
+		if c.encodeFor(f.right.link, fill, f.key, value) != nil {
+			fill.Result, fill.Code = wire.Failed, wire.CodeTooLarge
 		}
 	case errors.Is(err, ErrNotFound):
 		fill.Result = wire.NotFound

@@ -33,7 +33,7 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 			c.store.touch(n)
 			c.hits.inc()
 			var f wire.Frame
-			c.hit(&f, n)
+			c.hit(&f, n, r.Link())
 			answers.add(index, &f)
 			continue
 		}

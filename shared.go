@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -14,17 +15,29 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
+// encodeFor is encode for the peer at the other end of l, which has to do without the value if that fails: it is logged.
+func (c *Cache[V]) encodeFor(l *link.Link, f *wire.Frame, key string, v V) error {
+	err := c.encode(f, v)
+	if err != nil {
+		c.log.warn("covey: cannot encode a value for a peer, which loads it for itself on every Get", l.Name(), "key", key, "peer", l.Name(), "err", err)
+	}
+	return err
+}
+
 // encode puts the encoding of v into f. Its memory must not be modified.
 func (c *Cache[V]) encode(f *wire.Frame, v V) error {
-	if p, ok := any(c.opt.Codec).(plainCodec[V]); ok {
-		f.Value = p.plain(v)
-		return nil
-	}
 	var b []byte
-	var err error
-	panicked := guard("Codec.Append", func() { b, err = c.opt.Codec.Append(nil, v) })
-	if err := cmp.Or(panicked, err); err != nil {
-		return err
+	if p, ok := any(c.opt.Codec).(plainCodec[V]); ok {
+		b = p.plain(v)
+	} else {
+		var err error
+		panicked := guard("Codec.Append", func() { b, err = c.opt.Codec.Append(nil, v) })
+		if err := cmp.Or(panicked, err); err != nil {
+			return err
+		}
+	}
+	if len(b) > maxWireValue {
+		return fmt.Errorf("%w: it has %d bytes, the limit between processes is %d", ErrTooLarge, len(b), maxWireValue)
 	}
 	f.Value = b
 	return nil
@@ -45,18 +58,12 @@ func (c *Cache[V]) decode(b []byte) (V, error) {
 }
 
 // maxWireValue is the size of the largest value that goes from peer to peer.
-func (c *Cache[V]) maxWireValue() int { return defaultMaxValueBytes }
+const maxWireValue = defaultMaxValueBytes
 
-func (c *Cache[V]) undecodable(peer string, err error) {
+// undecodable counts and logs a value of key from a peer that the codec does not understand.
+func (c *Cache[V]) undecodable(peer, key string, err error) {
 	c.n.undecodable.Add(1)
-	c.warnOnce(peer, err)
-}
-
-// warnOnce logs the first thing that goes wrong with a peer.
-func (c *Cache[V]) warnOnce(peer string, err error) {
-	if _, before := c.warned.LoadOrStore(peer, struct{}{}); !before {
-		c.opt.Logger.Warn("covey: cannot share this cache's values with a peer; each process loads them for itself", "cache", c.name, "peer", peer, "err", err)
-	}
+	c.log.warn("covey: cannot decode a value from a peer; it is loaded anew on every Get", peer, "key", key, "peer", peer, "err", err)
 }
 
 // lookupShared is Lookup of a key that another peer owns.
@@ -78,7 +85,7 @@ func (c *Cache[V]) lookupShared(ctx context.Context, v *view, key string) (e Ent
 		return e, false, nil
 	case wire.Hit:
 		if e.Value, err = c.decode(f.Value); err != nil {
-			c.undecodable(l.Name(), err)
+			c.undecodable(l.Name(), key, err)
 			return e, false, nil
 		}
 	case wire.NotFound:

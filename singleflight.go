@@ -149,8 +149,8 @@ func (c *Cache[V]) land(f *flight[V], v V, err error) {
 	var answer wire.Frame
 	if err != nil {
 		answer = *failed(bulkCause(err))
-	} else if answer.Type = wire.Hit; c.encode(&answer, v) != nil {
-		answer = *failed(errTooLargeToFill)
+	} else if answer.Type = wire.Hit; c.encodeFor(f.landing[0].to.link(), &answer, f.key, v) != nil {
+		answer = *failed(errTooLargeToSend)
 	}
 	for _, w := range f.landing {
 		one := answer

@@ -6,10 +6,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"maps"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -126,4 +130,142 @@ func TestCodecCallsTheCache(t *testing.T) {
 		require.Equal(t, "unspeakable", v, "the stale value came along with the right to load")
 		require.NotZero(t, calls.Load())
 	})
+}
+
+// wildSize returns an Options.Size that misbehaves for values that say so.
+func wildSize(act func()) func(string, string) int {
+	return func(_, v string) int {
+		if strings.HasPrefix(v, "unspeakable") {
+			act()
+		}
+		return len(v)
+	}
+}
+
+func TestSizeMisbehaves(t *testing.T) {
+	for name, act := range misbehaviors {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 2, Options[string]{Size: wildSize(act)}, func(t *testing.T, w *world) {
+				ctx := t.Context()
+				a, b := w.procs[0], w.procs[1]
+				k := a.key()
+				links := a.group.allLinks()
+				for _, p := range w.procs {
+					v, err := p.cache.Get(ctx, k, constant("unspeakable"))
+					require.NoError(t, err)
+					require.Equal(t, "unspeakable", v)
+					many, err := p.cache.GetMany(ctx, []string{k}, func(context.Context, []string) (map[string]string, error) {
+						return map[string]string{k: "unspeakable"}, nil
+					})
+					require.NoError(t, err)
+					require.Equal(t, map[string]string{k: "unspeakable"}, many)
+				}
+				require.Zero(t, a.cache.Len())
+				puts := w.procs
+				if name == "Goexit" { // at the owner it ends the goroutine of the caller
+					require.NoError(t, a.cache.Put(ctx, k, "v"))
+					over := make(chan struct{})
+					go func() {
+						defer close(over)
+						_ = a.cache.Put(ctx, k, "unspeakable")
+					}()
+					<-over
+					puts = []*proc{b}
+				}
+				for _, p := range puts {
+					require.NoError(t, a.cache.Put(ctx, k, "v"))
+					require.ErrorIs(t, p.cache.Put(ctx, k, "unspeakable"), ErrTooLarge)
+					require.Zero(t, a.cache.Len(), "the old value is removed all the same")
+				}
+				for _, l := range links {
+					require.NoError(t, l.Err(), "the links are still up")
+				}
+			})
+		})
+	}
+}
+
+func TestEventsMisbehave(t *testing.T) {
+	for name, act := range misbehaviors {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				removed := make(map[string]Cause)
+				soFar := func() map[string]Cause {
+					mu.Lock()
+					defer mu.Unlock()
+					return maps.Clone(removed)
+				}
+				c, err := New("test", Options[string]{
+					MaxEntries: 10, TTL: time.Minute, TTLJitter: -1, Logger: slog.New(slog.DiscardHandler),
+					Events: Events[string]{
+						Removed: func(r Removal[string]) {
+							mu.Lock()
+							removed[r.Key] = r.Cause
+							mu.Unlock()
+							act()
+						},
+						Loaded: func(LoadResult) { act() },
+					},
+				})
+				require.NoError(t, err)
+				defer c.Close()
+				for _, k := range []string{"a", "b"} {
+					v, err := c.Get(t.Context(), k, constant("v"))
+					require.NoError(t, err)
+					require.Equal(t, "v", v)
+				}
+				require.NoError(t, c.Delete(t.Context(), "a"))
+				require.Equal(t, map[string]Cause{"a": CauseDeleted}, soFar())
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				require.Equal(t, CauseExpired, soFar()["b"])
+				for _, k := range []string{"c", "d"} {
+					require.NoError(t, c.Put(t.Context(), k, "v"))
+				}
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				require.Equal(t, map[string]Cause{"a": CauseDeleted, "b": CauseExpired, "c": CauseExpired, "d": CauseExpired}, soFar(),
+					"what expires after a function has failed is removed, too")
+			})
+		})
+	}
+}
+
+// A wildHandler is a handler of logs that misbehaves whatever it is asked.
+type wildHandler struct{ act func() }
+
+func (h wildHandler) Enabled(context.Context, slog.Level) bool { h.act(); return true }
+
+func (h wildHandler) Handle(context.Context, slog.Record) error { h.act(); return nil }
+
+func (h wildHandler) WithAttrs([]slog.Attr) slog.Handler { h.act(); return h }
+
+func (h wildHandler) WithGroup(string) slog.Handler { h.act(); return h }
+
+func TestLoggerMisbehaves(t *testing.T) {
+	for name, act := range misbehaviors {
+		t.Run(name, func(t *testing.T) {
+			o := Options[string]{TTL: time.Minute, StaleWhileRevalidate: time.Hour, Logger: slog.New(wildHandler{act})}
+			inWorld(t, 2, o, func(t *testing.T, w *world) {
+				a, b := w.procs[0], w.procs[1]
+				k := a.key()
+				fails := func(context.Context, string) (string, error) { return "", errors.New("the database is down") }
+				require.NoError(t, a.cache.Put(t.Context(), k, "v"))
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				for _, p := range w.procs {
+					v, err := p.cache.Get(t.Context(), k, fails)
+					require.NoError(t, err)
+					require.Equal(t, "v", v)
+					time.Sleep(time.Minute) // the refresh fails, which is logged
+				}
+				a.crash() // which the group logs
+				time.Sleep(time.Minute)
+				v, err := b.cache.Get(t.Context(), k, constant("new"))
+				require.NoError(t, err)
+				require.Equal(t, "new", v)
+			})
+		})
+	}
 }

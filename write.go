@@ -75,9 +75,18 @@ func (c *Cache[V]) departed(gone []departure) {
 	if c.opt.Events.Removed == nil {
 		return
 	}
-	for _, d := range gone {
-		if d.node.flags&flagNegative == 0 {
-			c.opt.Events.Removed(Removal[V]{Key: d.node.key, Value: entryOf[V](d.node).value, Cause: d.cause})
+	for len(gone) > 0 {
+		var d departure
+		err := guard("Events.Removed", func() { // one guard for all of them, unless some panic
+			for len(gone) > 0 {
+				d, gone = gone[0], gone[1:]
+				if d.node.flags&flagNegative == 0 {
+					c.opt.Events.Removed(Removal[V]{Key: d.node.key, Value: entryOf[V](d.node).value, Cause: d.cause})
+				}
+			}
+		})
+		if err != nil {
+			c.log.warn(eventFailed, "Removed", "key", d.node.key, "err", err)
 		}
 	}
 }
@@ -241,10 +250,39 @@ func (c *Cache[V]) remember(w *write[V], known uint64, hasKnown bool) {
 	k.tombs[strings.Clone(w.key)] = tombstone{known, now + tombstoneTime}
 }
 
+// measure returns what Options.Size says of a value; less than 0 if it panics. Its Goexit ends the goroutine of a caller, but
+// not one of Covey's.
+func (c *Cache[V]) measure(key string, v V, callers bool) int {
+	if !c.userSize {
+		return c.opt.Size(key, v)
+	}
+	sizeOf := c.sizeApart
+	if callers { // another goroutine would take longer than the rest of a Put
+		sizeOf = c.sizeHere
+	}
+	size, err := sizeOf(key, v)
+	if err != nil {
+		c.log.warn("covey: Options.Size failed, the value is not stored", "", "key", key, "err", err)
+		return -1
+	}
+	return size
+}
+
+const sizeFunc = "Options.Size"
+
+func (c *Cache[V]) sizeHere(key string, v V) (size int, err error) {
+	defer rescue(sizeFunc, &err)
+	return c.opt.Size(key, v), nil
+}
+
+func (c *Cache[V]) sizeApart(key string, v V) (size int, err error) {
+	err = guard(sizeFunc, func() { size = c.opt.Size(key, v) })
+	return size, err
+}
+
 // newEntry makes the entry of a value whose load ran from begin to end; nil if
 // it is too large to be stored. For a Put begin and end are the same.
-func (c *Cache[V]) newEntry(key string, hash uint32, v V, begin, end int64, meta loadMeta) *entry[V] {
-	size := c.opt.Size(key, v)
+func (c *Cache[V]) newEntry(key string, hash uint32, v V, size int, begin, end int64, meta loadMeta) *entry[V] {
 	total := c.baseSize + sizeClass(len(key)) + size
 	if size < 0 || int64(size) > c.maxValue.Load() || c.maxBytes.Load() > 0 && int64(total) > c.maxBytes.Load() {
 		return nil

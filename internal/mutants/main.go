@@ -55,7 +55,7 @@ var mutants = []mutant{
 	},
 	{
 		"I4: Goexit in a loader frees the waiters", "TestPanicAndGoexit",
-		"guard.go", "\tdefer func() {\n\t\tif !returned {", "\tfunc() {\n\t\tif returned {",
+		"guard.go", "\tdefer func() { done(v, err) }()\n\tdefer rescue(what, &err)\n\tv, err = f()", "\tdefer rescue(what, &err)\n\tv, err = f()\n\tdone(v, err)",
 	},
 	{
 		"a load that its loader outlives is reported once", "TestHungLoadsAreReportedAtTheTimeout",
@@ -208,6 +208,22 @@ var mutants = []mutant{
 	{
 		"I16: a panic of a codec is an error", "TestCodecMisbehaves",
 		"shared.go", "panicked := guard(\"Codec.Decode\", func() { v, err = c.opt.Codec.Decode(b) })\n", "v, err = c.opt.Codec.Decode(b)\n\tvar panicked error\n",
+	},
+	{
+		"I16: Goexit in Options.Size does not end a load", "TestSizeMisbehaves",
+		"load.go", "c.measure(f.key, o.value, false)", "c.measure(f.key, o.value, true)",
+	},
+	{
+		"I16: a panic of an event's function is logged", "TestEventsMisbehave",
+		"load.go", "if err := guard(\"Events.Loaded\", func() { c.opt.Events.Loaded(r) }); err != nil {", "c.opt.Events.Loaded(r)\n\tif err := error(nil); err != nil {",
+	},
+	{
+		"I16: a panic of a logger's handler loses a line", "TestLoggerMisbehaves",
+		"options.go", "\to.Logger = safeLogger(o.Logger)\n", "",
+	},
+	{
+		"what goes wrong for many keys is logged every ten seconds", "TestFailedRefreshesAreLoggedOnce",
+		"log.go", "now.Sub(k.at) < warnEvery {", "now.Sub(k.at) < 0 {",
 	},
 	{
 		"I16: a codec is called without locks", "TestCodecCallsTheCache",

@@ -1,0 +1,131 @@
+package covey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A recorder is a handler of logs that keeps them.
+type recorder struct {
+	mu    sync.Mutex
+	lines []map[string]any // with the message under ""
+}
+
+func (*recorder) Enabled(context.Context, slog.Level) bool { return true }
+
+func (r *recorder) Handle(_ context.Context, record slog.Record) error {
+	line := map[string]any{"": record.Message}
+	record.Attrs(func(a slog.Attr) bool {
+		line[a.Key] = a.Value.Any()
+		return true
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, line)
+	return nil
+}
+
+func (r *recorder) WithAttrs([]slog.Attr) slog.Handler { return r }
+
+func (r *recorder) WithGroup(string) slog.Handler { return r }
+
+// said returns the lines with a message.
+func (r *recorder) said(msg string) (lines []map[string]any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.lines {
+		if l[""] == msg {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// The origin is down, and thousands of keys fail to refresh: that is one line in ten seconds.
+func TestFailedRefreshesAreLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log recorder
+		c, err := New("test", Options[int]{
+			TTL: time.Minute, TTLJitter: -1, StaleWhileRevalidate: time.Hour, MaxRefreshes: 10_000, ErrorThrottle: -1, Logger: slog.New(&log),
+		})
+		require.NoError(t, err)
+		defer c.Close()
+		const keys = 2000
+		fails := func(context.Context, string) (int, error) { return 0, errors.New("the database is down") }
+		for i := range keys {
+			require.NoError(t, c.Put(t.Context(), fmt.Sprint(i), i))
+		}
+		time.Sleep(2 * time.Minute)
+		for range 13 { // of a second each
+			for i := range keys {
+				v, err := c.Get(t.Context(), fmt.Sprint(i), fails)
+				require.NoError(t, err)
+				require.Equal(t, i, v)
+			}
+			time.Sleep(time.Second)
+		}
+		lines := log.said("covey: refresh failed")
+		require.Len(t, lines, 2)
+		require.Equal(t, int64(0), lines[0]["suppressed"])
+		require.Equal(t, int64(10*keys-1), lines[1]["suppressed"])
+		for _, l := range lines {
+			require.NotEmpty(t, l["key"])
+			require.EqualError(t, l["err"].(error), "the database is down")
+		}
+	})
+}
+
+// JSON has no NaN: peers load such a value on every Get, of which the owner's log tells.
+func TestUnencodableValuesAreLogged(t *testing.T) {
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		logs := make([]recorder, 2)
+		var caches []*Cache[float64]
+		for i, p := range w.procs {
+			c, err := New("numbers", Options[float64]{Group: p.group, Logger: slog.New(&logs[i])})
+			require.NoError(t, err)
+			caches = append(caches, c)
+		}
+		time.Sleep(time.Second)
+		nan := func(context.Context, string) (float64, error) { return math.NaN(), nil }
+		k := w.procs[0].key()
+		require.NoError(t, caches[0].Put(t.Context(), k, math.NaN()))
+		for range 5 {
+			_, err := caches[1].Get(t.Context(), k, nan)
+			require.NoError(t, err)
+		}
+		check := func(log *recorder, key, peer string) {
+			require.Len(t, log.lines, 1)
+			require.Equal(t, "covey: cannot encode a value for a peer, which loads it for itself on every Get", log.lines[0][""])
+			require.Equal(t, key, log.lines[0]["key"])
+			require.Equal(t, peer, log.lines[0]["peer"])
+		}
+		check(&logs[0], k, w.procs[1].url)
+
+		other := w.procs[0].keys(2)[1] // of which the owner never gets the value
+		_, err := caches[1].Get(t.Context(), other, nan)
+		require.NoError(t, err)
+		check(&logs[1], other, w.procs[0].url)
+	})
+}
+
+func TestWarnerForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log recorder
+		w := warner{logger: slog.New(&log)}
+		for i := range 10 * maxKinds {
+			w.warn("no link", fmt.Sprint("peer", i))
+			time.Sleep(time.Second)
+		}
+		require.Len(t, log.lines, 10*maxKinds)
+		require.LessOrEqual(t, len(w.kinds), maxKinds)
+	})
+}
