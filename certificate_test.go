@@ -10,13 +10,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,10 +40,13 @@ func newAuthority(t *testing.T) *authority {
 }
 
 // issue makes a certificate for a member, which is a server and a client.
-func (a *authority) issue(t *testing.T) tls.Certificate {
+func (a *authority) issue(t *testing.T) tls.Certificate { return a.issueTo(t, net.IPv4(127, 0, 0, 1)) }
+
+// issueTo makes one for a member at an address.
+func (a *authority) issueTo(t *testing.T, ip net.IP) tls.Certificate {
 	return a.sign(t, &x509.Certificate{
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IPAddresses: []net.IP{ip},
 	})
 }
 
@@ -208,4 +214,101 @@ func request(t *testing.T, cfg *tls.Config, method, url, header string) (status 
 	defer answer.Body.Close()
 	b, _ := io.ReadAll(answer.Body)
 	return answer.StatusCode, string(b)
+}
+
+// TestCertificateOfAnotherMember: where certificates alone authenticate, nobody goes by the name of a member with the certificate of
+// another one, over links or plain HTTP.
+func TestCertificateOfAnotherMember(t *testing.T) {
+	ca := newAuthority(t)
+	for name, linkless := range map[string]bool{"links": false, "plain HTTP": true} {
+		t.Run(name, func(t *testing.T) {
+			m := new(mesh)
+			m.open.Store(!linkless)
+			all := certified(t, ca, true, true, tls.VerifyClientCertIfGiven, m.wrap)
+			if linkless {
+				linksUp(t, all, 1)
+			} else {
+				linkUp(t, all)
+			}
+			a, b := all[0], all[1]
+			other := &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.issueTo(t, net.IPv4(127, 0, 0, 2))}}
+			for name, allowed := range map[string]bool{b.g.Name(): false, "https://127.0.0.1:1/": false, "https://127.0.0.2:1/": true, "a client": true} {
+				var log logbook
+				g, err := NewGroup(GroupOptions{Name: name, Discovery: StaticPeers(a.g.opt.Self), TLS: other, Logger: log.logger()})
+				require.NoError(t, err)
+				c, err := New("test", Options[string]{Group: g, Logger: log.logger()})
+				require.NoError(t, err)
+				k := a.owned()
+				err = c.Put(t.Context(), k, "smuggled")
+				if allowed {
+					require.NoError(t, err, name)
+					require.NoError(t, c.Delete(t.Context(), k))
+				} else {
+					require.ErrorIs(t, err, ErrUnconfirmed, name)
+					require.ErrorContains(t, err, "the certificate does not go with the name")
+					_, ok, _ := a.c.Lookup(t.Context(), k)
+					require.False(t, ok)
+				}
+				require.NoError(t, g.Shutdown(context.Background()))
+			}
+			a.logs(t, "refused", "not 127.0.0.1")
+		})
+	}
+}
+
+// TestVerifyPeer: the hook is asked at both ends, and decides.
+func TestVerifyPeer(t *testing.T) {
+	type asked struct {
+		at, name string
+		tls      bool
+	}
+	var mu sync.Mutex
+	seen := make(map[asked]bool)
+	verdict := func() error { return nil }
+	hook := func(at string) func(string, *tls.ConnectionState) error {
+		return func(name string, state *tls.ConnectionState) error {
+			mu.Lock()
+			seen[asked{at, name, state != nil && len(state.PeerCertificates) > 0}] = true
+			mu.Unlock()
+			if at == "server" {
+				return verdict()
+			}
+			return nil
+		}
+	}
+	ca := newAuthority(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	self := "https://" + l.Addr().String() + DefaultPath
+	var log logbook
+	server, err := NewGroup(GroupOptions{Self: self, Discovery: StaticPeers(self), TLS: ca.member(t, true, tls.RequireAndVerifyClientCert), Listener: l,
+		VerifyPeer: hook("server"), Logger: log.logger()})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, server.Shutdown(context.Background())) }()
+	_, err = New("test", Options[string]{Group: server})
+	require.NoError(t, err)
+
+	put := func(name string) error {
+		client, err := NewGroup(GroupOptions{Name: name, Discovery: StaticPeers(self), TLS: ca.member(t, true, 0), VerifyPeer: hook("client"), Logger: log.logger()})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, client.Shutdown(context.Background())) }()
+		c, err := New("test", Options[string]{Group: client})
+		require.NoError(t, err)
+		return c.Put(t.Context(), "k", "v")
+	}
+	require.NoError(t, put("x"))
+	require.Equal(t, map[asked]bool{{"server", "x", true}: true, {"client", self, true}: true}, seen)
+	for name, bad := range map[string]func() error{
+		"an error": func() error { return errors.New("the reason") },
+		"a panic":  func() error { panic("the reason") },
+		"Goexit":   func() error { runtime.Goexit(); return nil },
+	} {
+		verdict = bad
+		err := put(name)
+		require.ErrorIs(t, err, ErrUnconfirmed, name)
+		require.ErrorContains(t, err, "the certificate does not go with the name")
+		require.NotContains(t, err.Error(), "the reason")
+	}
+	verdict = func() error { return nil }
+	require.NoError(t, put("x"))
 }

@@ -52,6 +52,17 @@ type GroupOptions struct {
 	// The server at the other end then has to verify client certificates: set ClientCAs and ClientAuth in the TLS config of the
 	// server in which the group is mounted or, for Listener, in this one.
 	TLS *tls.Config
+	// VerifyPeer is asked at both ends of each link, and of each request over plain HTTP between peers, whether the peer may
+	// have the name by which it goes (see [Member.Name]); if it returns an error the peer is refused, and the error is logged.
+	// state is that of the connection to the peer, nil without TLS. The chains in it have been verified as TLS says. It is
+	// called by many goroutines at once, must not block for longer than a second or so, and must not change state. A panic is
+	// an error.
+	//
+	// nil means: if there are no Secrets, whoever goes by the name of a listed member needs a certificate that is valid for the
+	// host of that member's URL or, if it is set, for TLS.ServerName. For a name that is on no list and is itself a URL, as the
+	// default Name is, that is the URL's host. Any other name, of a process that only asks, goes with every certificate that TLS
+	// accepts. With Secrets or TLS.InsecureSkipVerify nothing is asked.
+	VerifyPeer func(name string, state *tls.ConnectionState) error
 	// Dial connects to other peers. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Listener, if not nil, is served by the group itself, on a port of its own. Shutdown closes it. nil means that the group is

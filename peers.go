@@ -108,7 +108,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.node, err = link.NewNode(link.Config{
 		Name: o.Name, Instance: rand.Uint64() | 1, Group: o.GroupName, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, OpTimeout: o.OpTimeout, Logger: o.Logger,
-		Plain: o.allowsPlain, Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
+		Verify: g.verifyPeer, Plain: o.allowsPlain, Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
 		Report: g.reportHits, Reported: g.reported, Unwanted: g.unwanted, Start: g.start,
 	})
 	if err != nil {

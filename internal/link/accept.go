@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
@@ -53,10 +54,10 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	go func() {
 		defer n.wg.Done()
-		if err := n.accept(v, conn, rw.Reader); err != nil {
+		if err := n.accept(v, conn, rw.Reader, r.TLS); err != nil {
 			_ = conn.Close()
 			if n.ctx.Err() == nil {
-				n.logRefusal(conn.RemoteAddr(), err)
+				n.logRefusal(r.RemoteAddr, err)
 			}
 		}
 	}()
@@ -64,7 +65,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // accept does the handshake on a connection that came with a request, of which
 // r has read ahead.
-func (n *Node) accept(v *visitor, conn net.Conn, r *bufio.Reader) error {
+func (n *Node) accept(v *visitor, conn net.Conn, r *bufio.Reader, state *tls.ConnectionState) error {
 	var h *handshake
 	err := n.within(v.ctx, n.cfg.HandshakeTimeout/2, conn, func(context.Context) error {
 		_, err := conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"))
@@ -75,7 +76,7 @@ func (n *Node) accept(v *visitor, conn net.Conn, r *bufio.Reader) error {
 	})
 	n.exit(v)
 	if err == nil {
-		err = n.within(n.ctx, n.cfg.HandshakeTimeout, conn, func(ctx context.Context) error { return n.welcome(ctx, conn, h) })
+		err = n.within(n.ctx, n.cfg.HandshakeTimeout, conn, func(ctx context.Context) error { return n.welcome(ctx, conn, state, h) })
 	}
 	if err != nil {
 		return err
@@ -104,7 +105,7 @@ func (n *Node) within(ctx context.Context, d time.Duration, conn net.Conn, part 
 }
 
 // logRefusal logs why a link was refused, unless it has just logged another: anybody can make it refuse links.
-func (n *Node) logRefusal(from net.Addr, err error) {
+func (n *Node) logRefusal(from string, err error) {
 	n.mu.Lock()
 	n.refusals.unlogged++
 	refused := n.refusals.unlogged
@@ -115,6 +116,6 @@ func (n *Node) logRefusal(from net.Addr, err error) {
 	}
 	n.mu.Unlock()
 	if due {
-		n.cfg.Logger.Warn("covey: refused a link", "from", from.String(), "err", err, "refused", refused)
+		n.cfg.Logger.Warn("covey: refused a link", "from", from, "err", err, "refused", refused)
 	}
 }

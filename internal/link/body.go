@@ -76,7 +76,7 @@ func (n *Node) greeted(resp *http.Response, name string) (*wire.Hello, error) {
 		return nil, err
 	}
 	own := n.hello(name)
-	if err := n.acquainted(&own, &peer); err != nil {
+	if err := n.acquainted(&own, &peer, resp.TLS); err != nil {
 		return nil, err
 	}
 	if peer.Name != name {

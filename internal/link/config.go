@@ -28,6 +28,9 @@ type Config struct {
 	Secrets [][]byte
 	// TLS is for links to https URLs. nil: the system's roots.
 	TLS *tls.Config
+	// Verify says why the end of a link with that name and that TLS, nil for
+	// none, is refused. nil: it is not. It may take a while, unlike the others.
+	Verify func(name string, state *tls.ConnectionState) error
 	// Dial connects to a host:port. nil: a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -107,6 +110,9 @@ func (c Config) withDefaults() Config {
 	set(&c.reportBytes, 32<<10)
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.Verify == nil {
+		c.Verify = func(string, *tls.ConnectionState) error { return nil }
 	}
 	if c.Plain == nil {
 		c.Plain = func(string) bool { return false }

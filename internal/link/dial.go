@@ -110,10 +110,20 @@ func (n *Node) open(conn net.Conn, p *Peer) (l *Link, early []byte, err error) {
 		return nil, nil, &UpgradeError{Status: resp.StatusCode, Text: strings.TrimSpace(string(text))}
 	}
 	limited.N = math.MaxInt64
-	peer, err := n.greet(r, conn, p.name)
+	peer, err := n.greet(r, conn, stateOf(conn), p.name)
 	if err != nil {
 		return nil, nil, err
 	}
 	early, err = r.Peek(r.Buffered())
 	return newLink(n, conn, p, peer), bytes.Clone(early), err
+}
+
+// stateOf returns the state of a connection's TLS, nil if it has none.
+func stateOf(conn net.Conn) *tls.ConnectionState {
+	secure, ok := conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	state := secure.ConnectionState()
+	return &state
 }

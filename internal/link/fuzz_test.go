@@ -60,7 +60,7 @@ func FuzzHandshake(f *testing.F) {
 		if _, err := receive(n, bytes.NewReader(data), io.Discard); err == nil {
 			t.Fatal("a client got through without the secret")
 		}
-		if _, err := n.greet(bytes.NewReader(data), io.Discard, "other"); err == nil {
+		if _, err := n.greet(bytes.NewReader(data), io.Discard, nil, "other"); err == nil {
 			t.Fatal("a server got through without the secret")
 		}
 		// The same from somebody who knows the secret.
@@ -73,7 +73,7 @@ func FuzzHandshake(f *testing.F) {
 		}
 		m = &member{node: n, role: roleServer, says: data, frames: [][]byte{challenge}}
 		_, _ = m.words.Write(challenge)
-		server, err := n.greet(m, m, "other")
+		server, err := n.greet(m, m, nil, "other")
 		if err == nil && server.Name != "other" {
 			t.Fatalf("%+v got through", server)
 		}
@@ -91,7 +91,7 @@ func receive(n *Node, r io.Reader, w io.Writer) (*wire.Hello, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &h.peer, n.welcome(context.Background(), w, h)
+	return &h.peer, n.welcome(context.Background(), w, nil, h)
 }
 
 // A member answers what the other end says with its own words and a good proof of them.

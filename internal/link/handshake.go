@@ -22,6 +22,8 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -92,7 +94,7 @@ func (n *Node) mac(secret []byte, role string, frames [][]byte) []byte {
 }
 
 // greet is the client's side: r and w are the connection to peer name.
-func (n *Node) greet(r io.Reader, w io.Writer, name string) (*wire.Hello, error) {
+func (n *Node) greet(r io.Reader, w io.Writer, state *tls.ConnectionState, name string) (*wire.Hello, error) {
 	challenge, err := readHandshake(r)
 	if err != nil {
 		return nil, err
@@ -120,7 +122,7 @@ func (n *Node) greet(r io.Reader, w io.Writer, name string) (*wire.Hello, error)
 	if !n.proved(proof.Value, roleServer, challenge, client, server) {
 		return nil, fmt.Errorf("%w: the peer's proof is not by our secret: compare GroupOptions.Secrets", ErrRefused)
 	}
-	if err := n.acquainted(&own, &peer); err != nil {
+	if err := n.acquainted(&own, &peer, state); err != nil {
 		return nil, err
 	}
 	if peer.Name != name {
@@ -175,8 +177,8 @@ func (n *Node) recognize(r io.Reader, h *handshake) (err error) {
 }
 
 // welcome is the server's second part: it takes the client in.
-func (n *Node) welcome(ctx context.Context, w io.Writer, h *handshake) error {
-	if err := n.acquainted(&h.own, &h.peer); err != nil {
+func (n *Node) welcome(ctx context.Context, w io.Writer, state *tls.ConnectionState, h *handshake) error {
+	if err := n.acquainted(&h.own, &h.peer, state); err != nil {
 		return refuse(w, err)
 	}
 	if h.peer.Target != h.own.Name {
@@ -192,8 +194,9 @@ func (n *Node) welcome(ctx context.Context, w io.Writer, h *handshake) error {
 	return err
 }
 
-// acquainted checks what both ends check in the other's hello.
-func (n *Node) acquainted(own, peer *wire.Hello) error {
+// acquainted checks what both ends check in the other's hello. state is that of
+// the connection, nil without TLS.
+func (n *Node) acquainted(own, peer *wire.Hello, state *tls.ConnectionState) error {
 	switch _, ok := wire.CommonVersion(own, peer); {
 	case !ok:
 		return &HandshakeError{wire.CodeVersion, fmt.Sprintf("no common version: %d to %d here, %d to %d there",
@@ -203,13 +206,16 @@ func (n *Node) acquainted(own, peer *wire.Hello) error {
 	case peer.MaxOps == 0 || peer.MaxValue == 0:
 		return wire.ErrMalformed
 	}
+	if err := n.cfg.Verify(peer.Name, state); err != nil {
+		return fmt.Errorf("%w %q: %w", &HandshakeError{wire.CodeRefused, "the certificate does not go with the name"}, peer.Name, err)
+	}
 	return nil
 }
 
 // refuse tells the other end, which has proved itself, why, and returns why.
 func refuse(w io.Writer, why error) error {
 	f := wire.Frame{Type: wire.Failed, Code: wire.CodeIdentity, Text: why.Error()}
-	if e, ok := why.(*HandshakeError); ok {
+	if e := (*HandshakeError)(nil); errors.As(why, &e) { // what else there is to say is not for the other end
 		f.Code, f.Text = e.Code, e.Text
 	}
 	_, _ = w.Write(wire.Append(nil, &f))

@@ -57,8 +57,8 @@ func (n *Node) ServeOps(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep answers back
 	own := n.hello("")
-	if err := n.acquainted(&own, &peer); err != nil {
-		_ = refuse(w, err)
+	if err := n.acquainted(&own, &peer, r.TLS); err != nil {
+		n.logRefusal(r.RemoteAddr, refuse(w, err))
 		return
 	}
 	if peer.Target != own.Name {

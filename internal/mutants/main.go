@@ -166,6 +166,10 @@ var mutants = []mutant{
 		"internal/link/handshake.go", "\t_, _ = io.WriteString(h, n.cfg.Group)\n", "",
 	},
 	{
+		"a certificate goes with one name", "TestCertificateOfAnotherMember",
+		"verifypeer.go", "return state.PeerCertificates[0].VerifyHostname(cmp.Or(g.opt.TLS.ServerName, host))", "_ = cmp.Or(host, \"\")\n\treturn nil",
+	},
+	{
 		"strangers take no peer's place", "internal/link.TestStrangersDoNotKeepPeersOut",
 		"internal/link/visitor.go", "count[v.source] > count[w.source]", "count[v.source] < count[w.source]",
 	},
