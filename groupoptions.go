@@ -180,12 +180,14 @@ func peerURL(raw string) (string, error) {
 // isLoopback reports whether a URL's host is this machine. It looks at the URL only and resolves no names.
 func isLoopback(raw string) bool {
 	u, err := url.Parse(raw)
-	if err != nil {
-		return false
-	}
-	if u.Hostname() == "localhost" {
+	return err == nil && isLoopbackHost(u.Hostname())
+}
+
+// isLoopbackHost reports whether a host, without port, is this machine by its name or address.
+func isLoopbackHost(host string) bool {
+	if host == "localhost" {
 		return true
 	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	return err == nil && addr.IsLoopback()
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
 }

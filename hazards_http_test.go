@@ -2,6 +2,7 @@ package covey
 
 import (
 	"bytes"
+	"cmp"
 	"log/slog"
 	"net"
 	"net/http"
@@ -68,9 +69,10 @@ func TestHazard15OpenDoors(t *testing.T) {
 	require.NoError(t, c.Put(t.Context(), "k", "v"))
 	ask := func(from, path string, header ...string) int {
 		r := httptest.NewRequest("GET", g.Path()+path, nil)
-		r.RemoteAddr = from
+		r.RemoteAddr, r.Host = from, "127.0.0.1:1"
 		if header != nil {
 			r.Header.Set(header[0], header[1])
+			r.Host = cmp.Or(r.Header.Get("Host"), r.Host)
 		}
 		answer := httptest.NewRecorder()
 		g.ServeHTTP(answer, r)
@@ -81,8 +83,16 @@ func TestHazard15OpenDoors(t *testing.T) {
 	for _, from := range []string{"10.0.0.2:9", "[fe80::1]:9", "", "@"} {
 		require.Equal(t, http.StatusForbidden, ask(from, "v1/link"), from)
 	}
-	for _, header := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "Via"} {
+	for _, header := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "Via", "X-Real-Ip"} {
 		require.Equal(t, http.StatusForbidden, ask("127.0.0.1:9", "v1/link", header, "x"), header)
+	}
+	for _, host := range []string{"localhost", "localhost:1", "127.0.0.1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"} {
+		require.Equal(t, http.StatusUpgradeRequired, ask("127.0.0.1:9", "v1/link", "Host", host), host)
+	}
+	for _, host := range []string{ // a page's own name, that its DNS has rebound to this machine
+		"evil.example", "evil.example:1", "localhost.evil.example", "127.0.0.1.evil.example:1", "127.0.0.1@evil.example", "10.0.0.2", "[::2]:1", "::1", ":1", "0.0.0.0:1",
+	} {
+		require.Equal(t, http.StatusForbidden, ask("127.0.0.1:9", "v1/link", "Host", host), host)
 	}
 	require.Equal(t, http.StatusForbidden, ask("127.0.0.1:9", "v1/caches/test?key=k"))
 }

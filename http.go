@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -44,7 +43,8 @@ const VersionHeader = "Covey-Version"
 // ErrTooLarge, 502 for ErrUnconfirmed, 503 for ErrOverloaded and ErrClosed, 504 for timeouts.
 //
 // Keys need "Authorization: Bearer SECRET" with one of GroupOptions.Secrets or, if there are none, a verified client certificate.
-// If the group has neither, keys and v1/ops are off, and links are accepted from this machine only, not through proxies.
+// If the group has neither, keys and v1/ops are off, and links are accepted from this machine only, to a Host that is localhost or a
+// loopback address, and not through proxies.
 func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, path, found := strings.Cut("/"+strings.TrimPrefix(r.URL.Path, g.path), "/v1/") // a handler in front may have stripped a prefix
 	if !found {
@@ -76,10 +76,11 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// notLocal says why a request may come from another machine; "" if it cannot.
+// notLocal says why a request may be the will of another machine; "" if it cannot. What a web page of a stranger makes a browser on this
+// machine ask has the page's host, although that resolves to this machine now (DNS rebinding).
 func notLocal(r *http.Request) string {
 	for name := range r.Header {
-		if name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "X-Forwarded-") {
+		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
 			return "the request has the header " + name
 		}
 	}
@@ -87,8 +88,11 @@ func notLocal(r *http.Request) string {
 	if err != nil {
 		return "its address is unknown"
 	}
-	if addr, err := netip.ParseAddr(host); err != nil || !addr.Unmap().IsLoopback() {
+	if !isLoopbackHost(host) {
 		return "it comes from " + host
+	}
+	if asked := (&url.URL{Host: r.Host}).Hostname(); !isLoopbackHost(asked) {
+		return fmt.Sprintf("it asks for the host %q", asked)
 	}
 	return ""
 }

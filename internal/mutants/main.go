@@ -166,6 +166,10 @@ var mutants = []mutant{
 		"internal/link/handshake.go", "\t_, _ = io.WriteString(h, n.cfg.Group)\n", "",
 	},
 	{
+		"a group without secrets answers only to a loopback Host", "TestHazard15OpenDoors",
+		"http.go", "!isLoopbackHost(asked)", "asked == \"\"",
+	},
+	{
 		"a certificate goes with one name", "TestCertificateOfAnotherMember",
 		"verifypeer.go", "return state.PeerCertificates[0].VerifyHostname(cmp.Or(g.opt.TLS.ServerName, host))", "_ = cmp.Or(host, \"\")\n\treturn nil",
 	},
