@@ -42,3 +42,9 @@ mutants: ## Break each invariant on purpose and see its test fail
 .PHONY: bench
 bench: ## Run all benchmark suites against the rivals (takes long)
 	cd benchmarks && for s in $$(go run . -list); do go run . $$s; done
+
+BASE ?= HEAD~1
+SUITES ?= local group
+.PHONY: bench-compare
+bench-compare: ## Compare the speed of the working tree with that of BASE (default HEAD~1), in turns
+	cd benchmarks && for s in $(SUITES); do go run . compare -base $(BASE) $$s; done
