@@ -13,6 +13,11 @@ help: ## Show what there is
 test: ## Run all tests of every module with the race detector
 	@for d in $(MODULES); do echo "-- $$d"; (cd $$d && go test -race ./...) || exit 1; done
 
+.PHONY: test-386
+test-386: ## Vet and test the library built for 32 bits, which any amd64 machine runs
+	GOARCH=386 CGO_ENABLED=0 go vet ./...
+	GOARCH=386 CGO_ENABLED=0 go test -short ./...
+
 .PHONY: lint
 lint: ## Run go vet and staticcheck on every module
 	@for d in $(MODULES); do (cd $$d && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done

@@ -53,7 +53,7 @@ type Cache[V any] struct {
 	origin       *origin
 	refreshes    *semaphore.Weighted
 	slack        int64 // how far the coarse clock may be behind
-	baseSize     int   // accounted bytes of an entry without key and value
+	baseSize     int64 // accounted bytes of an entry without key and value
 	isSlice      bool  // V is a slice
 	maxBytes     atomic.Int64
 	maxEntries   atomic.Int64
@@ -90,7 +90,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		origin:       newOrigin(o.MaxLoads, o.LoadRate, o.LoadBurst, o.Breaker),
 		refreshes:    semaphore.NewWeighted(int64(o.MaxRefreshes)),
 		slack:        int64(slackTicks * tickFor(o.TTL)),
-		baseSize:     allocSize(int(unsafe.Sizeof(entry[V]{})), true) + perEntry,
+		baseSize:     int64(allocSize(int(unsafe.Sizeof(entry[V]{})), true) + perEntry),
 		stop:         make(chan struct{}),
 		wake:         make(chan struct{}, 1),
 		userMaxValue: o.MaxValueBytes,

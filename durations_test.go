@@ -35,7 +35,7 @@ func FuzzDurations(f *testing.F) {
 		e := c.newEntry("k", c.store.hash("k"), 1, 0, begin, end, meta)
 		require.NotNil(t, e)
 		if meta.ttl == Forever {
-			require.EqualValues(t, never, e.expires)
+			require.Equal(t, int64(never), e.expires)
 			return
 		}
 		shortest := int64(float64(ttl) * (1 - jitter) * (1 - 1e-9))

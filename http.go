@@ -269,9 +269,9 @@ func (e *plainEntry) write(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Length", strconv.Itoa(len(e.body)))
-	h.Set("Age", strconv.Itoa(int(e.age/time.Second)))
+	h.Set("Age", strconv.FormatInt(int64(e.age/time.Second), 10))
 	if e.ttl != 0 {
-		h.Set("Cache-Control", fmt.Sprintf("max-age=%d", max(0, int(e.ttl/time.Second))))
+		h.Set("Cache-Control", fmt.Sprintf("max-age=%d", max(0, e.ttl/time.Second)))
 	}
 	if e.version != 0 {
 		h.Set("ETag", fmt.Sprintf(`"%d"`, e.version))

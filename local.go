@@ -97,18 +97,19 @@ func (c *Cache[V]) useCopy(n *node) bool {
 
 // borrow keeps a copy that came with an answer. The request was made at the time start, under generation gen.
 func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer *wire.Frame, start int64, gen uint32) {
-	size := c.baseSize + int(unsafe.Sizeof(loanOf{})) + sizeClass(len(key))
+	limit := c.copies.limit.Load() / 8
+	size := c.baseSize + int64(unsafe.Sizeof(loanOf{})) + int64(sizeClass(len(key)))
 	flags := uint8(flagBorrowed)
 	if answer.Type == wire.NotFound {
 		flags |= flagNegative
 	} else {
 		of := c.measure(key, value, false)
-		if of < 0 {
+		if of < 0 || int64(of) > limit {
 			return
 		}
-		size += of
+		size += int64(of)
 	}
-	if int64(size) > c.copies.limit.Load()/8 {
+	if size > limit {
 		return
 	}
 	now := c.store.clock.now()

@@ -89,7 +89,7 @@ func newOrigin(maxLoads int, perSecond float64, burst int, b *Breaker) *origin {
 			Timeout:      b.Cooldown,
 			ReadyToTrip: func(n gobreaker.Counts) bool {
 				ended := n.TotalSuccesses + n.TotalFailures
-				return int(ended) >= b.MinLoads && float64(n.TotalFailures) >= b.FailureRatio*float64(ended)
+				return int64(ended) >= int64(b.MinLoads) && float64(n.TotalFailures) >= b.FailureRatio*float64(ended)
 			},
 			IsSuccessful: func(err error) bool {
 				return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnchanged)

@@ -283,8 +283,11 @@ func (c *Cache[V]) sizeApart(key string, v V) (size int, err error) {
 // newEntry makes the entry of a value whose load ran from begin to end; nil if
 // it is too large to be stored. For a Put begin and end are the same.
 func (c *Cache[V]) newEntry(key string, hash uint32, v V, size int, begin, end int64, meta loadMeta) *entry[V] {
-	total := c.baseSize + sizeClass(len(key)) + size
-	if size < 0 || int64(size) > c.maxValue.Load() || c.maxBytes.Load() > 0 && int64(total) > c.maxBytes.Load() {
+	if size < 0 || int64(size) > c.maxValue.Load() {
+		return nil
+	}
+	total := c.baseSize + int64(sizeClass(len(key))) + int64(size)
+	if c.maxBytes.Load() > 0 && total > c.maxBytes.Load() {
 		return nil
 	}
 	e := &entry[V]{value: v}
@@ -305,7 +308,7 @@ func (c *Cache[V]) newNegative(key string, hash uint32, begin, end int64, ttl ti
 		return nil
 	}
 	e := new(entry[V])
-	c.stamp(&e.node, key, hash, c.baseSize+sizeClass(len(key)), begin, end)
+	c.stamp(&e.node, key, hash, c.baseSize+int64(sizeClass(len(key))), begin, end)
 	e.expires = never
 	if ttl != Forever {
 		e.expires = end + int64(min(ttl, maxTTL))
@@ -317,9 +320,9 @@ func (c *Cache[V]) newNegative(key string, hash uint32, begin, end int64, ttl ti
 	return e
 }
 
-func (c *Cache[V]) stamp(n *node, key string, hash uint32, size int, begin, end int64) {
+func (c *Cache[V]) stamp(n *node, key string, hash uint32, size, begin, end int64) {
 	n.key, n.hash, n.born = key, hash, begin
-	n.size = uint32(min(uint64(size), math.MaxUint32))
+	n.size = uint32(min(size, math.MaxUint32))
 	n.used.Store(idleUnits(end))
 }
 

@@ -34,9 +34,9 @@ func hello(typ wire.Type, own, target string, change func(h *wire.Hello)) []byte
 }
 
 // framed returns a frame with a body of any bytes.
-func framed(typ wire.Type, length int, body []byte) []byte {
+func framed(typ wire.Type, length uint32, body []byte) []byte {
 	b := make([]byte, wire.HeaderSize, wire.HeaderSize+len(body))
-	binary.LittleEndian.PutUint32(b, uint32(length))
+	binary.LittleEndian.PutUint32(b, length)
 	b[4] = byte(typ)
 	return append(b, body...)
 }
@@ -62,7 +62,7 @@ func badStarts(typ wire.Type, own, target string) map[string][]byte {
 		"wrong type":     patched(good(nil), 4, byte(wire.Get)),
 		"oversize":       framed(typ, 5<<10, make([]byte, 5<<10)),
 		"huge":           framed(typ, 1<<31, nil),
-		"longest":        framed(typ, -1, nil),
+		"longest":        framed(typ, 1<<32-1, nil),
 		"no body":        framed(typ, 0, nil),
 		"old version":    good(func(h *wire.Hello) { h.MinVersion, h.MaxVersion = 0, 0 }),
 		"new version":    good(func(h *wire.Hello) { h.MinVersion, h.MaxVersion = wire.MaxVersion+1, wire.MaxVersion+9 }),

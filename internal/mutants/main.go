@@ -75,7 +75,7 @@ var mutants = []mutant{
 	},
 	{
 		"I8: values are accounted", "TestAccountedBytesAgainstHeap",
-		"write.go", "total := c.baseSize + sizeClass(len(key)) + size", "total := c.baseSize + sizeClass(len(key)) + size/4",
+		"write.go", "int64(sizeClass(len(key))) + int64(size)", "int64(sizeClass(len(key))) + int64(size)/4",
 	},
 	{
 		"I9: a callback runs without locks", "TestCallbacksMayCallTheCache",
