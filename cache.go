@@ -467,7 +467,7 @@ func (c *Cache[V]) Stats() Stats {
 	loadTimes := n.loadTimes.snapshot()
 	slots, rate, open := c.origin.refused.slots.Load(), c.origin.refused.rate.Load(), c.origin.refused.open.Load()
 	return Stats{
-		Entries: s.entries.Load(), Bytes: s.bytes.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: c.maxEntries.Load(),
+		Entries: s.entries.Load(), Bytes: s.bytes.Load() + s.tombs.bytes.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: c.maxEntries.Load(),
 		Loading: n.loading.Load(),
 
 		Hits: c.hits.sum(), StaleHits: n.staleHits.Load(), NegativeHits: n.negativeHits.Load(),
@@ -517,6 +517,7 @@ func (c *Cache[V]) Close() (err error) {
 		}
 		s.bytes.Store(0)
 		s.entries.Store(0)
+		s.tombs.clear()
 		s.mu.Unlock()
 		s.gen.Add(1)
 		c.copies.empty()

@@ -30,6 +30,7 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 
 func (c *Cache[V]) clearHere() {
 	c.nextGeneration() // from here on no hit serves what is there now
+	c.store.tombs.clear()
 	for i := range c.store.index.segments {
 		g := &c.store.index.segments[i]
 		k := &c.segments[i]
@@ -37,7 +38,6 @@ func (c *Cache[V]) clearHere() {
 		for key, f := range k.flights {
 			c.unlink(key, f.hash)
 		}
-		clear(k.tombs)
 		clear(k.throttled)
 		g.mu.Unlock()
 		c.removeInvalid(i)

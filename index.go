@@ -25,7 +25,7 @@ type index struct {
 
 type segment struct {
 	// mu makes a critical section of every key of the segment: for the table,
-	// and for the flights and tombstones that the cache keeps by segment.
+	// and for the flights and whatever else the cache keeps by segment.
 	mu    sync.Mutex
 	table atomic.Pointer[table]
 	count int

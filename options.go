@@ -29,8 +29,8 @@ type BulkLoader[V any] func(ctx context.Context, keys []string) (map[string]V, e
 
 // Options configure a cache. The zero value is a cache of 64 MiB without expiry. Durations of more than 100 years are errors.
 type Options[V any] struct {
-	// MaxBytes bounds the bytes that are accounted for: keys, values, entries and index. In a group it is the bound of this
-	// process alone.
+	// MaxBytes bounds the bytes that are accounted for: keys, values, entries, index and the versions of what was deleted.
+	// In a group it is the bound of this process alone.
 	// 0 means no bound if MaxEntries is set, else 64 MiB. Negative is an error.
 	MaxBytes int64
 	// MaxEntries bounds the number of entries, copies (see L1) not included. 0 means no bound. Negative is an error.
@@ -327,8 +327,8 @@ func WithTTLs(ttls map[string]time.Duration) PutOption { return PutOption{ttls: 
 
 // WithVersion makes the Put conditional: it fails with [ErrOutdated] if the cache knows a higher version of the key, and does
 // nothing, without an error, if it knows the same one. The cache knows the version of what it has stored and, for up to five
-// minutes, of what was deleted; of what was evicted or has expired it knows nothing. A Put without a version always succeeds
-// and keeps the version that was known.
+// minutes, of what was deleted (see [DeletedAt]); of what was evicted or has expired it knows nothing. A Put without a version
+// always succeeds and keeps the version that was known.
 func WithVersion(version uint64) PutOption { return PutOption{version: version, hasVersion: true} }
 
 // WithVersions is [WithVersion] with a version of its own for each key of a PutMany. Keys that are not in the map are put as if
@@ -363,7 +363,8 @@ type DeleteOption struct {
 // DeletedAt gives the Delete the version that the deletion has at the origin, and makes it conditional: it fails with
 // [ErrOutdated] if the cache knows a higher version of the key, and does nothing, without an error, if it knows the same one.
 // For up to five minutes the cache remembers the version: Puts are then refused as [WithVersion] describes, and loaded values
-// of a lower version are not stored.
+// of a lower version are not stored. It remembers the last 65,536 deletions, or as many as fit into an eighth of
+// Options.MaxBytes, at 68 bytes each.
 func DeletedAt(version uint64) DeleteOption {
 	return DeleteOption{version: version, hasVersion: true}
 }

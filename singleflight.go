@@ -52,7 +52,6 @@ type flight[V any] struct {
 type keyed[V any] struct {
 	flights   map[string]*flight[V]   // linked
 	detached  map[*flight[V]]struct{} // unlinked, but somebody still waits
-	tombs     map[string]tombstone    // versions of what was deleted
 	throttled map[string]struct{}     // keys whose load has just failed
 	rights    map[uint64]*flight[V]   // given to other peers, by token
 	writing   map[string]*writing     // writes that ask other peers

@@ -56,6 +56,7 @@ type store struct {
 	wheel                *wheel
 	maxBytes, maxEntries int64
 
+	tombs                  tombstones
 	bytes, entries         atomic.Int64
 	outside                *atomic.Int64 // bytes that count towards maxBytes but are kept elsewhere; may be nil
 	evictions, expirations atomic.Int64
@@ -83,9 +84,9 @@ func newStore(eviction Eviction, maxBytes, maxEntries int64) *store {
 		s.policy = s.lfu
 	}
 	s.slots.index = &s.index
+	s.tombs.seed, s.tombs.clock = s.seed, s.clock
 	s.wheel = newWheel(&s.slots)
-	s.maxBytes, s.maxEntries = maxBytes, maxEntries
-	s.policy.resize(maxBytes, int(maxEntries))
+	s.setBounds(maxBytes, maxEntries)
 	return s
 }
 
@@ -257,7 +258,7 @@ func (s *store) trim(gone []departure) (_ []departure, more bool) {
 }
 
 func (s *store) over() bool {
-	bytes := s.bytes.Load()
+	bytes := s.bytes.Load() + s.tombs.bytes.Load()
 	if s.outside != nil {
 		bytes += s.outside.Load()
 	}
@@ -295,6 +296,7 @@ func (s *store) setBounds(maxBytes, maxEntries int64) {
 	}
 	s.maxBytes, s.maxEntries = maxBytes, maxEntries
 	s.policy.resize(maxBytes, int(maxEntries))
+	s.tombs.resize(maxBytes)
 }
 
 // A tick is how often the coarse clock is set and the wheel turned: a

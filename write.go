@@ -30,6 +30,7 @@ type write[V any] struct {
 	landed bool // f was ended by this write
 	old    *node
 	stored bool
+	grown  bool // a tombstone has taken memory
 }
 
 // write carries out w in the critical section of its key. Most writes need the segment's lock
@@ -40,17 +41,19 @@ func (c *Cache[V]) write(w *write[V]) {
 	g.mu.Lock()
 	done := c.apply(g, w, false)
 	g.mu.Unlock()
+	more := w.grown
 	if !done {
 		s.mu.Lock()
 		g.mu.Lock()
 		c.apply(g, w, true)
 		g.mu.Unlock()
-		gone, more := s.trim(nil)
+		var gone []departure
+		gone, more = s.trim(nil)
 		s.mu.Unlock()
 		c.departed(gone)
-		for more {
-			more = c.trim()
-		}
+	}
+	for more {
+		more = c.trim()
 	}
 	if w.old != nil && c.opt.Events.Removed != nil {
 		cause := CauseReplaced
@@ -194,60 +197,33 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 	return true
 }
 
-// A tombstone remembers the highest version that a deleted key had.
-type tombstone struct {
-	version uint64
-	until   int64
-}
-
-const (
-	tombstoneTime = int64(5 * time.Minute)
-	maxTombstones = 1 << 10 // in each segment
-)
-
 // knownVersion returns the highest version of the key that the cache has seen and not forgotten.
 func (c *Cache[V]) knownVersion(w *write[V], old *node) (version uint64, ok bool) {
 	if old != nil && old.flags&flagVersioned != 0 && c.current(old) {
 		return old.version, true
 	}
-	if t, found := c.keyed(w.hash).tombs[w.key]; found && t.until > c.store.clock.now() {
-		return t.version, true
-	}
-	return 0, false
+	return c.store.tombs.known(w.key)
 }
 
 // remember keeps the version of a key whose entry the write removed, or replaced by one without a version.
 func (c *Cache[V]) remember(w *write[V], known uint64, hasKnown bool) {
-	k := c.keyed(w.hash)
+	t := &c.store.tombs
 	if w.e != nil && w.e.flags&flagVersioned != 0 {
-		delete(k.tombs, w.key)
+		t.drop(w.key)
 		return
 	}
 	if w.versioned {
 		known, hasKnown = w.version, true
 	}
-	_, remembered := k.tombs[w.key]
-	if !hasKnown || w.e != nil && remembered { // what is loaded does not make it remembered for longer
+	if !hasKnown {
 		return
 	}
-	if k.tombs == nil {
-		k.tombs = make(map[string]tombstone)
-	}
-	now := c.store.clock.now()
-	if len(k.tombs) >= maxTombstones {
-		oldest := ""
-		for key, t := range k.tombs { // they come in random order: the first few are a sample
-			if t.until <= now {
-				delete(k.tombs, key)
-			} else if oldest == "" || t.until < k.tombs[oldest].until {
-				oldest = key
-			}
-		}
-		if len(k.tombs) >= maxTombstones {
-			delete(k.tombs, oldest)
+	if w.e != nil { // what is loaded does not make it remembered for longer
+		if _, remembered := t.known(w.key); remembered {
+			return
 		}
 	}
-	k.tombs[strings.Clone(w.key)] = tombstone{known, now + tombstoneTime}
+	w.grown = t.remember(w.key, known)
 }
 
 // measure returns what Options.Size says of a value; less than 0 if it panics. Its Goexit ends the goroutine of a caller, but

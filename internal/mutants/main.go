@@ -79,7 +79,19 @@ var mutants = []mutant{
 	},
 	{
 		"I9: a callback runs without locks", "TestCallbacksMayCallTheCache",
-		"write.go", "\t\tgone, more := s.trim(nil)\n\t\ts.mu.Unlock()\n\t\tc.departed(gone)", "\t\tgone, more := s.trim(nil)\n\t\tc.departed(gone)\n\t\ts.mu.Unlock()",
+		"write.go", "\t\tgone, more = s.trim(nil)\n\t\ts.mu.Unlock()\n\t\tc.departed(gone)", "\t\tgone, more = s.trim(nil)\n\t\tc.departed(gone)\n\t\ts.mu.Unlock()",
+	},
+	{
+		"tombstones count towards MaxBytes", "TestTombstonesWithinMaxBytes",
+		"store.go", "s.bytes.Load() + s.tombs.bytes.Load()", "s.bytes.Load()",
+	},
+	{
+		"a tombstone makes room for itself", "TestTombstonesWithinMaxBytes",
+		"write.go", "\tmore := w.grown\n", "\tmore := false\n",
+	},
+	{
+		"the oldest tombstone is forgotten", "TestOldestTombstonesAreForgotten",
+		"tombstones.go", "len(t.at) > 0 && len(t.at) >= t.limit", "false",
 	},
 	{
 		"I3: copies are recalled before a write takes effect", "TestLoan",
