@@ -488,7 +488,7 @@ func (c *Cache[V]) Stats() Stats {
 	}
 }
 
-// closeGrace is how long Close waits for loaders to notice that their context has ended.
+// closeGrace is how long Close and Shutdown wait for functions of users to notice that their context has ended.
 const closeGrace = 5 * time.Second
 
 // Close empties the cache and ends its goroutines. Those who wait for a load get [ErrClosed], as does every later call. It

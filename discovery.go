@@ -18,12 +18,41 @@ import (
 // A Discovery tells a group who its members are. [StaticPeers], [StaticMembers] and [DNSPeers] are ready-made.
 type Discovery interface {
 	// Watch calls update with the whole list of members, this process included, as soon as it knows the list and whenever it has
-	// changed. Calls of update come one after another. Watch returns nil when ctx ends, or earlier with an error if it cannot go on;
-	// the group logs that and keeps the last list. The group calls Watch once, on a goroutine of its own.
+	// changed. Calls of update come one after another. Watch returns nil when ctx ends, or earlier if the list will never change.
+	// If it cannot go on, it returns an error. The group logs the error or the panic, keeps the last list, and calls Watch again
+	// after a pause that grows from 1 s to 1 min. Watch runs on a goroutine of its own, one call at a time.
 	//
 	// A member that is not in the list is out of the group. So if the source of the list fails, do not pass on an empty or partial
 	// one. Members with mistakes in them are logged and left out.
 	Watch(ctx context.Context, update func([]Member)) error
+}
+
+// The pause before Watch is called again. It begins anew after a Watch that has run for longer than the longest one.
+const (
+	minWatchPause = time.Second
+	maxWatchPause = time.Minute
+)
+
+// watch follows the discovery. If that fails it begins again.
+func (g *Group) watch() {
+	pause := minWatchPause
+	for {
+		begin := time.Now()
+		err := guard("Discovery.Watch", func() error { return g.opt.Discovery.Watch(g.ctx, g.update) })
+		if err == nil || g.ctx.Err() != nil {
+			return
+		}
+		if time.Since(begin) > maxWatchPause {
+			pause = minWatchPause
+		}
+		g.opt.Logger.Error("covey: discovery has failed, keeping its last list of members", "err", err, "again in", pause)
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxWatchPause)
+	}
 }
 
 // StaticPeers returns a Discovery whose list never changes, given as URLs. It must contain GroupOptions.Self.

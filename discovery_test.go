@@ -268,7 +268,7 @@ func TestDiscoveryThatCannotGoOn(t *testing.T) {
 		var log logbook
 		g, err := NewGroup(GroupOptions{Self: "http://127.0.0.1", Discovery: DNSPeers("svc"), Logger: log.logger()})
 		require.NoError(t, err)
-		require.Contains(t, log.String(), "discovery has ended")
+		require.Contains(t, log.String(), "discovery has failed")
 		require.Contains(t, log.String(), "DNSPeers")
 		require.NoError(t, g.Shutdown(t.Context()))
 	})

@@ -63,7 +63,8 @@ type GroupOptions struct {
 	// default Name is, that is the URL's host. Any other name, of a process that only asks, goes with every certificate that TLS
 	// accepts. With Secrets or TLS.InsecureSkipVerify nothing is asked.
 	VerifyPeer func(name string, state *tls.ConnectionState) error
-	// Dial connects to other peers. nil means a net.Dialer.
+	// Dial connects to other peers. A panic in it or in a function of TLS is an error of the dial, and so is the end of ctx, even
+	// if the function does not return then. The methods of the connection must not panic. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Listener, if not nil, is served by the group itself, on a port of its own. Shutdown closes it. nil means that the group is
 	// mounted in a server of yours, or that Self is empty.

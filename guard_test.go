@@ -10,18 +10,26 @@ import (
 
 func TestGuard(t *testing.T) {
 	ran := false
-	require.NoError(t, guard("f", func() { ran = true }))
+	require.NoError(t, guard("f", func() error {
+		ran = true
+		return nil
+	}))
 	require.True(t, ran)
 
 	var p *PanicError
 	cause := errors.New("boom")
-	err := guard("f", func() { panic(cause) })
+	require.Equal(t, cause, guard("f", func() error { return cause }))
+
+	err := guard("f", func() error { panic(cause) })
 	require.ErrorAs(t, err, &p)
 	require.ErrorIs(t, err, cause)
 	require.Equal(t, "f", p.Func)
 	require.Contains(t, err.Error(), "covey: f panicked: boom\n\ngoroutine")
 
-	err = guard("f", runtime.Goexit)
+	err = guard("f", func() error {
+		runtime.Goexit()
+		return nil
+	})
 	require.ErrorAs(t, err, &p)
 	require.EqualError(t, err, "covey: f called runtime.Goexit")
 }

@@ -4,6 +4,7 @@ package covey
 
 import (
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -84,19 +85,27 @@ func (c *Cache[V]) closeSegment(k *keyed[V]) {
 	}
 }
 
-// waitGoroutines waits for the janitor and, for closeGrace at most, for the loads.
+// waitGoroutines waits for the janitor and the loads.
 func (c *Cache[V]) waitGoroutines() error {
+	if !waitGrace(&c.wg) {
+		return fmt.Errorf("covey: cache %q: a loader still runs %v after Close has cancelled its context", c.name, closeGrace)
+	}
+	return nil
+}
+
+// waitGrace waits for goroutines that have been told to end, for closeGrace at most, and reports whether they have.
+func waitGrace(wg *sync.WaitGroup) bool {
 	done := make(chan struct{})
 	go func() {
-		c.wg.Wait()
+		wg.Wait()
 		close(done)
 	}()
 	timer := time.NewTimer(closeGrace)
 	defer timer.Stop()
 	select {
 	case <-done:
-		return nil
+		return true
 	case <-timer.C:
-		return fmt.Errorf("covey: cache %q: a loader still runs %v after Close has cancelled its context", c.name, closeGrace)
+		return false
 	}
 }

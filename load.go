@@ -134,7 +134,11 @@ func (c *Cache[V]) loaded(r LoadResult) {
 	if c.opt.Events.Loaded == nil {
 		return
 	}
-	if err := guard("Events.Loaded", func() { c.opt.Events.Loaded(r) }); err != nil {
+	err := guard("Events.Loaded", func() error {
+		c.opt.Events.Loaded(r)
+		return nil
+	})
+	if err != nil {
 		c.log.warn(eventFailed, "Loaded", "err", err)
 	}
 }

@@ -17,24 +17,30 @@ type safeHandler struct{ unsafe slog.Handler }
 const loggersHandler = "the Logger's handler"
 
 func (h safeHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
-	_ = guard(loggersHandler, func() { enabled = h.unsafe.Enabled(ctx, level) })
+	_ = guard(loggersHandler, func() error {
+		enabled = h.unsafe.Enabled(ctx, level)
+		return nil
+	})
 	return enabled
 }
 
-func (h safeHandler) Handle(ctx context.Context, r slog.Record) (err error) {
-	if panicked := guard(loggersHandler, func() { err = h.unsafe.Handle(ctx, r) }); panicked != nil {
-		return panicked
-	}
-	return err
+func (h safeHandler) Handle(ctx context.Context, r slog.Record) error {
+	return guard(loggersHandler, func() error { return h.unsafe.Handle(ctx, r) })
 }
 
 func (h safeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	_ = guard(loggersHandler, func() { h.unsafe = h.unsafe.WithAttrs(attrs) })
-	return h
+	return h.derive(func() slog.Handler { return h.unsafe.WithAttrs(attrs) })
 }
 
 func (h safeHandler) WithGroup(name string) slog.Handler {
-	_ = guard(loggersHandler, func() { h.unsafe = h.unsafe.WithGroup(name) })
+	return h.derive(func() slog.Handler { return h.unsafe.WithGroup(name) })
+}
+
+func (h safeHandler) derive(from func() slog.Handler) slog.Handler {
+	_ = guard(loggersHandler, func() error {
+		h.unsafe = from()
+		return nil
+	})
 	return h
 }
 

@@ -89,9 +89,6 @@ func (g *Group) normalize(list []Member) (members []Member, errs []error) {
 // update takes a new list of members.
 func (g *Group) update(list []Member) {
 	members, errs := g.normalize(list)
-	for _, err := range errs {
-		g.opt.Logger.Error("covey: a member is left out", "err", err)
-	}
 	if g.opt.Self != "" && !slices.ContainsFunc(members, func(m Member) bool { return m.Name == g.opt.Name }) {
 		g.opt.Logger.Warn("covey: this process is not in the list of members and owns no keys until it is", "self", g.opt.Name, "members", names(members))
 	}
@@ -108,7 +105,7 @@ func (g *Group) update(list []Member) {
 			if p == nil || p.URL() != m.URL {
 				var err error
 				if p, err = g.node.Peer(m.Name, m.URL); err != nil {
-					g.opt.Logger.Error("covey: a member is left out", "err", err)
+					errs = append(errs, err)
 					continue
 				}
 				delete(g.out, m.Name)
@@ -131,6 +128,9 @@ func (g *Group) update(list []Member) {
 			}
 		}
 	})
+	for _, err := range errs {
+		g.opt.Logger.Error("covey: a member is left out", "err", err)
+	}
 	g.mu.Lock()
 	select {
 	case <-g.known:
@@ -148,10 +148,17 @@ func (g *Group) update(list []Member) {
 
 // change makes a change to the membership. If the ring is another one afterwards, the group goes by that from then on.
 func (g *Group) change(f func()) {
+	if v := g.remake(f); v != nil {
+		g.opt.Logger.Info("covey: ring changed", "self", g.opt.Name, "members", len(v.ring.members), "fingerprint", fmt.Sprintf("%016x", v.ring.fingerprint))
+	}
+}
+
+// remake is change without telling the user. It returns the new view, nil if the ring is the same.
+func (g *Group) remake(f func()) *view {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return
+		return nil
 	}
 	f()
 	var members []Member
@@ -167,7 +174,7 @@ func (g *Group) change(f func()) {
 				goto changed
 			}
 		}
-		return
+		return nil
 	}
 changed:
 	v.self = v.ring.index(g.opt.Name)
@@ -182,8 +189,8 @@ changed:
 	}
 	g.view.Store(v)
 	g.findStrangers()
-	g.opt.Logger.Info("covey: ring changed", "self", g.opt.Name, "members", len(v.ring.members), "fingerprint", fmt.Sprintf("%016x", v.ring.fingerprint))
 	g.wg.Go(func() { g.settle(v) })
+	return v
 }
 
 // settleTime is how long to wait for members to hear of a new ring. It covers a lease.

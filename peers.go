@@ -98,7 +98,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 		}
 	}
 	if dns, ok := o.Discovery.(*dnsPeers); ok {
-		o.Discovery = dns.logTo(o.Logger)
+		g.opt.Discovery = dns.logTo(o.Logger)
 	}
 	g.pursuits.group = g
 	g.caches.Store(&map[string]shared{})
@@ -107,7 +107,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g.view.Store(empty)
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.node, err = link.NewNode(link.Config{
-		Name: o.Name, Instance: rand.Uint64() | 1, Group: o.GroupName, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, OpTimeout: o.OpTimeout, Logger: o.Logger,
+		Name: o.Name, Instance: rand.Uint64() | 1, Group: o.GroupName, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, Guard: guardDial, OpTimeout: o.OpTimeout, Logger: o.Logger,
 		Verify: g.verifyPeer, Plain: o.allowsPlain, Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
 		Report: g.reportHits, Reported: g.reported, Unwanted: g.unwanted, Start: g.start,
 	})
@@ -118,11 +118,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	if o.Listener != nil {
 		g.listen()
 	}
-	g.wg.Go(func() {
-		if err := o.Discovery.Watch(g.ctx, g.update); err != nil && g.ctx.Err() == nil {
-			o.Logger.Error("covey: discovery has ended, keeping its last list of members", "err", err)
-		}
-	})
+	g.wg.Go(g.watch)
 	g.wg.Go(g.watchApart)
 	timer := time.NewTimer(firstList)
 	defer timer.Stop()
@@ -283,7 +279,9 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 		if g.server != nil {
 			_ = g.server.Close()
 		}
-		g.wg.Wait()
+		if !waitGrace(&g.wg) {
+			err = errors.Join(err, fmt.Errorf("covey: a function of GroupOptions, such as Discovery.Watch, still runs %v after Shutdown has cancelled its context", closeGrace))
+		}
 	})
 	return err
 }

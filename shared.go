@@ -3,7 +3,6 @@ package covey
 // shared.go has what a cache needs to speak with the same cache at other peers.
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,9 +29,11 @@ func (c *Cache[V]) encode(f *wire.Frame, v V) error {
 	if p, ok := any(c.opt.Codec).(plainCodec[V]); ok {
 		b = p.plain(v)
 	} else {
-		var err error
-		panicked := guard("Codec.Append", func() { b, err = c.opt.Codec.Append(nil, v) })
-		if err := cmp.Or(panicked, err); err != nil {
+		err := guard("Codec.Append", func() (err error) {
+			b, err = c.opt.Codec.Append(nil, v)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -51,10 +52,12 @@ func (c *Cache[V]) decode(b []byte) (V, error) {
 		return v, nil
 	}
 	var v V
-	var err error
-	panicked := guard("Codec.Decode", func() { v, err = c.opt.Codec.Decode(b) })
+	err := guard("Codec.Decode", func() (err error) {
+		v, err = c.opt.Codec.Decode(b)
+		return err
+	})
 	c.seal(&v)
-	return v, cmp.Or(panicked, err)
+	return v, err
 }
 
 // maxWireValue is the size of the largest value that goes from peer to peer.
@@ -167,12 +170,12 @@ func (g *Group) listen() {
 		ErrorLog: slog.NewLogLogger(g.opt.Logger.Handler(), slog.LevelWarn),
 	}
 	g.wg.Go(func() {
-		var err error
-		if g.opt.servesTLS() {
-			err = g.server.ServeTLS(g.opt.Listener, "", "")
-		} else {
-			err = g.server.Serve(g.opt.Listener)
-		}
+		err := guard("GroupOptions.Listener", func() error {
+			if g.opt.servesTLS() {
+				return g.server.ServeTLS(g.opt.Listener, "", "")
+			}
+			return g.server.Serve(g.opt.Listener)
+		})
 		if !errors.Is(err, http.ErrServerClosed) {
 			g.opt.Logger.Error("covey: GroupOptions.Listener has failed, other peers cannot reach this process", "err", err)
 		}

@@ -5,9 +5,12 @@ package covey
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"maps"
+	"net"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -16,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coveycache/covey/internal/netsim"
 	"github.com/stretchr/testify/require"
 )
 
@@ -267,5 +271,220 @@ func TestLoggerMisbehaves(t *testing.T) {
 				require.Equal(t, "new", v)
 			})
 		})
+	}
+}
+
+// A typed nil is a usual mistake: nothing of the error can be looked at.
+type wildError struct{ act func() }
+
+func (e wildError) Error() string { e.act(); return "" }
+
+func TestErrorMisbehaves(t *testing.T) {
+	for name, act := range misbehaviors {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+				a, b := w.procs[0], w.procs[1]
+				links := a.group.allLinks()
+				fails := func(context.Context, string) (string, error) { return "", wildError{act} }
+				for _, k := range []string{a.key(), b.key()} {
+					var p *PanicError
+					_, err := b.cache.Get(t.Context(), k, fails)
+					require.ErrorAs(t, err, &p)
+					require.Equal(t, "the loader", p.Func)
+					_, err = b.cache.GetMany(t.Context(), []string{k}, func(context.Context, []string) (map[string]string, error) {
+						return nil, wildError{act}
+					})
+					require.ErrorAs(t, err, &p)
+				}
+				for _, l := range links {
+					require.NoError(t, l.Err(), "the links are still up")
+				}
+			})
+		})
+	}
+}
+
+// A discoverer is a discovery that does what the test says.
+type discoverer func(ctx context.Context, update func([]Member)) error
+
+func (d discoverer) Watch(ctx context.Context, update func([]Member)) error { return d(ctx, update) }
+
+func TestDiscoveryMisbehaves(t *testing.T) {
+	ends := maps.Clone(misbehaviors)
+	ends["error"] = nil
+	for name, act := range ends {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{t: t, net: netsim.New()}
+				defer w.close()
+				begin := time.Now()
+				var mu sync.Mutex
+				var calls []time.Duration
+				p := w.start("a", discoverer(func(_ context.Context, update func([]Member)) error {
+					update(members("ab"))
+					mu.Lock()
+					calls = append(calls, time.Since(begin))
+					n := len(calls)
+					mu.Unlock()
+					switch {
+					case n == 9: // it has gone well for a while
+						time.Sleep(2 * time.Minute)
+					case n == 11:
+						update(members("a"))
+						return nil
+					}
+					if act != nil {
+						act()
+					}
+					return errors.New("the registry is down")
+				}))
+				time.Sleep(100 * time.Second)
+				synctest.Wait()
+				require.Equal(t, Member{URL: "http://b" + DefaultPath, Name: "http://b" + DefaultPath}, p.group.Peers()[1].Member, "the last list is kept")
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				want := []time.Duration{0, 1, 3, 7, 15, 31, 63, 123, 183, 183 + 120 + 1, 183 + 120 + 3}
+				for i := range want {
+					want[i] *= time.Second
+				}
+				require.Equal(t, want, calls)
+				require.Len(t, p.group.Peers(), 1, "the last list counts")
+			})
+		})
+	}
+}
+
+func TestDiscoveryHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		g, err := NewGroup(GroupOptions{Self: "http://localhost", Discovery: discoverer(func(context.Context, func([]Member)) error {
+			<-release
+			return nil
+		})})
+		require.NoError(t, err)
+		require.ErrorContains(t, g.Shutdown(t.Context()), "Discovery.Watch, still runs 5s after")
+		close(release)
+	})
+}
+
+func TestDialMisbehaves(t *testing.T) {
+	acts := maps.Clone(misbehaviors)
+	acts["hang"] = nil
+	acts["nothing"] = func() {}
+	for name, act := range acts {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+				var bad atomic.Bool
+				bad.Store(true)
+				release := make(chan struct{})
+				o := w.procs[0].opt
+				o.Self, o.Name, o.Discovery = "", "asks only", StaticPeers("http://a", "http://b")
+				o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					if !bad.Load() {
+						return w.net.Dialer("c")(ctx, network, address)
+					}
+					if act == nil {
+						<-release // whatever ctx says
+						return w.net.Dialer("c")(context.WithoutCancel(ctx), network, address)
+					}
+					act()
+					return nil, nil
+				}
+				g, err := NewGroup(o)
+				require.NoError(t, err)
+				c, err := New("test", Options[string]{Group: g, Logger: o.Logger})
+				require.NoError(t, err)
+				k := w.procs[0].key()
+				v, err := c.Get(t.Context(), k, constant("v"))
+				require.NoError(t, err)
+				require.Equal(t, "v", v)
+				require.ErrorIs(t, c.Put(t.Context(), k, "w"), ErrUnconfirmed)
+				bad.Store(false)
+				time.Sleep(time.Minute)
+				close(release)
+				require.NoError(t, c.Put(t.Context(), k, "w"))
+				v, err = c.Get(t.Context(), k, nil)
+				require.NoError(t, err)
+				require.Equal(t, "w", v)
+				require.NoError(t, g.Shutdown(t.Context()))
+			})
+		})
+	}
+}
+
+// The functions of a TLS config run while a link is dialled and, where servers refuse links, in http.Transport.
+func TestTLSMisbehaves(t *testing.T) {
+	for name, act := range misbehaviors {
+		t.Run(name, func(t *testing.T) {
+			for _, refuses := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					net := netsim.New()
+					var bad atomic.Bool
+					cert := newAuthority(t).issue(t)
+					start := func(name string, o GroupOptions) (*Group, *Cache[string]) {
+						o.Discovery, o.Secrets, o.Dial = StaticPeers("https://a"), [][]byte{testSecret}, net.Dialer(name)
+						o.Logger = slog.New(slog.DiscardHandler)
+						g, err := NewGroup(o)
+						require.NoError(t, err)
+						c, err := New("test", Options[string]{Group: g, Logger: o.Logger})
+						require.NoError(t, err)
+						return g, c
+					}
+					owner, _ := start("a", GroupOptions{Self: "https://a"})
+					srv := &http.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if refuses && strings.HasSuffix(r.URL.Path, "link") {
+							w.WriteHeader(http.StatusBadRequest)
+							return
+						}
+						owner.ServeHTTP(w, r)
+					})}
+					l, err := net.Listen("a:443")
+					require.NoError(t, err)
+					go func() { _ = srv.ServeTLS(l, "", "") }()
+					g, c := start("asks only", GroupOptions{TLS: &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(tls.ConnectionState) error {
+						if bad.Load() {
+							act()
+						}
+						return nil
+					}}})
+					require.NoError(t, c.Put(t.Context(), "k", "v"))
+					bad.Store(true)
+					net.Reset("asks only", "a")
+					time.Sleep(time.Second)
+					v, err := c.Get(t.Context(), "k", constant("loaded here"))
+					require.NoError(t, err)
+					require.Equal(t, "loaded here", v)
+					bad.Store(false)
+					time.Sleep(time.Minute)
+					v, err = c.Get(t.Context(), "k", nil)
+					require.NoError(t, err)
+					require.Equal(t, "v", v)
+					require.NoError(t, g.Shutdown(t.Context()))
+					require.NoError(t, owner.Shutdown(t.Context()))
+					require.NoError(t, srv.Close())
+				})
+			}
+		})
+	}
+}
+
+func TestAllsConsumerMisbehaves(t *testing.T) {
+	c, err := New("test", Options[string]{})
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.Put(t.Context(), "k", "v"))
+	for _, act := range misbehaviors {
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			defer func() { _ = recover() }()
+			for k := range c.All() {
+				require.NoError(t, c.Delete(t.Context(), k), "no lock is held")
+				require.NoError(t, c.Put(t.Context(), k, "w"))
+				act()
+			}
+		}()
+		<-over
+		require.NoError(t, c.Put(t.Context(), "k", "v"))
 	}
 }

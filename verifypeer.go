@@ -10,14 +10,11 @@ import (
 )
 
 // verifyPeer says why a peer may not have a name; see GroupOptions.VerifyPeer.
-func (g *Group) verifyPeer(name string, state *tls.ConnectionState) (err error) {
+func (g *Group) verifyPeer(name string, state *tls.ConnectionState) error {
 	if g.opt.VerifyPeer == nil {
 		return g.verifyHost(name, state)
 	}
-	if bad := guard("GroupOptions.VerifyPeer", func() { err = g.opt.VerifyPeer(name, state) }); bad != nil {
-		return bad
-	}
-	return err
+	return guard("GroupOptions.VerifyPeer", func() error { return g.opt.VerifyPeer(name, state) })
 }
 
 // verifyHost is the default: where certificates alone authenticate, a member's is one that its server might show, too.

@@ -80,13 +80,14 @@ func (c *Cache[V]) departed(gone []departure) {
 	}
 	for len(gone) > 0 {
 		var d departure
-		err := guard("Events.Removed", func() { // one guard for all of them, unless some panic
+		err := guard("Events.Removed", func() error { // one guard for all of them, unless some panic
 			for len(gone) > 0 {
 				d, gone = gone[0], gone[1:]
 				if d.node.flags&flagNegative == 0 {
 					c.opt.Events.Removed(Removal[V]{Key: d.node.key, Value: entryOf[V](d.node).value, Cause: d.cause})
 				}
 			}
+			return nil
 		})
 		if err != nil {
 			c.log.warn(eventFailed, "Removed", "key", d.node.key, "err", err)
@@ -252,7 +253,10 @@ func (c *Cache[V]) sizeHere(key string, v V) (size int, err error) {
 }
 
 func (c *Cache[V]) sizeApart(key string, v V) (size int, err error) {
-	err = guard(sizeFunc, func() { size = c.opt.Size(key, v) })
+	err = guard(sizeFunc, func() error {
+		size = c.opt.Size(key, v)
+		return nil
+	})
 	return size, err
 }
 

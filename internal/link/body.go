@@ -18,7 +18,13 @@ import (
 )
 
 func newClient(cfg *Config) *http.Client {
-	t := &http.Transport{DialContext: cfg.Dial, TLSClientConfig: cfg.TLS, ForceAttemptHTTP2: true, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second}
+	t := &http.Transport{
+		DialContext: cfg.dial,
+		DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return cfg.dialTLS(ctx, address, "h2", "http/1.1")
+		},
+		ForceAttemptHTTP2: true, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
+	}
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 

@@ -33,6 +33,10 @@ type Config struct {
 	Verify func(name string, state *tls.ConnectionState) error
 	// Dial connects to a host:port. nil: a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Guard runs f, which makes a connection, with functions of the user's: Dial
+	// or those of TLS, as what says. They may panic, and hang after the end of
+	// ctx. nil: it only runs f.
+	Guard func(ctx context.Context, what string, f func() (net.Conn, error)) (net.Conn, error)
 
 	// Plain says whether a peer may be asked over plain HTTP when its server refuses links: the first of the Secrets goes along
 	// then. nil: none may.
@@ -110,6 +114,9 @@ func (c Config) withDefaults() Config {
 	set(&c.reportBytes, 32<<10)
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.Guard == nil {
+		c.Guard = func(_ context.Context, _ string, f func() (net.Conn, error)) (net.Conn, error) { return f() }
 	}
 	if c.Verify == nil {
 		c.Verify = func(string, *tls.ConnectionState) error { return nil }

@@ -70,18 +70,34 @@ func (n *Node) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	conn, err := n.cfg.Dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-	if err != nil || u.Scheme == "http" {
-		return conn, err
+	address := net.JoinHostPort(u.Hostname(), port)
+	if u.Scheme == "http" {
+		return n.cfg.dial(ctx, "tcp", address)
+	}
+	return n.cfg.dialTLS(ctx, address, "http/1.1") // no upgrades over HTTP/2
+}
+
+func (c *Config) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return c.Guard(ctx, "GroupOptions.Dial", func() (net.Conn, error) { return c.Dial(ctx, network, address) })
+}
+
+// dialTLS returns a connection of TLS for one of the protocols.
+func (c *Config) dialTLS(ctx context.Context, address string, protocols ...string) (net.Conn, error) {
+	conn, err := c.dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
 	}
 	cfg := &tls.Config{}
-	if n.cfg.TLS != nil {
-		cfg = n.cfg.TLS.Clone()
+	if c.TLS != nil {
+		cfg = c.TLS.Clone()
 	}
-	cfg.NextProtos = []string{"http/1.1"} // no upgrades over HTTP/2
-	cfg.ServerName = cmp.Or(cfg.ServerName, u.Hostname())
+	cfg.NextProtos = protocols
+	if cfg.ServerName == "" {
+		cfg.ServerName, _, _ = net.SplitHostPort(address)
+	}
 	secure := tls.Client(conn, cfg)
-	if err := secure.HandshakeContext(ctx); err != nil {
+	_, err = c.Guard(ctx, "a function of GroupOptions.TLS", func() (net.Conn, error) { return secure, secure.HandshakeContext(ctx) })
+	if err != nil {
 		_ = conn.Close()
 		return nil, err
 	}

@@ -55,7 +55,7 @@ var mutants = []mutant{
 	},
 	{
 		"I4: Goexit in a loader frees the waiters", "TestPanicAndGoexit",
-		"guard.go", "\tdefer func() { done(v, err) }()\n\tdefer rescue(what, &err)\n\tv, err = f()", "\tdefer rescue(what, &err)\n\tv, err = f()\n\tdone(v, err)",
+		"guard.go", "\tdefer func() { done(v, err) }()\n", "\tdefer func() {\n\t\tif _, bad := err.(*PanicError); !bad {\n\t\t\tdone(v, err)\n\t\t}\n\t}()\n",
 	},
 	{
 		"a load that its loader outlives is reported once", "TestHungLoadsAreReportedAtTheTimeout",
@@ -227,7 +227,7 @@ var mutants = []mutant{
 	},
 	{
 		"I16: a panic of a codec is an error", "TestCodecMisbehaves",
-		"shared.go", "panicked := guard(\"Codec.Decode\", func() { v, err = c.opt.Codec.Decode(b) })\n", "v, err = c.opt.Codec.Decode(b)\n\tvar panicked error\n",
+		"shared.go", "err := guard(\"Codec.Decode\", func() (err error) {\n\t\tv, err = c.opt.Codec.Decode(b)\n\t\treturn err\n\t})", "var err error\n\tv, err = c.opt.Codec.Decode(b)",
 	},
 	{
 		"I16: Goexit in Options.Size does not end a load", "TestSizeMisbehaves",
@@ -235,11 +235,31 @@ var mutants = []mutant{
 	},
 	{
 		"I16: a panic of an event's function is logged", "TestEventsMisbehave",
-		"load.go", "if err := guard(\"Events.Loaded\", func() { c.opt.Events.Loaded(r) }); err != nil {", "c.opt.Events.Loaded(r)\n\tif err := error(nil); err != nil {",
+		"load.go", "err := guard(\"Events.Loaded\", func() error {\n\t\tc.opt.Events.Loaded(r)\n\t\treturn nil\n\t})", "c.opt.Events.Loaded(r)\n\tvar err error",
 	},
 	{
 		"I16: a panic of a logger's handler loses a line", "TestLoggerMisbehaves",
 		"options.go", "\to.Logger = safeLogger(o.Logger)\n", "",
+	},
+	{
+		"I16: a discovery that panics is watched again", "TestDiscoveryMisbehaves",
+		"discovery.go", "guard(\"Discovery.Watch\", func() error { return g.opt.Discovery.Watch(g.ctx, g.update) })", "g.opt.Discovery.Watch(g.ctx, g.update)",
+	},
+	{
+		"I16: a panic of Dial is an error", "TestDialMisbehaves",
+		"internal/link/dial.go", "return c.Guard(ctx, \"GroupOptions.Dial\", func() (net.Conn, error) { return c.Dial(ctx, network, address) })", "return c.Dial(ctx, network, address)",
+	},
+	{
+		"I16: a panic in a function of TLS is an error", "TestTLSMisbehaves",
+		"internal/link/dial.go", "_, err = c.Guard(ctx, \"a function of GroupOptions.TLS\", func() (net.Conn, error) { return secure, secure.HandshakeContext(ctx) })", "err = secure.HandshakeContext(ctx)",
+	},
+	{
+		"I16: functions of TLS are guarded over plain HTTP, too", "TestTLSMisbehaves",
+		"internal/link/body.go", "\t\tDialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {\n\t\t\treturn cfg.dialTLS(ctx, address, \"h2\", \"http/1.1\")\n\t\t},\n", "\t\tTLSClientConfig: cfg.TLS,\n",
+	},
+	{
+		"I16: an error that panics when it is looked at is a panic of its function", "TestErrorMisbehaves",
+		"guard.go", "\t\t_ = failed.Error()\n", "",
 	},
 	{
 		"what goes wrong for many keys is logged every ten seconds", "TestFailedRefreshesAreLoggedOnce",
