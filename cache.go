@@ -13,6 +13,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/coveycache/covey/internal/freq"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -42,7 +43,7 @@ type Cache[V any] struct {
 	asks    *sync.Pool
 
 	copies copies
-	hot    *hotKeys // of the keys that this process owns
+	hot    *freq.Top // of the keys that this process owns
 
 	// Memory of requests for many keys, to be used again.
 	buffers sync.Pool // of *[]byte
@@ -112,12 +113,12 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	s.removed = o.Events.Removed != nil
 	s.onTimed = c.wakeJanitor
 	if c.group != nil {
-		c.hot = newHotKeys(c.store.clock.now())
+		c.hot = freq.NewTop(c.store.clock.now())
 		c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }
 		c.copies.offset = int64(c.group.start.Sub(c.store.clock.start))
 		c.copies.limit.Store(o.L1)
 		if o.L1 > 0 {
-			c.copies.demand = newDemand(o.L1)
+			c.copies.demand = freq.NewDemand(o.L1)
 		}
 		s.outside = &c.copies.bytes
 		if err := c.group.join(name, c.codec, c, &c.id); err != nil {
@@ -170,7 +171,7 @@ func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, erro
 	if n != nil && c.store.fresh(n) {
 		c.store.touch(n)
 		if n := c.hits.inc(); c.hot != nil && sampled(n, sampleHits) {
-			c.hot.add(ringHash(key), key, sampleHits, c.store.clock.now())
+			c.hot.Add(ringHash(key), key, sampleHits, c.store.clock.now())
 		}
 		return entryOf[V](n).value, nil
 	}

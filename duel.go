@@ -6,6 +6,8 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+
+	"github.com/coveycache/covey/internal/freq"
 )
 
 // A duel runs a small cache for each mode beside the real one. All see the same sample of the
@@ -20,7 +22,7 @@ type duel struct {
 	mu     sync.Mutex
 	size   int // entries of each small cache
 	minis  [modes]mini
-	sketch sketch
+	sketch freq.Sketch
 	behind [modes]float64 // how many hits fewer than the best a mode had of late
 }
 
@@ -54,7 +56,7 @@ func (d *duel) resize(capacity int) {
 	defer d.mu.Unlock()
 	d.mask.Store(mask)
 	d.size = size
-	d.sketch.resize(size)
+	d.sketch.Resize(size)
 	for i := range d.minis {
 		d.minis[i].thin(d)
 		d.minis[i].trim(size)
@@ -70,7 +72,7 @@ func (d *duel) observe(hash uint32) {
 	if d.size == 0 {
 		return
 	}
-	d.sketch.add(hash, 1)
+	d.sketch.Add(hash, 1)
 	size := float64(d.size)
 	for m := range modes {
 		d.behind[m] -= d.behind[m] / (8 * size)
@@ -96,7 +98,7 @@ func (d *duel) observe(hash uint32) {
 }
 
 func (d *duel) bytes() int64 {
-	n := d.sketch.bytes()
+	n := d.sketch.Bytes()
 	for i := range d.minis {
 		n += d.minis[i].bytes()
 	}
@@ -203,7 +205,7 @@ func (m *mini) thin(d *duel) {
 }
 
 // ask looks a key up and, if it is not there, puts it.
-func (m *mini) ask(by mode, hash uint32, size int, s *sketch) (hit bool) {
+func (m *mini) ask(by mode, hash uint32, size int, s *freq.Sketch) (hit bool) {
 	window := by.window(size)
 	if at, ok := m.places[hash]; ok {
 		in := m.elems[at].in

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coveycache/covey/internal/freq"
 	"github.com/stretchr/testify/require"
 
 	"github.com/coveycache/covey/internal/link"
@@ -54,8 +55,9 @@ func TestFetch(t *testing.T) {
 		wanted(t, b, k)
 		w.net.SetDelay(time.Millisecond)
 		for _, p := range w.procs { // what is counted begins here
-			p.cache.hot = newHotKeys(p.cache.store.clock.now())
+			p.cache.hot = freq.NewTop(p.cache.store.clock.now())
 		}
+		begun := time.Now()
 		before := a.cache.Stats().Served
 		var wg sync.WaitGroup
 		for range callers {
@@ -74,8 +76,7 @@ func TestFetch(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		hot := a.cache.hotKeys(1)
 		require.NotEmpty(t, hot)
-		elapsed := float64(a.cache.store.clock.now()-a.cache.hot.begun+a.cache.hot.length) / 1e9
-		require.InDelta(t, callers*rounds, hot[0].Rate*elapsed, callers*rounds*0.1)
+		require.InDelta(t, callers*rounds, hot[0].Rate*time.Since(begun).Seconds(), callers*rounds*0.1)
 	})
 }
 

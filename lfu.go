@@ -6,6 +6,8 @@ package covey
 import (
 	"math"
 	"time"
+
+	"github.com/coveycache/covey/internal/freq"
 )
 
 // A mode is one way to tell popular entries from others. In each of them new entries enter
@@ -39,14 +41,14 @@ func (m mode) window(n int) int {
 
 // admits says whether the entry that leaves the window takes the place of main's victim. By frequency it must be ahead by more than
 // the margin.
-func (m mode) admits(s *sketch, candidate, victim uint32, margin uint64) bool {
+func (m mode) admits(s *freq.Sketch, candidate, victim uint32, margin uint64) bool {
 	switch m {
 	case byRecency:
 		return true
 	case byReturn:
-		return s.count(candidate) >= 2
+		return s.Count(candidate) >= 2
 	}
-	return s.count(candidate) > s.count(victim)+margin
+	return s.Count(candidate) > s.Count(victim)+margin
 }
 
 // An lfu has two queues, window and main; the duel chooses the mode.
@@ -58,7 +60,7 @@ type lfu struct {
 	slots      *slots
 	window     list
 	main, safe list // main's probation and protected segment
-	sketch     sketch
+	sketch     freq.Sketch
 	duel       duel
 	last       uint32 // the resident added last, 0 if it has left
 	spared     int    // entries that the eviction under way passed over
@@ -112,8 +114,8 @@ func (p *lfu) room() int {
 func (p *lfu) add(id uint32) {
 	n := p.slots.node(id)
 	n.mark.Store(0)
-	p.sketch.resize(p.len() + 1)
-	p.sketch.add(n.hash, 1)
+	p.sketch.Resize(p.len() + 1)
+	p.sketch.Add(n.hash, 1)
 	p.enter(id)
 	p.duel.resize(p.room())
 	if p.duel.samples(n.hash) {
@@ -165,7 +167,7 @@ func (p *lfu) harvest(n *node) bool {
 		return false
 	}
 	n.mark.Store(0)
-	p.sketch.add(n.hash, uint32(m))
+	p.sketch.Add(n.hash, uint32(m))
 	return true
 }
 
@@ -305,59 +307,7 @@ func (p *lfu) resize(maxBytes int64, maxEntries int) {
 	}
 }
 
-func (p *lfu) bytes() int64 { return p.sketch.bytes() + p.duel.bytes() + p.values.bytes() }
-
-// A sketch estimates how often keys were asked for of late: a count-min sketch
-// of four-bit counters with conservative update, whose counts are halved from time to time.
-type sketch struct {
-	words []uint64 // sixteen counters each
-	added int
-	limit int // of added, until the counts are halved
-}
-
-// resize makes room for n entries, forgetting what it knew if it has to grow:
-// half a word for each, and a quarter more for what is to come.
-func (s *sketch) resize(n int) {
-	if 2*len(s.words) < n {
-		s.words, s.added = make([]uint64, n/2+n/8+16), 0
-	}
-	s.limit = max(10*n, 100)
-}
-
-// cell returns where the i-th of a key's four counters is.
-func (s *sketch) cell(hash uint32, i uint32) (word int, shift uint32) {
-	x := uint64(hash)*0x9E3779B97F4A7C15 + uint64(i)*0xC2B2AE3D27D4EB4F
-	x = (x ^ x>>32) * 0xD6E8FEB86659FD93
-	x ^= x >> 32
-	return int(x & math.MaxUint32 * uint64(len(s.words)) >> 32), uint32(x>>60) * 4
-}
-
-func (s *sketch) count(hash uint32) uint64 {
-	least := uint64(15)
-	for i := range uint32(4) {
-		w, sh := s.cell(hash, i)
-		least = min(least, s.words[w]>>sh&15)
-	}
-	return least
-}
-
-func (s *sketch) add(hash uint32, n uint32) {
-	to := min(s.count(hash)+uint64(n), 15)
-	for i := range uint32(4) {
-		w, sh := s.cell(hash, i)
-		if c := s.words[w] >> sh & 15; c < to {
-			s.words[w] += (to - c) << sh
-		}
-	}
-	if s.added += int(n); s.added >= s.limit {
-		s.added /= 2
-		for i := range s.words {
-			s.words[i] = s.words[i] >> 1 & 0x7777777777777777
-		}
-	}
-}
-
-func (s *sketch) bytes() int64 { return int64(8 * len(s.words)) }
+func (p *lfu) bytes() int64 { return p.sketch.Bytes() + p.duel.bytes() + p.values.bytes() }
 
 // costClass quantises a load time in steps of a factor of √2, from 1 ms; shorter ones count as 1 ms.
 func costClass(d time.Duration) uint8 {

@@ -412,40 +412,6 @@ func TestLFUHitAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestSketch(t *testing.T) {
-	r := newRand(t)
-	var s sketch
-	s.resize(1000)
-	counts := map[uint32]uint64{}
-	for range 3000 {
-		h := hashOf(r.IntN(1000))
-		s.add(h, 1)
-		counts[h]++
-	}
-	for h, n := range counts {
-		require.GreaterOrEqual(t, s.count(h), min(n, 15), "a count-min sketch never counts too few")
-	}
-	over := 0
-	for k := range 1000 {
-		if s.count(hashOf(k+1e6)) > 2 {
-			over++
-		}
-	}
-	require.Less(t, over, 100, "of a thousand keys never seen")
-	sum := func() (sum uint64) {
-		for h := range counts {
-			sum += s.count(h)
-		}
-		return sum
-	}
-	before := sum()
-	s.limit = s.added + 1
-	s.add(hashOf(1e7), 1)
-	require.InEpsilon(t, before/2, sum(), 0.3, "counts are halved")
-	require.Equal(t, s.limit/2, s.added)
-	require.Equal(t, int64(8*len(s.words)), s.bytes())
-}
-
 func TestCostClass(t *testing.T) {
 	require.Equal(t, costClass(0), costClass(1e6), "floored at 1 ms")
 	for d := 1e6; d < 1e15; d *= 1.1 {

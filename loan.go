@@ -320,5 +320,5 @@ func (c *Cache[V]) used(key string, hits uint64) {
 	if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed == 0 {
 		c.store.touch(n)
 	}
-	c.hot.add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())
+	c.hot.Add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coveycache/covey/internal/freq"
 	"github.com/stretchr/testify/require"
 )
 
@@ -238,12 +239,14 @@ func TestL1KeepsOutWhatIsRare(t *testing.T) {
 			borrowAt(t, b, k)
 		}
 		borrowAt(t, b, hot)
-		for range maxDemand {
+		for range freq.Max {
 			_, err := b.cache.Get(t.Context(), hot, nil)
 			require.NoError(t, err)
 		}
 		const most = 12
-		b.cache.copies.demand.bar.Store(most << barBits) // as it is when all copies are used often
+		for d := b.cache.copies.demand; d.Bar() < most; d.Leaves(1) { // as it is when all copies are used often
+			d.Add(1, freq.Max)
+		}
 		loans := a.cache.Stats().Loans
 		for range most / 2 {
 			_, err := b.cache.Get(t.Context(), rare, nil)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/coveycache/covey/internal/freq"
 	"github.com/coveycache/covey/internal/link"
 	"github.com/coveycache/covey/internal/wire"
 )
@@ -32,7 +33,7 @@ func borrowedOf[V any](n *node) *borrowed[V] { return (*borrowed[V])(unsafe.Poin
 // copies are the borrowed entries. mu comes after a segment's lock.
 type copies struct {
 	limit  atomic.Int64 // bytes
-	demand *demand      // for keys of others; nil: L1 is off
+	demand *freq.Demand // for keys of others; nil: L1 is off. What a copy has served is counted later than others, as its mark is harvested
 	bytes  atomic.Int64 // of the copies
 	count  atomic.Int64 // of the copies
 	offset int64        // of the clock of the links to that of the cache
@@ -62,10 +63,10 @@ func (l *copies) wants(hash uint32) bool {
 	if l.demand == nil {
 		return false
 	}
-	n := l.demand.add(hash, 1)
+	n := l.demand.Add(hash, 1)
 	limit := l.limit.Load()
 	isFull := l.bytes.Load() > limit-limit/16
-	return n >= borrowFrom && (!isFull || n >= l.demand.bar.Load()>>barBits)
+	return n >= borrowFrom && (!isFull || n >= l.demand.Bar())
 }
 
 // borrowFrom is how many requests, as far as demand remembers, make a key worth borrowing.
@@ -83,7 +84,7 @@ func (c *Cache[V]) useCopy(n *node) bool {
 		return false
 	}
 	b := borrowedOf[V](n)
-	if m := n.mark.Load(); m < maxDemand {
+	if m := n.mark.Load(); m < freq.Max {
 		n.mark.Store(m + 1)
 	}
 	if b.hits.Add(1)%reportFrom == 0 {
@@ -233,7 +234,7 @@ func (c *Cache[V]) trimCopies(newest *node) {
 		g.mu.Lock()
 		c.removeCopy(g, n)
 		g.mu.Unlock()
-		l.demand.leaves(n.hash)
+		l.demand.Leaves(n.hash)
 	}
 }
 
@@ -258,7 +259,7 @@ func (l *copies) victim(newest *node) *node {
 func (l *copies) harvest(n *node) bool {
 	m := n.mark.Swap(0)
 	if m > 0 {
-		l.demand.add(n.hash, uint32(m))
+		l.demand.Add(n.hash, uint32(m))
 	}
 	return m > 0
 }

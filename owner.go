@@ -99,7 +99,7 @@ func (c *Cache[V]) serveGet(r *link.Request) {
 // countServed counts a request by another peer.
 func (c *Cache[V]) countServed(key string) {
 	if n := c.n.served.inc(); sampled(n, sampleServed) {
-		c.hot.add(ringHash(key), key, sampleServed, c.store.clock.now())
+		c.hot.Add(ringHash(key), key, sampleServed, c.store.clock.now())
 	}
 }
 

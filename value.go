@@ -49,7 +49,7 @@ func (v *values) density(n *node) float32 {
 
 // worth is what n is worth, apart from ageing.
 func (p *lfu) worth(n *node) float32 {
-	return float32(p.sketch.count(n.hash)+1) * p.values.density(n)
+	return float32(p.sketch.Count(n.hash)+1) * p.values.density(n)
 }
 
 // survey decides now and then whether to weigh.
