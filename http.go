@@ -7,7 +7,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -155,7 +154,12 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 			return
 		}
 	case http.MethodPut:
-		err = putBody(ctx, c, key, w, r)
+		body := g.node.ReadBody(w, r, defaultMaxValueBytes)
+		if body == nil {
+			return
+		}
+		defer body.Release()
+		err = putBody(ctx, c, key, body.Bytes, r)
 	case http.MethodDelete:
 		var o []DeleteOption
 		if n, hasVersion, bad := versionOf(r); bad != nil {
@@ -181,15 +185,7 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 // errBadRequest is for mistakes in the request itself.
 var errBadRequest = errors.New("covey: bad request")
 
-func putBody(ctx context.Context, c shared, key string, w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, defaultMaxValueBytes))
-	if err != nil {
-		var over *http.MaxBytesError
-		if errors.As(err, &over) {
-			return fmt.Errorf("%w: the limit is %d bytes", ErrTooLarge, over.Limit)
-		}
-		return fmt.Errorf("%w: %w", errBadRequest, err)
-	}
+func putBody(ctx context.Context, c shared, key string, body []byte, r *http.Request) error {
 	var opts []PutOption
 	for _, directive := range directives(r) {
 		if seconds, ok := strings.CutPrefix(directive, "max-age="); ok {

@@ -22,6 +22,7 @@ import (
 type arrival struct {
 	frame wire.Frame
 	value *strings.Builder
+	room  int // bytes of memory
 }
 
 const (
@@ -31,17 +32,25 @@ const (
 	littleRoom = maxBulkWindow // for all values of a link: as much as may come without credit
 )
 
-// write adds part of the value and returns by how many bytes that has grown its memory.
-func (a *arrival) write(b []byte) (grown int) {
-	had := a.value.Cap()
-	if need := a.value.Len() + len(b); need > had {
+// growth returns by how many bytes the memory has to grow for n bytes more.
+func (a *arrival) growth(n int) int {
+	need := a.value.Len() + n
+	if need <= a.room {
+		return 0
+	}
+	return min(int(a.frame.Size), max(roomGrowth*a.room, firstRoom, need)) - a.room
+}
+
+// write adds part of the value, after the memory has grown by that many bytes.
+func (a *arrival) write(b []byte, growth int) {
+	if growth > 0 {
+		a.room += growth
 		bigger := new(strings.Builder)
-		bigger.Grow(min(int(a.frame.Size), max(roomGrowth*had, firstRoom, need)))
+		bigger.Grow(a.room)
 		bigger.WriteString(a.value.String())
 		a.value = bigger
 	}
 	a.value.Write(b)
-	return a.value.Cap() - had
 }
 
 // arrive begins to take in a value that comes in pieces.
@@ -71,14 +80,25 @@ func (l *Link) piece(stream uint32, n int) error {
 // gather takes in the next bytes of a piece.
 func (l *Link) gather(b []byte) error {
 	a := l.in.arrival
-	grown := a.write(b)
+	grown := a.growth(len(b))
+	if l.exchange != nil {
+		if err := l.exchange.memory.take(l.exchange.ctx, grown); err != nil {
+			return err
+		}
+	}
+	a.write(b, grown)
 	l.in.left -= len(b)
 	whole := a.value.Len() == int(a.frame.Size)
 	if whole {
 		delete(l.in.streams, a.frame.Stream)
-		grown -= a.value.Cap() // it is the handler's from here on
+		grown -= a.room // it is the handler's from here on
 	}
-	if l.exchange == nil && l.served == nil {
+	switch {
+	case l.exchange != nil:
+		if whole {
+			l.exchange.memory.give(a.room)
+		}
+	case l.served == nil: // else the body that it comes in is counted
 		if err := l.node.arrivals.took(l, len(b), grown); err != nil {
 			return err
 		}

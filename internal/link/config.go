@@ -81,7 +81,7 @@ type Config struct {
 
 	MaxOps      int // requests in flight from one peer; default 4096
 	MaxValue    int // bytes of a value from a peer; default 64 MiB
-	MaxArriving int // bytes of values on their way here in pieces, over all links, before these wait in turn; default 4 * MaxValue
+	MaxArriving int // bytes of values on their way here in pieces, over all links, before these wait in turn, and again of bodies; default 4 * MaxValue
 	MaxQueue    int // bytes queued for one peer before it is made to wait; default 4 MiB
 	MaxPending  int // handshakes under way with those who have not proved who they are; default 256
 	bulkWindow  int // bytes of chunks on the way, at least
@@ -185,6 +185,8 @@ const (
 	ErrTimeout strError = "link: no answer in time"
 	// ErrSelf says that the peer that was called is this process itself.
 	ErrSelf strError = "link: peer is this process itself"
+	// errNoRoom says that the bodies of other requests have all the memory that there is for them.
+	errNoRoom strError = "link: other requests have all the memory that there is for long bodies"
 	// errCrowded says that a handshake has made room for another one.
 	errCrowded strError = "link: too many handshakes are under way from one address"
 	// ErrRefused says that one end does not know the other's secret, or is of another group.

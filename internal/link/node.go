@@ -27,6 +27,7 @@ type Node struct {
 	ctx      context.Context
 	stop     context.CancelCauseFunc
 	arrivals arrivals
+	bodies   bodies
 	hijacks  sync.Map // errors that have been logged for connections that could not be taken over
 
 	mu        sync.Mutex // taken before a link's
@@ -74,6 +75,7 @@ func NewNode(cfg Config) (*Node, error) {
 		caches:    []cacheInfo{{gone: true}}, // 0 is no cache
 	}
 	n.arrivals.max = n.cfg.MaxArriving
+	n.bodies.max = n.cfg.MaxArriving
 	n.client = newClient(&n.cfg)
 	n.ctx, n.stop = context.WithCancelCause(context.Background())
 	return n, nil

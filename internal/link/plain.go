@@ -61,6 +61,7 @@ type exchange struct {
 	number uint32
 	seq    uint64      // of its hello; 0: it has not been sent; guarded by plain.mu
 	writes []uint32    // ops that change something; guarded by the exchange's mutex
+	memory holding     // for values that come in pieces
 	void   atomic.Bool // one of them has been given up: a later exchange that writes ends this one at the other end
 }
 
@@ -114,7 +115,8 @@ func (n *Node) meet(ctx context.Context, p *Peer) (*wire.Hello, *cacheNames, err
 	}
 	defer resp.Body.Close()
 	l := newLink(n, noConn{}, nil, peer)
-	l.exchange = &exchange{Link: l, plain: &plain{link: l}}
+	l.exchange = &exchange{Link: l, plain: &plain{link: l}, ctx: ctx, memory: holding{of: &n.bodies}}
+	defer l.exchange.memory.drop()
 	l.in.ready = true
 	if err := l.readBody(resp.Body); err != io.EOF {
 		return nil, nil, err
@@ -156,7 +158,7 @@ func (p *plain) begin() *exchange {
 	for ok := true; ok; _, ok = p.running[p.number] {
 		p.number = (p.number + 1) & (1<<(32-opBits) - 1)
 	}
-	e := &exchange{Link: newLink(p.link.node, noConn{}, nil, &p.link.peer), plain: p, number: p.number}
+	e := &exchange{Link: newLink(p.link.node, noConn{}, nil, &p.link.peer), plain: p, number: p.number, memory: holding{of: &p.link.node.bodies}}
 	e.ctx, e.cancel = context.WithCancel(p.ctx)
 	e.exchange = e
 	e.in.ready = true
@@ -231,6 +233,7 @@ func (e *exchange) post(body []byte) error {
 		return err
 	}
 	defer resp.Body.Close()
+	defer e.memory.drop()
 	if peer.Instance != p.link.peer.Instance { // a restart
 		return ErrReplaced
 	}

@@ -37,18 +37,13 @@ func (n *Node) ServeOps(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// All of it is read first, since what is in between may let no answers through before.
-	limit := int64(n.cfg.MaxValue + 2*n.cfg.MaxQueue)
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var over *http.MaxBytesError
-	if errors.As(err, &over) {
-		http.Error(w, fmt.Sprintf("covey: the body has more than %d bytes", limit), http.StatusRequestEntityTooLarge)
+	body := n.ReadBody(w, r, n.cfg.MaxValue+2*n.cfg.MaxQueue)
+	if body == nil {
 		return
 	}
+	defer body.Release()
 	var peer wire.Hello
-	var rest []byte
-	if err == nil {
-		rest, err = opened(body, &peer)
-	}
+	rest, err := opened(body.Bytes, &peer)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -73,8 +68,8 @@ func (n *Node) ServeOps(w http.ResponseWriter, r *http.Request) {
 	}
 	defer n.remove(l)
 	n.heard(&peer, nil)
-	_ = conn.rc.SetReadDeadline(time.Time{}) // the server's is over with the body
-	l.serveBody(r.Context(), rest)
+	body.Bytes = rest
+	l.serveBody(r.Context(), body)
 }
 
 // opened parses the hello with which a body begins, and returns the frames behind it. It makes sure that the last one is whole.
@@ -178,7 +173,7 @@ func (n *Node) peerNamed(name string) *Peer {
 }
 
 // serveBody serves the requests in body and waits for their answers.
-func (l *Link) serveBody(ctx context.Context, body []byte) {
+func (l *Link) serveBody(ctx context.Context, body *Body) {
 	l.in.ready = true
 	l.lease.held.Store(1<<63 - 1) // it ends with the request
 	l.out.unlimited()
@@ -190,9 +185,10 @@ func (l *Link) serveBody(ctx context.Context, body []byte) {
 	l.out.bytes += len(l.out.ctl)
 	l.wg.Go(l.write)
 	stop := context.AfterFunc(ctx, func() { l.fail(ErrClosed) })
-	if err := l.readBody(bytes.NewReader(body)); err != io.EOF {
+	if err := l.readBody(bytes.NewReader(body.Bytes)); err != io.EOF {
 		l.fail(err)
 	}
+	body.Release()
 	l.mu.Lock()
 	l.finished = true
 	gone := l.maybeGone()

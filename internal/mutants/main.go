@@ -186,6 +186,26 @@ var mutants = []mutant{
 		"verifypeer.go", "return state.PeerCertificates[0].VerifyHostname(cmp.Or(g.opt.TLS.ServerName, host))", "_ = cmp.Or(host, \"\")\n\treturn nil",
 	},
 	{
+		"I11: bodies over plain HTTP share a bound", "internal/link.TestBodiesShareABound",
+		"internal/link/bodies.go", "s.bytes+n > s.max && s.over != h", "false",
+	},
+	{
+		"I11: a body over the bound goes on", "internal/link.TestBodiesShareABound",
+		"internal/link/bodies.go", "if s.over == nil {", "if false {",
+	},
+	{
+		"I11: a body's memory grows as it comes", "internal/link.TestBodiesShareABound",
+		"internal/link/bodies.go", "size := min(limit, max(roomGrowth*had, firstRoom))", "size := limit",
+	},
+	{
+		"I11: values in answers over plain HTTP share a bound", "internal/link.TestAnswersShareTheBound",
+		"internal/link/arrival.go", "l.exchange.memory.take(l.exchange.ctx, grown)", "l.exchange.memory.take(l.exchange.ctx, 0)",
+	},
+	{
+		"a body over plain HTTP comes, or its request ends", "internal/link.TestBodiesThatDoNotCome",
+		"internal/link/bodies.go", "SetReadDeadline(time.Now().Add(patience))", "SetReadDeadline(time.Time{})",
+	},
+	{
 		"strangers take no peer's place", "internal/link.TestStrangersDoNotKeepPeersOut",
 		"internal/link/visitor.go", "count[v.source] > count[w.source]", "count[v.source] < count[w.source]",
 	},
