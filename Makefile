@@ -40,6 +40,11 @@ fuzz: ## Run every fuzz test for FUZZTIME (default 1m)
 soak: fuzz ## Run every stress test and every fuzz test for FUZZTIME (default 1m)
 	COVEY_SOAK=$(FUZZTIME) go test -race -timeout 1h -run '^TestAnything' .
 
+SEEDS ?= 200
+.PHONY: nightly
+nightly: soak mutants ## What takes too long for every change: soak, mutants, and SEEDS histories for lincheck
+	cd lincheck && go test -timeout 2h . -args -seeds $(SEEDS)
+
 .PHONY: mutants
 mutants: ## Break each invariant on purpose and see its test fail
 	go run ./internal/mutants

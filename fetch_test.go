@@ -15,35 +15,6 @@ import (
 	"github.com/coveycache/covey/internal/link"
 )
 
-// notLent makes the owner lend a key to nobody for so many requests, as after writes that its copies were not worth.
-func notLent(owner *proc, k string, requests int) {
-	hash := owner.cache.store.hash(k)
-	g := owner.cache.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	owner.cache.keyed(hash).loans = map[string]*lending{k: {debt: requests}}
-}
-
-// wanted makes p ask for k so often that it is worth a copy.
-func wanted(t *testing.T, p *proc, k string) {
-	t.Helper()
-	for range borrowFrom {
-		_, err := p.cache.Get(t.Context(), k, nil)
-		require.NoError(t, err)
-	}
-}
-
-// fetches returns how many keys are being fetched.
-func fetches(p *proc) (n int) {
-	for i := range p.cache.segments {
-		g := &p.cache.store.index.segments[i]
-		g.mu.Lock()
-		n += len(p.cache.segments[i].fetches)
-		g.mu.Unlock()
-	}
-	return n
-}
-
 // However many want a key that is not lent, one request at a time is on its way for all of them, and the owner hears how many they are.
 func TestFetch(t *testing.T) {
 	const callers, rounds = 100, 10

@@ -158,10 +158,6 @@ func TestHazard08OnlyItself(t *testing.T) {
 	})
 }
 
-func constant(v string) Loader[string] {
-	return func(context.Context, string) (string, error) { return v, nil }
-}
-
 // The owner by the writer's ring says that the writer is it, which it is not by its own: nobody stores the value, since nothing would
 // tell the writer of later ones once the two agree.
 func TestHazard08NamedOwner(t *testing.T) {

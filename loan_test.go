@@ -13,22 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// borrowAt makes p borrow key k, which has a value at its owner.
-func borrowAt(t *testing.T, p *proc, k string) {
-	t.Helper()
-	time.Sleep(time.Millisecond) // what was asked for when a copy was recalled is not kept
-	var e Entry[string]
-	for tries := 0; e.Source != SourceL1 && tries < 10; tries++ { // while L1 is full more is asked of a key than borrowFrom
-		_, err := p.cache.Get(t.Context(), k, nil)
-		require.NoError(t, err)
-		var ok bool
-		e, ok, err = p.cache.Lookup(t.Context(), k)
-		require.NoError(t, err)
-		require.True(t, ok)
-	}
-	require.Equal(t, SourceL1, e.Source)
-}
-
 func TestLoan(t *testing.T) {
 	inWorld(t, 3, Options[string]{TTL: time.Hour, TTLJitter: -1, EarlyRefresh: -1}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
