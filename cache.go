@@ -398,12 +398,14 @@ func (c *Cache[V]) Touch(ctx context.Context, key string) (ok bool, err error) {
 }
 
 // All returns an iterator over the fresh entries in this process's memory, copies of other peers' keys included. It is weakly
-// consistent: an entry that is there all the time is shown once, one that comes or goes meanwhile may or may not be. It holds no
-// lock, so the loop may call the cache. The values are shared: they must not be modified. A closed cache has no entries.
+// consistent: an entry that is there all the time is shown once, one that comes meanwhile may or may not be. Each is shown as it
+// is when its turn comes, and what has left before that, or is no longer fresh, is not shown. All holds no lock, so the loop may
+// call the cache. The values are shared: they must not be modified. A closed cache has no entries.
 func (c *Cache[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		for i := range c.store.index.segments {
 			for n := range c.store.index.segments[i].table.Load().all {
+				n = c.store.index.find(n.hash, n.key) // as it is now: a larger table may have replaced this one
 				if c.judge(n, c.store.clock.now()) == fresh && !yield(n.key, entryOf[V](n).value) {
 					return
 				}

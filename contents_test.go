@@ -3,6 +3,7 @@ package covey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -120,4 +121,69 @@ func TestLoaderTTL(t *testing.T) {
 	require.False(t, c.Contains("stale"))
 	_, err := c.Get(t.Context(), "fails", load)
 	require.ErrorIs(t, err, down)
+}
+
+// All shows what is there when an entry's turn comes, also while it walks a table that has been replaced by a larger one.
+func TestAllLooksAgain(t *testing.T) {
+	grow := func(c *Cache[int]) {
+		for i := range 10_000 {
+			require.NoError(t, c.Put(t.Context(), fmt.Sprint("more", i), i))
+		}
+	}
+	for name, change := range map[string]func(c *Cache[int], key string){
+		"deleted":   func(c *Cache[int], key string) { require.NoError(t, c.Delete(t.Context(), key)) },
+		"replaced":  func(c *Cache[int], key string) { require.NoError(t, c.Put(t.Context(), key, 2)) },
+		"expired":   func(c *Cache[int], key string) { require.NoError(t, c.Expire(t.Context(), key)) },
+		"not found": func(c *Cache[int], key string) { require.NoError(t, c.PutNotFound(t.Context(), key)) },
+		"cleared":   func(c *Cache[int], _ string) { require.NoError(t, c.Clear(t.Context())) },
+		"closed":    func(c *Cache[int], _ string) { require.NoError(t, c.Close()) },
+		"its time is over": func(c *Cache[int], _ string) {
+			time.Sleep(time.Hour)
+		},
+		"deleted and put": func(c *Cache[int], key string) {
+			require.NoError(t, c.Delete(t.Context(), key))
+			require.NoError(t, c.Put(t.Context(), key, 2))
+		},
+	} {
+		for how, before := range map[string]func(c *Cache[int]){"": func(*Cache[int]) {}, ", the table has grown": grow} {
+			t.Run(name+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCache(t, Options[int]{TTL: time.Hour, TTLJitter: -1, StaleIfError: time.Hour})
+					const n = 1000
+					keys := make(map[string]bool)
+					for i := range n {
+						keys[fmt.Sprint("k", i)] = true
+						require.NoError(t, c.Put(t.Context(), fmt.Sprint("k", i), 1))
+					}
+					first, shown := true, 0
+					for key, v := range c.All() {
+						if first {
+							first = false
+							before(c)
+							for other := range keys {
+								if other != key {
+									change(c, other)
+									if name == "cleared" || name == "closed" || name == "its time is over" {
+										break
+									}
+								}
+							}
+							continue
+						}
+						if keys[key] {
+							require.Equal(t, 2, v, "it is what replaced the first value")
+							shown++
+						}
+					}
+					switch name {
+					case "replaced":
+						require.Equal(t, n-1, shown)
+					case "deleted and put":
+					default:
+						require.Zero(t, shown)
+					}
+				})
+			})
+		}
+	}
 }

@@ -411,3 +411,34 @@ func TestErrorsSayWhichLoad(t *testing.T) {
 		require.ErrorContains(t, err, `key "second"`)
 	})
 }
+
+// A remembered not-found leaves at its own time, though the value that it has replaced might have been served stale for longer.
+func TestNegativeEntriesExpireAtTheirOwnTime(t *testing.T) {
+	for name, idle := range map[string]time.Duration{"": 0, "with IdleTTL": 59 * time.Minute} {
+		for how, write := range map[string]func(c *Cache[int]) error{
+			"PutNotFound": func(c *Cache[int]) error { return c.PutNotFound(context.Background(), "k") },
+			"load": func(c *Cache[int]) error {
+				_ = c.Expire(context.Background(), "k")
+				_, err := c.Get(context.Background(), "k", func(context.Context, string) (int, error) { return 0, ErrNotFound })
+				if errors.Is(err, ErrNotFound) {
+					return nil
+				}
+				return err
+			},
+		} {
+			t.Run(how+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					o := plain(time.Minute)
+					o.StaleIfError, o.IdleTTL, o.NegativeTTL = time.Hour, idle, 2*time.Minute
+					c := newCache(t, o)
+					require.NoError(t, c.Put(t.Context(), "k", 1))
+					require.NoError(t, write(c))
+					time.Sleep(2*time.Minute - time.Second)
+					require.Equal(t, 1, c.Len())
+					time.Sleep(3 * time.Second)
+					require.Zero(t, c.Len())
+				})
+			})
+		}
+	}
+}

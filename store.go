@@ -157,8 +157,8 @@ func (s *store) deadline(n *node) int64 {
 
 // canSwap says whether n can take old's place without the policy lock: the
 // policy and the wheel must not need to know. A later deadline is found out when the wheel comes to the old one.
-func canSwap(old, n *node) bool {
-	return old.size == n.size && old.cost == n.cost && n.expires >= old.expires
+func (s *store) canSwap(old, n *node) bool {
+	return old.size == n.size && old.cost == n.cost && s.deadline(n) >= s.deadline(old)
 }
 
 // swap puts n into the place of old, which canSwap. The segment is locked.

@@ -178,7 +178,7 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 	}
 	switch {
 	case e == nil && old == nil:
-	case e != nil && old != nil && canSwap(old, &e.node):
+	case e != nil && old != nil && s.canSwap(old, &e.node):
 		s.swap(place, old, &e.node)
 	case !structural:
 		return false
