@@ -5,7 +5,6 @@ package covey
 import (
 	"context"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -39,7 +38,8 @@ const VersionHeader = "Covey-Version"
 //	DELETE  removes the key; Covey-Version is the version of the deletion
 //
 // PUT and DELETE are answered with 204. Errors are plain text: 400 for a request with mistakes, 409 for ErrOutdated, 413 for
-// ErrTooLarge, 502 for ErrUnconfirmed, 503 for ErrOverloaded and ErrClosed, 504 for timeouts.
+// ErrTooLarge, 502 for ErrUnconfirmed, 503 for ErrOverloaded and ErrClosed, 504 for timeouts, 500 for what else goes wrong. The text
+// says only that: what a loader, a Codec or another peer has said, and every panic, goes to GroupOptions.Logger.
 //
 // Keys need "Authorization: Bearer SECRET" with one of GroupOptions.Secrets or, if there are none, a verified client certificate.
 // If the group has neither, keys and v1/ops are off, and links are accepted from this machine only, to a Host that is localhost or a
@@ -141,6 +141,10 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	key := query.Get("key")
+	if err := checkKey(key); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
 	if owner := g.Owner(key); r.Header.Get(PeerHeader) != "" && owner != g.opt.Name {
 		http.Error(w, "covey: the key is owned by "+owner, http.StatusMisdirectedRequest)
 		return
@@ -176,14 +180,11 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	if err != nil {
-		http.Error(w, err.Error(), statusOf(err))
+		g.refuse(w, name, key, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
-
-// errBadRequest is for mistakes in the request itself.
-var errBadRequest = errors.New("covey: bad request")
 
 func putBody(ctx context.Context, c shared, key string, body []byte, r *http.Request) error {
 	var opts []PutOption
@@ -191,7 +192,7 @@ func putBody(ctx context.Context, c shared, key string, body []byte, r *http.Req
 		if seconds, ok := strings.CutPrefix(directive, "max-age="); ok {
 			n, err := strconv.ParseUint(seconds, 10, 63)
 			if limit := uint64(maxTTL / time.Second); err != nil || n > limit {
-				return fmt.Errorf("%w: Cache-Control: max-age=%q is not a number of seconds from 0 to %d", errBadRequest, seconds, limit)
+				return badRequest("Cache-Control: max-age=%q is not a number of seconds from 0 to %d", seconds, limit)
 			}
 			opts = append(opts, WithTTL(time.Duration(n)*time.Second))
 		}
@@ -222,35 +223,9 @@ func versionOf(r *http.Request) (n uint64, ok bool, err error) {
 		return 0, false, nil
 	}
 	if n, err = strconv.ParseUint(v, 10, 64); err != nil {
-		return 0, false, fmt.Errorf("%w: %s: %q is not a number", errBadRequest, VersionHeader, v)
+		return 0, false, badRequest("%s: %q is not a number", VersionHeader, v)
 	}
 	return n, true, nil
-}
-
-// statusOf returns the HTTP status of an error.
-func statusOf(err error) int {
-	for _, s := range []struct {
-		err    error
-		status int
-	}{
-		{ErrNotFound, http.StatusNotFound},
-		{ErrNoLoader, http.StatusNotFound},
-		{errNotCached, http.StatusGatewayTimeout},
-		{ErrInvalidKey, http.StatusBadRequest},
-		{errBadRequest, http.StatusBadRequest},
-		{ErrTooLarge, http.StatusRequestEntityTooLarge},
-		{ErrOutdated, http.StatusConflict},
-		{ErrOverloaded, http.StatusServiceUnavailable},
-		{ErrClosed, http.StatusServiceUnavailable},
-		{ErrUnconfirmed, http.StatusBadGateway},
-		{ErrLoadTimeout, http.StatusGatewayTimeout},
-		{context.DeadlineExceeded, http.StatusGatewayTimeout},
-	} {
-		if errors.Is(err, s.err) {
-			return s.status
-		}
-	}
-	return http.StatusInternalServerError
 }
 
 // A plainEntry is an entry whose value is encoded.
@@ -274,9 +249,6 @@ func (e *plainEntry) write(w http.ResponseWriter) {
 	}
 	_, _ = w.Write(e.body)
 }
-
-// errNotCached answers a miss of a request that must not load.
-var errNotCached = errors.New("covey: not in the cache")
 
 // plainGet is a Get, or only a Lookup if there is no loader or it must not load.
 func (c *Cache[V]) plainGet(ctx context.Context, key string, load bool) (p plainEntry, err error) {
@@ -319,7 +291,9 @@ func (c *Cache[V]) plainGet(ctx context.Context, key string, load bool) (p plain
 func (c *Cache[V]) plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error {
 	v, err := c.decode(body)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errBadRequest, err)
+		refused := badRequest("the body is not a value as the cache's Codec encodes it")
+		refused.withheld = err
+		return refused
 	}
 	return c.Put(ctx, key, v, o...)
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -462,9 +463,82 @@ func TestPlainHTTPLoads(t *testing.T) {
 		require.Equal(t, 404, answer.StatusCode)
 		answer, text = p.plain(t, "GET", fmt.Sprintf("caches/test?key=%dfails", i), "")
 		require.Equal(t, 500, answer.StatusCode)
-		require.Contains(t, text, "the database is down")
+		require.Equal(t, "covey: the request failed; the server's log says why\n", text)
+		p.logs(t, "a request over HTTP failed", fmt.Sprintf("key=%dfails", i), "the database is down")
 	}
 	require.EqualValues(t, 1, loads.Load())
+}
+
+// A secretCodec says, in errors and in panics, what only the log may repeat.
+type secretCodec struct{}
+
+func (secretCodec) Name() string { return "secret" }
+
+func (secretCodec) Append(dst []byte, v string) ([]byte, error) {
+	return append(dst, v...), confide(v)
+}
+
+func (secretCodec) Decode(b []byte) (string, error) { return string(b), confide(string(b)) }
+
+const confidence = "postgres://admin:hunter2@db"
+
+// confide returns the error that s asks for, or panics.
+func confide(s string) error {
+	switch _, ask, _ := strings.Cut(s, ":"); ask {
+	case "error":
+		return errors.New(confidence)
+	case "panic":
+		panic(confidence)
+	case "Goexit":
+		runtime.Goexit()
+	case "not found":
+		return fmt.Errorf("%w: %s", ErrNotFound, confidence)
+	case "invalid key":
+		return fmt.Errorf("%w: %s", ErrInvalidKey, confidence)
+	case "overloaded":
+		return fmt.Errorf("%w: %s", ErrOverloaded, confidence)
+	case "unconfirmed":
+		return fmt.Errorf("%w: %s", ErrUnconfirmed, &PeerError{Peer: confidence, Err: errors.New(confidence)})
+	}
+	return nil
+}
+
+// What functions of users and other peers say of an error is for the log alone.
+func TestHTTPClientsSeeNoErrors(t *testing.T) {
+	all := sites(t, 2, setup{
+		group: GroupOptions{Secrets: [][]byte{testSecret}},
+		cache: Options[string]{Codec: secretCodec{}, Loader: func(_ context.Context, key string) (string, error) {
+			if ask, ok := strings.CutPrefix(key, "value "); ok {
+				return ask, nil
+			}
+			return "v", confide(key)
+		}},
+	})
+	linkUp(t, all)
+	for _, test := range []struct {
+		method, key, body string
+		status            int
+	}{
+		{"GET", ":error", "", 500},
+		{"GET", ":panic", "", 500},
+		{"GET", ":Goexit", "", 500},
+		{"GET", ":not found", "", 404},
+		{"GET", ":invalid key", "", 500},
+		{"GET", ":overloaded", "", 503},
+		{"GET", ":unconfirmed", "", 502},
+		{"GET", "value :error", "", 500},
+		{"GET", "value :panic", "", 500},
+		{"PUT", "k:", ":error", 400},
+		{"PUT", "k:", ":panic", 400},
+	} {
+		for i := range 20 { // keys of both
+			key := strings.Replace(test.key, ":", strings.Repeat(".", i)+":", 1)
+			answer, text := all[0].plain(t, test.method, "caches/test?key="+url.QueryEscape(key), test.body)
+			require.Equal(t, test.status, answer.StatusCode, "%s %q: %s", test.method, key, text)
+			require.Regexp(t, "^covey: [a-z' ;:C]*\n$", text)
+		}
+	}
+	all[0].logs(t, confidence, "status=500", "status=503", "status=502", "status=400")
 }
 
 // Without secrets there are no keys over HTTP, and nothing from beyond a proxy.

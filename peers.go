@@ -35,6 +35,7 @@ type Group struct {
 	tokens   atomic.Uint64
 	pursuits pursuits
 	apart    apart
+	log      warner   // of what strangers may cause
 	refused  sync.Map // names of peers that have been logged for having refused an upgrade
 
 	ctx     context.Context
@@ -81,6 +82,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g := &Group{
 		opt:   o,
 		start: time.Now(),
+		log:   warner{logger: o.Logger},
 		path:  DefaultPath,
 		peers: make(map[string]*link.Peer),
 		out:   make(map[string]error),

@@ -290,6 +290,10 @@ var mutants = []mutant{
 		"guard.go", "\t\t_ = failed.Error()\n", "",
 	},
 	{
+		"HTTP clients get no text of users' functions", "TestHTTPClientsSeeNoErrors",
+		"httperrors.go", "refused = &refusal{status: s.status, text: s.err.Error()}", "refused = &refusal{status: s.status, text: err.Error()}",
+	},
+	{
 		"what goes wrong for many keys is logged every ten seconds", "TestFailedRefreshesAreLoggedOnce",
 		"log.go", "now.Sub(k.at) < warnEvery {", "now.Sub(k.at) < 0 {",
 	},
