@@ -54,7 +54,7 @@ func TestLargestCopy(t *testing.T) {
 
 func TestLongestAgeOverHTTP(t *testing.T) {
 	w := httptest.NewRecorder()
-	(&plainEntry{age: maxTTL, ttl: maxTTL}).write(w)
+	(&plainEntry{age: maxTTL, ttl: maxTTL}).head(w.Header())
 	require.Equal(t, "3153600000", w.Header().Get("Age"))
 	require.Equal(t, "max-age=3153600000", w.Header().Get("Cache-Control"))
 }

@@ -66,8 +66,9 @@ type GroupOptions struct {
 	// Dial connects to other peers. A panic in it or in a function of TLS is an error of the dial, and so is the end of ctx, even
 	// if the function does not return then. The methods of the connection must not panic. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Listener, if not nil, is served by the group itself, on a port of its own. Shutdown closes it. nil means that the group is
-	// mounted in a server of yours, or that Self is empty.
+	// Listener, if not nil, is served by the group itself, on a port of its own. Shutdown closes it. It gives a client 10 s for
+	// the header of a request, of at most 256 KiB, and closes connections that are idle for 2 minutes. nil means that the group
+	// is mounted in a server of yours, or that Self is empty.
 	Listener net.Listener
 
 	// OpTimeout is how long an operation waits for a peer's answer, not counting the time that a load takes at the owner. 0

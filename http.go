@@ -45,6 +45,7 @@ const VersionHeader = "Covey-Version"
 // If the group has neither, keys and v1/ops are off, and links are accepted from this machine only, to a Host that is localhost or a
 // loopback address, and not through proxies.
 func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.hasten(w, r)
 	_, path, found := strings.Cut("/"+strings.TrimPrefix(r.URL.Path, g.path), "/v1/") // a handler in front may have stripped a prefix
 	if !found {
 		http.Error(w, "covey: the group is mounted at "+g.path, http.StatusNotFound)
@@ -72,6 +73,15 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "covey: the header "+PeerHeader+" is missing: v1/ops is for peers, keys are at v1/caches/NAME?key=KEY", http.StatusBadRequest)
 	default:
 		g.node.ServeOps(w, r)
+	}
+}
+
+// hasten gives whoever asks OpTimeout to send the rest of the request and to take the answer. That ends when it is admitted.
+func (g *Group) hasten(w http.ResponseWriter, r *http.Request) {
+	control, at := http.NewResponseController(w), time.Now().Add(g.opt.OpTimeout)
+	_ = control.SetWriteDeadline(at)
+	if r.ContentLength != 0 { // otherwise the server reads already, to see whether the client has left
+		_ = control.SetReadDeadline(at)
 	}
 }
 
@@ -126,6 +136,7 @@ func (g *Group) admits(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, "covey: not authorized: it takes Authorization: Bearer SECRET, with one of GroupOptions.Secrets, or a verified client certificate", http.StatusUnauthorized)
 		return false
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // there may be a load to wait for
 	return true
 }
 
@@ -154,7 +165,8 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 	case http.MethodGet, http.MethodHead:
 		var e plainEntry
 		if e, err = c.plainGet(ctx, key, !slices.Contains(directives(r), onlyIfCached)); err == nil {
-			e.write(w)
+			e.head(w.Header())
+			g.node.WriteBody(w, e.body)
 			return
 		}
 	case http.MethodPut:
@@ -236,8 +248,7 @@ type plainEntry struct {
 	ttl     time.Duration
 }
 
-func (e *plainEntry) write(w http.ResponseWriter) {
-	h := w.Header()
+func (e *plainEntry) head(h http.Header) {
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Length", strconv.Itoa(len(e.body)))
 	h.Set("Age", strconv.FormatInt(int64(e.age/time.Second), 10))
@@ -247,7 +258,6 @@ func (e *plainEntry) write(w http.ResponseWriter) {
 	if e.version != 0 {
 		h.Set("ETag", fmt.Sprintf(`"%d"`, e.version))
 	}
-	_, _ = w.Write(e.body)
 }
 
 // plainGet is a Get, or only a Lookup if there is no loader or it must not load.

@@ -166,8 +166,10 @@ func userTTL(ttl time.Duration) time.Duration {
 // listen serves the group on its own listener.
 func (g *Group) listen() {
 	g.server = &http.Server{
-		Handler: g, ReadHeaderTimeout: 10 * time.Second, TLSConfig: g.opt.TLS.Clone(),
-		ErrorLog: slog.NewLogLogger(g.opt.Logger.Handler(), slog.LevelWarn),
+		Handler: g, TLSConfig: g.opt.TLS.Clone(),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, // for the rest see hasten
+		MaxHeaderBytes: 4 * MaxKeyLen, // a key, each byte of it escaped, and some headers
+		ErrorLog:       slog.NewLogLogger(g.opt.Logger.Handler(), slog.LevelWarn),
 	}
 	g.wg.Go(func() {
 		err := guard("GroupOptions.Listener", func() error {

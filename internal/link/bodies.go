@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -117,6 +118,18 @@ func (n *Node) ReadBody(w http.ResponseWriter, r *http.Request, limit int) *Body
 	}
 	http.Error(w, "covey: "+err.Error(), status)
 	return nil
+}
+
+// WriteBody writes the body of an answer, as long as the other end takes 64 KiB of it
+// within Config.OpTimeout.
+func (n *Node) WriteBody(w http.ResponseWriter, body []byte) {
+	control := http.NewResponseController(w)
+	for part := range slices.Chunk(body, firstRoom) {
+		_ = control.SetWriteDeadline(time.Now().Add(n.cfg.OpTimeout))
+		if _, err := w.Write(part); err != nil {
+			return
+		}
+	}
 }
 
 func (b *Body) read(w http.ResponseWriter, r *http.Request, limit int, patience time.Duration) error {

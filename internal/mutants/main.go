@@ -214,6 +214,30 @@ var mutants = []mutant{
 		"internal/link/bodies.go", "SetReadDeadline(time.Now().Add(patience))", "SetReadDeadline(time.Time{})",
 	},
 	{
+		"nobody keeps a connection for nothing: idle", "TestListenerWaitsForNobody",
+		"shared.go", ", IdleTimeout: 2 * time.Minute", "",
+	},
+	{
+		"nobody keeps a connection for nothing: a body", "TestListenerWaitsForNobody",
+		"http.go", "_ = control.SetReadDeadline(at)", "",
+	},
+	{
+		"nobody keeps a connection for nothing: a refusal", "TestListenerWritesToNobody",
+		"http.go", "_ = control.SetWriteDeadline(at)", "",
+	},
+	{
+		"nobody keeps a connection for nothing: a value", "TestListenerWritesToNobody",
+		"internal/link/bodies.go", "SetWriteDeadline(time.Now().Add(n.cfg.OpTimeout))", "SetWriteDeadline(time.Time{})",
+	},
+	{
+		"whoever is admitted may wait for a load", "TestListenerWaitsForLoads",
+		"http.go", "_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})", "",
+	},
+	{
+		"no deadline for what has come", "TestListenerWaitsForLoads",
+		"http.go", "if r.ContentLength != 0 {", "if true {",
+	},
+	{
 		"strangers take no peer's place", "internal/link.TestStrangersDoNotKeepPeersOut",
 		"internal/link/visitor.go", "count[v.source] > count[w.source]", "count[v.source] < count[w.source]",
 	},
