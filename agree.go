@@ -88,8 +88,8 @@ func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
 		if next != "" && !slices.Contains(asked, next) {
 			continue
 		}
-		if err := c.confirm(ctx, ch.key, asked...); err != nil {
-			return c.unconfirmed(ch, err)
+		if errs := c.confirm(ctx, ch.key, asked...); errs != nil {
+			return c.unconfirmed(ch, errs...)
 		}
 		c.drop(ch.key, ch.hash)
 		return nil
@@ -97,10 +97,10 @@ func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
 	return c.unconfirmed(ch, fmt.Errorf("covey: the peers %q do not agree on the owner; try again when their rings have settled", asked))
 }
 
-func (c *Cache[V]) unconfirmed(ch *change[V], err error) error {
+func (c *Cache[V]) unconfirmed(ch *change[V], errs ...error) error {
 	c.drop(ch.key, ch.hash)
 	c.n.unconfirmed.Add(1)
-	return fmt.Errorf("%w: cache %q, key %q: %w", ErrUnconfirmed, c.name, ch.key, err)
+	return unconfirmed(c.name, ch.key, errs...)
 }
 
 // tell has a peer carry out the change. If by the peer's ring another one is the owner, tell returns its name.
@@ -131,10 +131,10 @@ func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner
 	}
 	answer, err := l.Call(ctx, &f)
 	if err != nil {
-		return "", &PeerError{Peer: p.Name(), Err: err}
+		return "", newPeerError(p.Name(), err)
 	}
 	if answer.Type != wire.Done {
-		return "", answerError(p.Name(), &answer)
+		return "", c.writeError(p.Name(), ch.key, &answer)
 	}
 	return answer.Text, nil
 }
@@ -158,8 +158,9 @@ func (c *Cache[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *vie
 		return c.unconfirmed(ch, err)
 	}
 	defer c.endWriting(ch.key, ch.hash, w)
-	if err := errors.Join(c.recall(ctx, ch.key, ch.hash), c.confirm(ctx, ch.key, from)); err != nil {
-		return c.unconfirmed(ch, err)
+	recalled := c.recall(ctx, ch.key, ch.hash)
+	if errs := c.confirm(ctx, ch.key, from); recalled != nil || errs != nil {
+		return c.unconfirmed(ch, append(errs, recalled)...)
 	}
 	return c.changeHere(ch, gen, w)
 }
@@ -225,8 +226,7 @@ func (c *Cache[V]) endWriting(key string, hash uint32, w *writing) {
 }
 
 // confirm has every peer that goes by another ring than this process drop the key, except for those named.
-func (c *Cache[V]) confirm(ctx context.Context, key string, except ...string) error {
-	var errs []error
+func (c *Cache[V]) confirm(ctx context.Context, key string, except ...string) (errs []error) {
 	hash := c.store.hash(key)
 	for _, l := range c.group.strangers() {
 		if slices.Contains(except, l.Name()) {
@@ -239,12 +239,12 @@ func (c *Cache[V]) confirm(ctx context.Context, key string, except ...string) er
 		switch {
 		case err != nil:
 			c.group.pursuits.add(l.Name(), c.name, key)
-			errs = append(errs, &PeerError{Peer: l.Name(), Err: err})
+			errs = append(errs, newPeerError(l.Name(), err))
 		case answer.Type == wire.NotOwner: // by its ring, this process is not the owner
 			c.dispute(key, hash)
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // dispute notes that another peer is the owner of key by its own ring.
@@ -368,11 +368,11 @@ func (c *Cache[V]) writeFor(op *link.Op, ch *change[V], from string) *wire.Frame
 		if v.self < 0 || v.owner(ch.key) != v.self {
 			if recall := c.yield(ch.key, ch.hash); recall != nil {
 				if err := recall(ctx); err != nil {
-					return written(fmt.Errorf("%w: %w", ErrUnconfirmed, err))
+					return written(unconfirmed(c.name, ch.key, err))
 				}
 			}
-			if err := c.confirm(ctx, ch.key, from); err != nil {
-				return written(fmt.Errorf("%w: %w", ErrUnconfirmed, err))
+			if errs := c.confirm(ctx, ch.key, from); errs != nil {
+				return written(unconfirmed(c.name, ch.key, errs...))
 			}
 			f := &wire.Frame{Type: wire.Done}
 			if i := v.owner(ch.key); i >= 0 {

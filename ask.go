@@ -398,10 +398,10 @@ func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error)
 	}
 	codec, ok := l.Codec(c.name)
 	if !ok {
-		return nil, &PeerError{Peer: p.Name(), Err: fmt.Errorf("it has no cache %q: every member has to have it", c.name)}
+		return nil, &PeerError{Peer: p.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("it has no cache %q: every member has to have it", c.name)}
 	}
 	if codec != c.codec {
-		err := &PeerError{Peer: p.Name(), Err: fmt.Errorf("its cache %q has the codec %q, here it is %q: they have to be the same", c.name, codec, c.codec)}
+		err := &PeerError{Peer: p.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("its cache %q has the codec %q, here it is %q: they have to be the same", c.name, codec, c.codec)}
 		c.log.warn("covey: cannot share this cache with a peer; each process loads its values for itself", p.Name(), "err", err)
 		return nil, err
 	}
@@ -475,5 +475,5 @@ func peerError(ctx context.Context, peer string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return &PeerError{Peer: peer, Err: err}
+	return newPeerError(peer, err)
 }

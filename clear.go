@@ -5,8 +5,6 @@ package covey
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -16,7 +14,7 @@ import (
 
 // Clear removes everything. A call that starts after Clear has returned nil finds nothing from before it, and a load that began
 // before it is not stored. In a group it clears the cache at every member. If some could not be asked it returns
-// [ErrUnconfirmed] with a [*PeerError] for each of them; they are told to clear it as soon as they can be reached.
+// an [*UnconfirmedError], which has them; they are told to clear it as soon as they can be reached.
 func (c *Cache[V]) Clear(ctx context.Context) error {
 	if c.closed.Load() {
 		return c.errClosed()
@@ -59,19 +57,9 @@ func (c *Cache[V]) clearOthers(ctx context.Context) error {
 	clearAt := func(name string, to func() (*link.Link, error)) {
 		done[name] = true
 		wg.Go(func() {
-			l, err := to()
-			if err == nil {
-				if _, shared := l.Codec(c.name); !shared {
-					return
-				}
-				var f wire.Frame
-				if f, err = l.Call(ctx, &wire.Frame{Type: wire.Clear, Cache: c.id}); err == nil && f.Type != wire.Done {
-					err = answerError(name, &f)
-				}
-			}
-			if err != nil {
+			if err := c.clearAt(ctx, name, to); err != nil {
 				c.group.pursuits.add(name, c.name, "")
-				failed(&PeerError{Peer: name, Err: err})
+				failed(err)
 			}
 		})
 	}
@@ -91,7 +79,26 @@ func (c *Cache[V]) clearOthers(ctx context.Context) error {
 	wg.Wait()
 	if errs != nil {
 		c.n.unconfirmed.Add(1)
-		return errors.Join(append([]error{ErrUnconfirmed}, errs...)...)
+		return unconfirmed(c.name, "", errs...)
+	}
+	return nil
+}
+
+// clearAt has a peer clear the cache, if it has that.
+func (c *Cache[V]) clearAt(ctx context.Context, peer string, to func() (*link.Link, error)) error {
+	l, err := to()
+	if err != nil {
+		return newPeerError(peer, err)
+	}
+	if _, shared := l.Codec(c.name); !shared {
+		return nil
+	}
+	f, err := l.Call(ctx, &wire.Frame{Type: wire.Clear, Cache: c.id})
+	if err != nil {
+		return newPeerError(peer, err)
+	}
+	if f.Type != wire.Done {
+		return c.writeError(peer, "", &f)
 	}
 	return nil
 }
@@ -105,7 +112,7 @@ func (c *Cache[V]) serveClear(r *link.Request) {
 		defer cancel()
 		err := c.recallAll(ctx, nil)
 		if err != nil {
-			err = fmt.Errorf("%w: %w", ErrUnconfirmed, err)
+			err = unconfirmed(c.name, "", err)
 		}
 		op.Answer(written(err))
 	})

@@ -3,7 +3,12 @@ package covey
 // errors.go holds every error that a caller can meet.
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/coveycache/covey/internal/link"
 )
 
 // strError is an error that is a constant, so that nobody can reassign it.
@@ -36,13 +41,127 @@ const (
 	// for another TTL. If the cache has none any more, it is an error like any other.
 	ErrUnchanged strError = "covey: unchanged"
 	// ErrUnconfirmed is returned by a write in a group that could not make sure of every peer that may
-	// have a value of the key. Its text says which and why; where this process itself asked in vain, errors.As finds a
-	// [*PeerError]. The write has been done where that was possible. The other peers are told to drop the key as soon as they
-	// can be reached.
+	// have a value of the key. It comes in an [*UnconfirmedError], which has those peers. The write has been
+	// done where that was possible. The other peers are told to drop the key as soon as they can be reached.
 	ErrUnconfirmed strError = "covey: write is not confirmed"
 	// ErrInvalidKey is returned for a key that is empty or longer than [MaxKeyLen] bytes.
 	ErrInvalidKey strError = "covey: invalid key"
 )
+
+// A PeerCode says in which way a peer did not do its part of an operation.
+type PeerCode uint8
+
+const (
+	// PeerFailed is every other way; see PeerError.Err.
+	PeerFailed PeerCode = iota
+	// PeerUnreachable means that there is no connection to the peer: its machine refuses, its name is unknown, or one of the two
+	// ends does not accept the other.
+	PeerUnreachable
+	// PeerSilent means that the peer did not answer in time.
+	PeerSilent
+	// PeerGone means that the connection broke during the operation, or that the peer is shutting down.
+	PeerGone
+	// PeerHasNoCache means that the peer has no cache of that name, or has it with another codec.
+	PeerHasNoCache
+	// PeerRefused means that the peer answered that it does not do it.
+	PeerRefused
+)
+
+var peerCodes = [...]string{"failed", "unreachable", "silent", "gone", "has no cache", "refused"}
+
+// String returns the code in a word or two.
+func (c PeerCode) String() string {
+	if int(c) < len(peerCodes) {
+		return peerCodes[c]
+	}
+	return fmt.Sprintf("code %d", uint8(c))
+}
+
+// A PeerError says that a peer did not do its part of an operation: it cannot be
+// reached, does not answer in time, or refuses. The error of a loader that ran at a peer is not a PeerError.
+type PeerError struct {
+	Peer string   // the peer's name, see Member.Name
+	Code PeerCode // in which way
+	Err  error    // why; it has no identity that survives a release
+}
+
+// Error names the peer and the cause.
+func (e *PeerError) Error() string { return fmt.Sprintf("covey: peer %s: %v", e.Peer, e.Err) }
+
+// Unwrap returns the cause.
+func (e *PeerError) Unwrap() error { return e.Err }
+
+// newPeerError finds out the code of a link's error.
+func newPeerError(peer string, err error) *PeerError {
+	e := &PeerError{Peer: peer, Err: err}
+	var dial *link.DialError
+	switch {
+	case errors.As(err, &dial):
+		e.Code = PeerUnreachable
+	case errors.Is(err, context.DeadlineExceeded): // as link.ErrTimeout is
+		e.Code = PeerSilent
+	default:
+		e.Code = PeerGone
+	}
+	return e
+}
+
+// An UnconfirmedError is the error of a write that could not make sure of every peer. errors.Is finds [ErrUnconfirmed] in it,
+// and what Peers and Err are. It is the same whether this process asked the peers or the key's owner did.
+type UnconfirmedError struct {
+	Cache string       // the cache's name
+	Key   string       // "" for a Clear
+	Peers []*PeerError // the peers that could not be made sure of, at most 16 of those that the owner asked
+	Err   error        // another cause, such as the end of the caller's context; nil if there is none
+}
+
+// Error names the cache, the key and the causes.
+func (e *UnconfirmedError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%v: cache %q", ErrUnconfirmed, e.Cache)
+	if e.Key != "" {
+		fmt.Fprintf(&b, ", key %q", e.Key)
+	}
+	causes := e.Unwrap()[1:]
+	for _, err := range causes[:min(len(causes), shownFailures)] {
+		fmt.Fprintf(&b, "; %v", err)
+	}
+	if more := len(causes) - shownFailures; more > 0 {
+		fmt.Fprintf(&b, "; and %d more errors", more)
+	}
+	return b.String()
+}
+
+// Unwrap returns ErrUnconfirmed, Peers and Err.
+func (e *UnconfirmedError) Unwrap() []error {
+	all := []error{ErrUnconfirmed}
+	for _, p := range e.Peers {
+		all = append(all, p)
+	}
+	if e.Err != nil {
+		all = append(all, e.Err)
+	}
+	return all
+}
+
+// unconfirmed returns the error of a write of key that failed because of errs, some of which may be nil.
+func unconfirmed(cache, key string, errs ...error) error {
+	e := &UnconfirmedError{Cache: cache, Key: strings.Clone(key)}
+	var rest []error
+	for _, err := range errs {
+		switch err := err.(type) {
+		case *PeerError:
+			e.Peers = append(e.Peers, err)
+		case *UnconfirmedError:
+			e.Peers = append(e.Peers, err.Peers...)
+			rest = append(rest, err.Err)
+		default:
+			rest = append(rest, err)
+		}
+	}
+	e.Err = errors.Join(rest...)
+	return e
+}
 
 // A PanicError says that a function which the user gave to the cache or the group panicked or called runtime.Goexit. If that is
 // a loader, everybody who waits for the load gets it. At other processes of the group it arrives as an error with the same text.

@@ -6,23 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/coveycache/covey/internal/link"
 	"github.com/coveycache/covey/internal/wire"
 )
-
-// A PeerError says that a peer did not do its part of an operation: it cannot be
-// reached, does not answer in time, or refuses. The error of a loader that ran at a peer is not a PeerError.
-type PeerError struct {
-	Peer string // the peer's name, see Member.Name
-	Err  error  // why; it has no identity that survives a release
-}
-
-// Error names the peer and the cause.
-func (e *PeerError) Error() string { return fmt.Sprintf("covey: peer %s: %v", e.Peer, e.Err) }
-
-// Unwrap returns the cause.
-func (e *PeerError) Unwrap() error { return e.Err }
 
 // A foreignError is an error that another peer has answered with.
 type foreignError struct {
@@ -62,10 +50,44 @@ func failed(err error) *wire.Frame {
 			break
 		}
 	}
-	if len(f.Text) > wire.MaxText {
-		f.Text = f.Text[:wire.MaxText]
+	var u *UnconfirmedError
+	if errors.As(err, &u) {
+		f.Items = u.items()
 	}
+	f.Text = cut(f.Text)
 	return f
+}
+
+// cut makes a text short enough for a frame.
+func cut(text string) string { return text[:min(len(text), wire.MaxText)] }
+
+// items has a frame for each of the peers.
+func (e *UnconfirmedError) items() []byte {
+	items := []byte{}
+	for _, p := range e.Peers[:min(len(e.Peers), maxPeersSent)] {
+		items = wire.Append(items, &wire.Frame{Type: wire.Failed, Key: p.Peer, Code: wire.Code(p.Code), Text: cut(p.Err.Error())})
+	}
+	return items
+}
+
+// maxPeersSent is how many peers another process is told of, at most: so many fit into a frame.
+const maxPeersSent = 16
+
+// writeError returns the error of an answer that does not confirm a write of key.
+func (c *Cache[V]) writeError(peer, key string, f *wire.Frame) error {
+	if f.Type != wire.Failed || f.Code != wire.CodeUnconfirmed {
+		return answerError(peer, f)
+	}
+	e := &UnconfirmedError{Cache: c.name, Key: strings.Clone(key), Err: &foreignError{peer: peer, text: strings.Clone(f.Text), is: ErrUnconfirmed}}
+	var one wire.Frame
+	for items := f.Items; len(items) > 0; {
+		var err error
+		if items, err = wire.Next(items, &one); err != nil {
+			break // the text says it all, too
+		}
+		e.Peers = append(e.Peers, &PeerError{Peer: strings.Clone(one.Key), Code: PeerCode(one.Code), Err: errors.New(strings.Clone(one.Text))})
+	}
+	return e
 }
 
 // failure returns the error that a peer answered with.
@@ -83,14 +105,14 @@ func failure(peer string, code wire.Code, text string) error {
 		}
 		return e
 	case wire.CodeClosed:
-		return &PeerError{Peer: peer, Err: link.ErrGoingAway}
+		return newPeerError(peer, link.ErrGoingAway)
 	case wire.CodeUnknownCache:
-		return &PeerError{Peer: peer, Err: errors.New("it has no such cache")}
+		return &PeerError{Peer: peer, Code: PeerHasNoCache, Err: errors.New("it has no such cache")}
 	}
 	if text == "" {
 		text = fmt.Sprintf("it refuses with code %d", code)
 	}
-	return &PeerError{Peer: peer, Err: errors.New(text)}
+	return &PeerError{Peer: peer, Code: PeerRefused, Err: errors.New(text)}
 }
 
 // errRightLost ends a flight whose load was given to a peer that did not bring a result; those who waited try again.

@@ -220,7 +220,7 @@ func (c *Cache[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key s
 	}
 	for _, a := range silent {
 		if err := c.group.outwait(ctx, a.link); err != nil {
-			return nil, &PeerError{Peer: a.link.Name(), Err: err}
+			return nil, newPeerError(a.link.Name(), err)
 		}
 	}
 	return asked, nil

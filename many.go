@@ -250,7 +250,7 @@ func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pend
 	for len(items) > 0 {
 		var err error
 		if items, err = wire.Next(items, &f); err != nil {
-			b.err = &PeerError{Peer: b.peer, Err: err}
+			b.err = newPeerError(b.peer, err)
 			return waiting
 		}
 		i := int(f.Op)

@@ -5,7 +5,6 @@ package covey
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/coveycache/covey/internal/link"
@@ -61,7 +60,7 @@ func (c *Cache[V]) refreshHere(ctx context.Context, key string) (V, error) {
 	recalling, cancel := context.WithTimeout(ctx, c.group.opt.OpTimeout)
 	defer cancel()
 	if e := c.recall(recalling, key, hash); e != nil {
-		return v, fmt.Errorf("%w: cache %q, key %q: %w", ErrUnconfirmed, c.name, key, e)
+		return v, unconfirmed(c.name, key, e)
 	}
 	return v, err
 }

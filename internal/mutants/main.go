@@ -275,7 +275,7 @@ var mutants = []mutant{
 	},
 	{
 		"I15: hits on copies are reported to the owner", "TestReportedHits",
-		"loan.go", "c.hot.add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())", "_ = hits",
+		"loan.go", "c.hot.Add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())", "_ = hits",
 	},
 	{
 		"I16: a panic of a codec is an error", "TestCodecMisbehaves",
