@@ -168,7 +168,8 @@ func (m *many[V]) get(keys []string) (rest []string) {
 		v = c.tenures.view()
 		keep = v.await(m.ctx)
 	}
-	missing := 0 // keys for the call's own load, or to ask other peers for
+	c.store.clock.now() // so that hits compare with a time from after the call
+	missing := 0        // keys for the call's own load, or to ask other peers for
 	for i, key := range keys {
 		if missing == c.opt.BulkSize {
 			rest = keys[i:]

@@ -53,7 +53,6 @@ type Cache[V any] struct {
 	log          warner
 	origin       *origin
 	refreshes    *semaphore.Weighted
-	slack        int64 // how far the coarse clock may be behind
 	baseSize     int64 // accounted bytes of an entry without key and value
 	isSlice      bool  // V is a slice
 	maxBytes     atomic.Int64
@@ -69,6 +68,7 @@ type Cache[V any] struct {
 	closing  sync.Once
 	wg       sync.WaitGroup // the janitor and all loads
 	janitor  sync.Once
+	sweeping atomic.Bool // what has expired is being removed
 }
 
 // New returns a cache. The name appears in errors and logs; in a group, caches of the same name are the same cache. It must
@@ -90,7 +90,6 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		puts:         newStriped(),
 		origin:       newOrigin(o.MaxLoads, o.LoadRate, o.LoadBurst, o.Breaker),
 		refreshes:    semaphore.NewWeighted(int64(o.MaxRefreshes)),
-		slack:        int64(slackTicks * tickFor(o.TTL)),
 		baseSize:     int64(allocSize(int(unsafe.Sizeof(entry[V]{})), true) + perEntry),
 		stop:         make(chan struct{}),
 		wake:         make(chan struct{}, 1),
@@ -170,8 +169,8 @@ func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, erro
 	n := c.store.index.find(hash, key)
 	if n != nil && c.store.fresh(n) {
 		c.store.touch(n)
-		if n := c.hits.inc(); c.hot != nil && sampled(n, sampleHits) {
-			c.hot.Add(ringHash(key), key, sampleHits, c.store.clock.now())
+		if n := c.hits.inc(); sampled(n, sampleHits) {
+			c.sample(key)
 		}
 		return entryOf[V](n).value, nil
 	}
@@ -179,6 +178,14 @@ func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, erro
 		return c.content(n)
 	}
 	return c.get(ctx, key, hash, load)
+}
+
+// sample moves the coarse clock on, and counts one hit of key for sampleHits of them.
+func (c *Cache[V]) sample(key string) {
+	now := c.store.clock.now()
+	if c.hot != nil {
+		c.hot.Add(ringHash(key), key, sampleHits, now)
+	}
 }
 
 // get is Get for everything that needs a closer look.

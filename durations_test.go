@@ -42,7 +42,7 @@ func FuzzDurations(f *testing.F) {
 		require.GreaterOrEqual(t, e.expires, end+shortest)
 		require.LessOrEqual(t, e.expires, end+ttl+ttl>>50) // a float64 is not exact to the nanosecond
 		guard := c.store.guards[e.guard%guardClasses]
-		require.GreaterOrEqual(t, guard, c.slack)
+		require.GreaterOrEqual(t, guard, int64(leastGuard))
 		require.GreaterOrEqual(t, guard, min(c.earlyAt(&e.node), e.expires))
 		require.Equal(t, fresh, c.judge(&e.node, e.expires-1))
 		require.NotEqual(t, fresh, c.judge(&e.node, e.expires))

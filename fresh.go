@@ -46,6 +46,26 @@ func (c *Cache[V]) judge(n *node, now int64) state {
 	return gone
 }
 
+// A hit looks at the exact time if its entry is short-lived, or in the last quarter of its life, within
+// bounds. So no hit is late unless the coarse clock is behind by more than leastGuard, four ticks.
+const (
+	alwaysExact = 2 * time.Second
+	leastGuard  = time.Second
+	mostGuard   = 4 * time.Second
+)
+
+// guardOf returns the class of the guard of an entry that is stored at now.
+func (c *Cache[V]) guardOf(n *node, now int64) uint8 {
+	life := time.Duration(n.expires - now)
+	switch {
+	case life <= alwaysExact || 0 < c.opt.IdleTTL && c.opt.IdleTTL <= alwaysExact:
+		return guardAlways
+	case n.expires == never:
+		return 0
+	}
+	return guardClass(max(int64(min(max(life/4, leastGuard), mostGuard)), c.earlyAt(n)))
+}
+
 // Early refresh follows XFetch (Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
 // Prevention", 2015): a hit at time now refreshes if now + β·δ·Exp(1) reaches the end of the TTL, where δ is
 // the measured load time. δ is at least a hundredth of the TTL: for loads of a

@@ -20,16 +20,33 @@ func (c *Cache[V]) wakeJanitor() {
 	}
 }
 
+// A tick is how often the coarse clock is set and what has expired is removed: a small part of the
+// shortest life that the options give to an entry, within bounds.
+const (
+	ticksOfLife = 64
+	minTick     = 16 * time.Millisecond
+	maxTick     = 256 * time.Millisecond
+)
+
+func (o *Options[V]) tick() time.Duration {
+	tick := maxTick
+	for _, life := range []time.Duration{o.TTL, o.IdleTTL, o.NegativeTTL} {
+		if life > 0 {
+			tick = min(tick, life/ticksOfLife)
+		}
+	}
+	return max(tick, minTick)
+}
+
 // runJanitor ticks while there is something that will expire.
 func (c *Cache[V]) runJanitor() {
-	tick := tickFor(c.opt.TTL)
 	for {
 		select {
 		case <-c.stop:
 			return
 		case <-c.wake:
 		}
-		ticker := time.NewTicker(tick)
+		ticker := time.NewTicker(c.opt.tick())
 		for timed := true; timed; {
 			select {
 			case <-c.stop:
@@ -43,26 +60,37 @@ func (c *Cache[V]) runJanitor() {
 	}
 }
 
-// tick sets the coarse clock and removes what has expired. It reports whether anything is left that will.
+// tick sets the coarse clock and has what has expired removed. It reports whether anything is left that
+// will expire. It waits for no function of the user's: the clock would stand still.
 func (c *Cache[V]) tick() (timed bool) {
 	s := c.store
-	now := s.clock.tick()
-	for {
-		s.mu.Lock()
-		if c.closed.Load() {
-			s.mu.Unlock()
-			return false
-		}
-		gone, more := s.expire(now, nil)
-		if s.lru != nil {
-			s.lru.refile(batch)
-		}
-		_, timed = s.wheel.next()
-		s.mu.Unlock()
+	now := s.clock.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	if s.lru != nil {
+		s.lru.refile(batch)
+	}
+	at, timed := s.wheel.next()
+	if timed && at <= now && c.sweeping.CompareAndSwap(false, true) {
+		c.wg.Go(func() {
+			defer c.sweeping.Store(false)
+			c.expire(now)
+		})
+	}
+	return timed
+}
+
+// expire removes what has expired by now, a batch at a time.
+func (c *Cache[V]) expire(now int64) {
+	for more := true; more; {
+		var gone []departure
+		c.store.mu.Lock()
+		gone, more = c.store.expire(now, nil)
+		c.store.mu.Unlock()
 		c.departed(gone)
-		if !more {
-			return timed
-		}
 	}
 }
 

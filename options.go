@@ -70,8 +70,8 @@ type Options[V any] struct {
 	// TTLJitter shortens each key's TTL by a share between 0 and TTLJitter, always the same one for a key, so that what was
 	// loaded together does not expire together. 0 means 0.1, negative means no jitter; more than 0.9 is an error.
 	TTLJitter float64
-	// IdleTTL removes entries that nobody has used for that long, to within a sixteenth of a second. It needs TTL as the
-	// absolute bound. 0 means off. Negative is an error.
+	// IdleTTL removes entries that nobody has used for that long, to within a twentieth of it or of a second, whichever is more.
+	// It needs TTL as the absolute bound. 0 means off. Negative is an error.
 	IdleTTL time.Duration
 	// NegativeTTL is how long a loader's ErrNotFound is remembered. 0 means 10 s, or TTL if that is shorter; negative means
 	// not at all.

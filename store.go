@@ -9,7 +9,6 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unsafe"
 )
 
@@ -93,7 +92,7 @@ func newStore(eviction Eviction, maxBytes, maxEntries int64) *store {
 func (s *store) hash(key string) uint32 { return uint32(maphash.String(s.seed, key)) }
 
 // A guard is how long before its end a fresh entry needs a closer look: at the
-// real clock, since the coarse one may lag by the slack, and at whether to refresh the entry early.
+// exact time, since the coarse one is behind, and at whether to refresh the entry early.
 // A node holds its guard as a class, in steps of a factor of √2 from 1 ms. The largest one is 25 days;
 // whatever needs a longer one is looked at closely all the time.
 const (
@@ -140,8 +139,10 @@ func (s *store) touch(n *node) {
 	}
 }
 
-// idleUnits counts time in steps of 2^26 ns, about a sixteenth of a second, of which 32 bits last for nine years.
-func idleUnits(now int64) uint32 { return uint32(now >> 26) }
+// idleUnits counts time in steps of 2^25 ns, about a thirtieth of a second, of which 32 bits last for four years.
+func idleUnits(now int64) uint32 { return uint32(now >> idleBits) }
+
+const idleBits = 25
 
 // deadline is when n has to leave.
 func (s *store) deadline(n *node) int64 {
@@ -150,7 +151,7 @@ func (s *store) deadline(n *node) int64 {
 		d += s.staleFor
 	}
 	if s.idleFor > 0 {
-		d = min(d, (int64(n.used.Load())+1)<<26+s.idleFor)
+		d = min(d, (int64(n.used.Load())+1)<<idleBits+s.idleFor)
 	}
 	return d
 }
@@ -213,7 +214,7 @@ func (s *store) schedule(id uint32, n *node) {
 		return
 	}
 	if _, ok := s.wheel.next(); !ok {
-		s.clock.tick() // it has stood still while nothing could expire
+		s.clock.now() // the coarse clock has stood still while nothing could expire
 		s.onTimed()
 	}
 	s.wheel.schedule(id, d)
@@ -298,18 +299,3 @@ func (s *store) setBounds(maxBytes, maxEntries int64) {
 	s.policy.resize(maxBytes, int(maxEntries))
 	s.tombs.resize(maxBytes)
 }
-
-// A tick is how often the coarse clock is set and the wheel turned: a
-// sixteenth of the TTL, within bounds. The slack covers a tick that comes late.
-func tickFor(ttl time.Duration) time.Duration {
-	if ttl <= 0 {
-		return maxTick
-	}
-	return min(max(ttl/16, minTick), maxTick)
-}
-
-const (
-	minTick    = 20 * time.Millisecond
-	maxTick    = time.Second
-	slackTicks = 4
-)

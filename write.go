@@ -275,9 +275,7 @@ func (c *Cache[V]) newEntry(key string, hash uint32, v V, size int, begin, end i
 	c.stamp(&e.node, key, hash, total, begin, end)
 	e.expires = c.boundApart(c.expiry(end, hash, c.opt.TTL, meta), end)
 	e.cost = costClass(time.Duration(end - begin))
-	if e.expires != never {
-		e.guard = guardClass(max(c.slack, c.earlyAt(&e.node)))
-	}
+	e.guard = c.guardOf(&e.node, end)
 	return e
 }
 

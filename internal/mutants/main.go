@@ -278,6 +278,22 @@ var mutants = []mutant{
 		"loan.go", "c.hot.Add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())", "_ = hits",
 	},
 	{
+		"hits on short-lived entries read the exact time", "TestHitsAreNotLate",
+		"fresh.go", "case life <= alwaysExact ||", "case",
+	},
+	{
+		"hits set the coarse clock where the janitor does not run", "TestHitsSetTheCoarseClock",
+		"clock.go", "\t\tc.coarse.CompareAndSwap(was, now)", "\t\t_ = was",
+	},
+	{
+		"the janitor does not wait for Events.Removed", "TestTheClockGoesOnWhenRemovedHangs",
+		"janitor.go", "\t\tc.wg.Go(func() {\n\t\t\tdefer c.sweeping.Store(false)\n\t\t\tc.expire(now)\n\t\t})", "\t\ts.mu.Unlock()\n\t\tc.expire(now)\n\t\ts.mu.Lock()\n\t\tc.sweeping.Store(false)",
+	},
+	{
+		"an IdleTTL that is short is counted by the exact time", "TestShortIdleTTLs",
+		"janitor.go", "{o.TTL, o.IdleTTL, o.NegativeTTL}", "{o.TTL, o.NegativeTTL}",
+	},
+	{
 		"I16: a panic of a codec is an error", "TestCodecMisbehaves",
 		"shared.go", "err := guard(\"Codec.Decode\", func() (err error) {\n\t\tv, err = c.opt.Codec.Decode(b)\n\t\treturn err\n\t})", "var err error\n\tv, err = c.opt.Codec.Decode(b)",
 	},
