@@ -151,7 +151,7 @@ var mutants = []mutant{
 	},
 	{
 		"I11: memory for such a value grows with its pieces", "internal/link.TestMemoryGrowsWithTheBytes",
-		"internal/link/arrival.go", "max(roomGrowth*had, firstRoom, need)", "int(a.frame.Size)",
+		"internal/link/arrival.go", "max(roomGrowth*a.room, firstRoom, need)", "int(a.frame.Size)",
 	},
 	{
 		"I11: the memory of all such values", "internal/link.TestArrivalsWait",
