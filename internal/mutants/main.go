@@ -103,7 +103,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: copies are recalled before a write takes effect", "TestLoan",
-		"agree.go", "errors.Join(c.recall(ctx, ch.key, ch.hash), c.confirm(ctx, ch.key, from))", "c.confirm(ctx, ch.key, from)",
+		"agree.go", "recalled := c.recall(ctx, ch.key, ch.hash)", "var recalled error",
 	},
 	{
 		"I3: an eviction forgets no loan", "TestLoanOutlivesEviction",
