@@ -76,7 +76,7 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hasten gives whoever asks OpTimeout to send the rest of the request and to take the answer. That ends when it is admitted.
+// hasten gives whoever asks OpTimeout to send the rest of the request and to take the answer. That ends once it is known who it is.
 func (g *Group) hasten(w http.ResponseWriter, r *http.Request) {
 	control, at := http.NewResponseController(w), time.Now().Add(g.opt.OpTimeout)
 	_ = control.SetWriteDeadline(at)
@@ -136,11 +136,11 @@ func (g *Group) admits(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, "covey: not authorized: it takes Authorization: Bearer SECRET, with one of GroupOptions.Secrets, or a verified client certificate", http.StatusUnauthorized)
 		return false
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // there may be a load to wait for
 	return true
 }
 
 func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // there may be a load to wait for
 	c := (*g.caches.Load())[name]
 	if c == nil {
 		http.Error(w, fmt.Sprintf("covey: there is no cache %q", name), http.StatusNotFound)

@@ -99,7 +99,10 @@ func TestListenerWaitsForNobody(t *testing.T) {
 func TestListenerWritesToNobody(t *testing.T) {
 	inListener(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.c.Put(t.Context(), "long", strings.Repeat("x", 4<<20)))
-		for what, request := range map[string]string{"refusals": p.request("GET", "k", ""), "a value": p.request("GET", "long", bearer)} {
+		for what, request := range map[string]string{
+			"refusals": p.request("GET", "k", ""), "a value": p.request("GET", "long", bearer),
+			"refusals of peers": "POST /_covey/v1/ops HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nCovey-Peer: x\r\n\r\n",
+		} {
 			conn := p.dial("")
 			sent := make(chan error)
 			go func() {

@@ -99,6 +99,7 @@ func (b *Body) Release() {
 // have to come within Config.OpTimeout. If they do not, or if there is no memory,
 // it answers with an error and returns nil.
 func (n *Node) ReadBody(w http.ResponseWriter, r *http.Request, limit int) *Body {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // which strangers have
 	b := &Body{holding: holding{of: &n.bodies}}
 	err := b.read(w, r, limit, n.cfg.OpTimeout)
 	if err == nil {
