@@ -180,6 +180,13 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 	if ctx.Err() != nil {
 		return zero, context.Cause(ctx)
 	}
+	if l := loadingOf(ctx); l != nil {
+		t := c.away(key)
+		if !l.enter(t) {
+			return zero, recursive(c.name, key)
+		}
+		defer l.leave(t)
+	}
 	gen := c.store.gen.Load()
 	v := c.tenures.view()
 	place := ringHash(key)
@@ -269,19 +276,21 @@ func (c *Cache[V]) unstored(key string, hash uint32) *flight[V] {
 
 // outwaitLoad waits until the load of key has ended that is under way in this process and is not to be stored. The owner acknowledges
 // writes without telling this process, so a caller who comes after a write must not join a load that began before it. Any such load
-// that there is to join after outwaitLoad has begun since it was called. A call that is part of that load does not wait: joining refuses it.
+// that there is to join after outwaitLoad has begun since it was called.
 func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) error {
-	f := c.unstored(key, hash)
-	if chainOf(ctx).has(c, c.name, key) {
-		return nil
-	}
-	return c.outwait(ctx, f)
+	return c.outwait(ctx, c.unstored(key, hash))
 }
 
 // outwait waits for the end of a flight, if there is one.
 func (c *Cache[V]) outwait(ctx context.Context, f *flight[V]) error {
 	if f == nil {
 		return nil
+	}
+	if l, t := loadingOf(ctx), c.target(f); l != nil {
+		if !l.enter(t) {
+			return recursive(c.name, f.key)
+		}
+		defer l.leave(t)
 	}
 	select {
 	case <-f.done:
@@ -303,7 +312,7 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 	if err != nil {
 		return zero, err
 	}
-	f := wire.Frame{Type: wire.Get, Cache: c.id, Key: key, Chain: chainOf(ctx).hashes()}
+	f := wire.Frame{Type: wire.Get, Cache: c.id, Key: key, Chain: loadingOf(ctx).chain(c.group)}
 	if load != nil {
 		f.Flags = wire.CanLoad | wire.Closure
 	} else if load = c.opt.Loader; load != nil {
@@ -371,7 +380,11 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 }
 
 // awaitHold waits while the owner of key waits for a load. If that load fails it returns its error.
+// A call within another load does not wait here but asks, so that the owner knows what waits for what.
 func (c *Cache[V]) awaitHold(ctx context.Context, key string) error {
+	if loadingOf(ctx).isRunning() {
+		return nil
+	}
 	for {
 		o := c.holds.of(key)
 		if o == nil {

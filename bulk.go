@@ -14,7 +14,7 @@ import (
 
 // A bulk is one load of several keys: what their flights have in common.
 type bulk[V any] struct {
-	load    *Load
+	load    *loading
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	flights []*flight[V]
@@ -161,6 +161,7 @@ func (m *many[V]) get(keys []string) (rest []string) {
 	var waiting []pending[V]
 	var due []*node
 	var away batches[V]
+	l := loadingOf(m.ctx)
 	gen := c.store.gen.Load()
 	var v *view
 	keep := true
@@ -195,6 +196,10 @@ func (m *many[V]) get(keys []string) (rest []string) {
 		if st == usable && !c.isThrottled(key, hash) || st == gone {
 			if v != nil {
 				if owner := v.owner(key); owner < 0 || owner != v.self {
+					if l != nil && !l.enter(c.away(key)) {
+						m.fail(key, recursive(c.name, key))
+						continue
+					}
 					away.add(c, owner, key, hash, min(len(keys)-i, c.opt.BulkSize-missing))
 					missing++
 					continue
@@ -239,12 +244,15 @@ func (m *many[V]) get(keys []string) (rest []string) {
 		waiting = append(waiting, m.askAway(v, gen, away)...)
 	}
 	if m.bulk != nil {
-		c.startBulk(m.ctx, m.bulk, m.load, nil)
+		c.startBulk(m.bulk, m.load, nil)
 		m.bulk = nil
 	}
 	m.wait(waiting)
 	for _, b := range away {
 		m.finish(b)
+		for _, key := range b.keys {
+			l.leave(c.away(key))
+		}
 		b.recycle(c)
 	}
 	return rest
@@ -278,9 +286,6 @@ func (m *many[V]) join(key string, hash uint32, gen uint32, keep bool) (p pendin
 	if m.ctx.Err() != nil {
 		return p, nil, context.Cause(m.ctx)
 	}
-	if chainOf(m.ctx).has(c, c.name, key) {
-		return p, nil, recursive(c.name, key)
-	}
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -310,7 +315,9 @@ func (m *many[V]) join(key string, hash uint32, gen uint32, keep bool) (p pendin
 	} else {
 		c.n.coalesced.Add(1)
 	}
-	f.waiters++
+	if err := c.attach(m.ctx, f); err != nil {
+		return p, nil, err
+	}
 	return pending[V]{f: f, key: key, own: own}, nil, nil
 }
 
@@ -361,7 +368,7 @@ func (m *many[V]) wait(waiting []pending[V]) {
 // newBulk begins a bulk load; startBulk has to follow. A segment is locked and the cache is not closed.
 func (c *Cache[V]) newBulk(ctx context.Context) *bulk[V] {
 	c.wg.Add(1)
-	b := &bulk[V]{load: &Load{keys: make(map[string]*Load)}}
+	b := &bulk[V]{load: c.newLoading(ctx, &Load{keys: make(map[string]*Load)})}
 	b.ctx, b.cancel = c.loadContext(ctx, b.load)
 	return b
 }
@@ -374,32 +381,31 @@ func (c *Cache[V]) linkBulk(b *bulk[V], key string, hash uint32, old *node) *fli
 }
 
 func (b *bulk[V]) add(f *flight[V]) {
-	f.ctx, f.cancel, f.bulk = b.ctx, b.cancel, b
-	b.load.keys[f.key] = newLoad(f.old)
+	f.ctx, f.cancel, f.bulk, f.load = b.ctx, b.cancel, b, b.load
+	b.load.info.keys[f.key] = newLoad(f.old)
 	b.flights = append(b.flights, f)
 	b.live++
 }
 
 // startBulk runs the load of a bulk whose flights are all linked.
-func (c *Cache[V]) startBulk(ctx context.Context, b *bulk[V], load BulkLoader[V], refresh func()) {
+func (c *Cache[V]) startBulk(b *bulk[V], load BulkLoader[V], refresh func()) {
 	keys := make([]string, len(b.flights))
 	for i, f := range b.flights {
 		keys[i] = f.key
 	}
-	chainOf(b.ctx).keys = keys
-	nested := chainOf(ctx) != nil
+	b.load.keys = keys
 	go func() {
 		defer c.wg.Done()
 		if refresh != nil {
 			defer refresh()
 		}
-		c.runBulk(b, slices.Clone(keys), load, nested, refresh != nil)
+		c.runBulk(b, slices.Clone(keys), load, refresh != nil)
 	}()
 }
 
-func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested, refresh bool) {
+func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], refresh bool) {
 	defer b.cancel(context.Canceled)
-	p, err := c.origin.admit(b.ctx, nested, refresh)
+	p, err := c.origin.admit(b.ctx, b.load, refresh)
 	if err != nil {
 		err = c.about(err, b.flights[0].key, len(keys))
 		for _, f := range b.flights {
@@ -409,7 +415,10 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 	}
 	defer p.release()
 	begin := c.store.clock.now()
-	supervise(b.ctx, func() (map[string]V, error) { return load(b.ctx, keys) }, func(values map[string]V, err error) {
+	supervise(b.ctx, func() (map[string]V, error) {
+		defer b.load.end()
+		return load(b.ctx, keys)
+	}, func(values map[string]V, err error) {
 		p.report(err)
 		err = c.about(err, b.flights[0].key, len(b.flights))
 		end := c.store.clock.now()
@@ -422,7 +431,7 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], nested
 		}
 		c.n.extra.Add(int64(extra))
 		for _, f := range b.flights {
-			o := outcome[V]{begin: begin, end: end, meta: b.load.keys[f.key].read()}
+			o := outcome[V]{begin: begin, end: end, meta: b.load.info.keys[f.key].read()}
 			v, ok := values[f.key]
 			switch {
 			case ok:
@@ -463,7 +472,7 @@ func (c *Cache[V]) refreshBulk(ctx context.Context, due []*node, load BulkLoader
 	for _, n := range due {
 		g := c.store.index.segment(n.hash)
 		g.mu.Lock()
-		if c.refreshable(ctx, n) {
+		if c.refreshable(n) {
 			if b == nil {
 				b = c.newBulk(ctx)
 			}
@@ -476,5 +485,5 @@ func (c *Cache[V]) refreshBulk(ctx context.Context, due []*node, load BulkLoader
 		return
 	}
 	c.n.refreshes.Add(1)
-	c.startBulk(ctx, b, load, func() { c.refreshes.Release(1) })
+	c.startBulk(b, load, func() { c.refreshes.Release(1) })
 }

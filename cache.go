@@ -213,9 +213,6 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 		if c.group != nil {
 			v := c.tenures.view()
 			if v.self < 0 || v.owner(key) != v.self {
-				if chainOf(ctx).has(c, c.name, key) { // the call would wait for the load that it is part of
-					return zero, recursive(c.name, key)
-				}
 				value, err := c.getShared(ctx, key, hash, passed)
 				if errors.Is(err, errElsewhere) {
 					continue
@@ -302,9 +299,6 @@ func (c *Cache[V]) join(ctx context.Context, key string, hash uint32, load Loade
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
-	if chainOf(ctx).has(c, c.name, key) {
-		return nil, nil, recursive(c.name, key)
-	}
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -327,10 +321,12 @@ func (c *Cache[V]) join(ctx context.Context, key string, hash uint32, load Loade
 		}
 		f = c.start(ctx, key, hash, n, load, nil)
 		f.gen, f.noStore = gen, !keep
-	} else {
-		c.n.coalesced.Add(1)
+		return f, nil, nil
 	}
-	f.waiters++
+	if err := c.attach(ctx, f); err != nil {
+		return nil, nil, err
+	}
+	c.n.coalesced.Add(1)
 	return f, nil, nil
 }
 

@@ -29,9 +29,10 @@ const (
 	ErrNoLoader strError = "covey: no loader"
 	// ErrOutdated is returned by a Put or Delete with a version that is lower than one the cache has seen; see [WithVersion].
 	ErrOutdated strError = "covey: version is outdated"
-	// ErrRecursiveLoad is returned by a Get inside a loader for the very key that this loader, or one
-	// that it was called from, is loading: the Get would wait for itself.
-	ErrRecursiveLoad strError = "covey: a loader asked for the key it is loading"
+	// ErrRecursiveLoad is returned by a Get inside a loader, with the loader's context, that would wait for itself: for the key
+	// that is being loaded, or for a load that waits for it, perhaps through others and at other peers. Each load of such a ring
+	// may get it. Where loads of several peers join each other, a ring may end with ErrLoadTimeout instead.
+	ErrRecursiveLoad strError = "covey: a loader waits for its own result"
 	// ErrOverloaded is returned when the protection of the origin (MaxLoads,
 	// LoadRate, Breaker) did not let the load through.
 	ErrOverloaded strError = "covey: origin is overloaded"

@@ -18,11 +18,16 @@ type LoadResult struct {
 	Refresh bool          // nobody waited for it: it refreshed a value in the background
 }
 
-// loadContext returns the context that a load of keys runs on: the caller's
+// newLoading makes the node of a load of keys that is started within ctx.
+func (c *Cache[V]) newLoading(ctx context.Context, info *Load, keys ...string) *loading {
+	return &loading{info: info, group: c.group, cache: c.name, keys: keys, parent: loadingOf(ctx)}
+}
+
+// loadContext returns the context that a load runs on: the caller's
 // values, but not its cancellation, and the cache's timeout.
-func (c *Cache[V]) loadContext(ctx context.Context, l *Load, keys ...string) (context.Context, context.CancelCauseFunc) {
+func (c *Cache[V]) loadContext(ctx context.Context, l *loading) (context.Context, context.CancelCauseFunc) {
 	lctx := context.WithoutCancel(ctx)
-	lctx = context.WithValue(lctx, chainKey{}, &chain{cache: c, name: c.name, keys: keys, load: l, parent: chainOf(ctx)})
+	lctx = context.WithValue(lctx, loadingKey{}, l)
 	lctx, cancel := context.WithCancelCause(lctx)
 	if c.opt.LoadTimeout > 0 {
 		var stop context.CancelFunc
@@ -32,34 +37,46 @@ func (c *Cache[V]) loadContext(ctx context.Context, l *Load, keys ...string) (co
 	return lctx, cancel
 }
 
-// start links a flight for key and runs its load. The segment is locked.
+// start links a flight for key and runs its load. The caller is its first waiter, except for a refresh. The segment is locked.
 func (c *Cache[V]) start(ctx context.Context, key string, hash uint32, old *node, load Loader[V], refresh func()) *flight[V] {
-	l := newLoad(old)
 	f := c.link(key, hash, old)
-	f.ctx, f.cancel = c.loadContext(ctx, l, key)
-	f.refresh = refresh != nil
-	nested := chainOf(ctx) != nil
+	c.launch(ctx, f, load, refresh)
+	return f
+}
+
+// launch runs the load of a flight, within ctx. The caller becomes a waiter, unless it is a refresh. The segment is locked.
+func (c *Cache[V]) launch(ctx context.Context, f *flight[V], load Loader[V], refresh func()) {
+	f.load = c.newLoading(ctx, newLoad(f.old), f.key)
+	f.ctx, f.cancel = c.loadContext(ctx, f.load)
+	if f.refresh = refresh != nil; !f.refresh {
+		_ = c.attach(ctx, f) // a load that has not begun waits for nobody
+	}
+	if f.right != nil {
+		c.announce(f)
+	}
 	c.wg.Go(func() {
 		if refresh != nil {
 			defer refresh()
 		}
-		c.run(f, l, load, nested)
+		c.run(f, load)
 	})
-	return f
 }
 
 // run is the goroutine of a load.
-func (c *Cache[V]) run(f *flight[V], l *Load, load Loader[V], nested bool) {
-	p, err := c.origin.admit(f.ctx, nested, f.refresh)
+func (c *Cache[V]) run(f *flight[V], load Loader[V]) {
+	p, err := c.origin.admit(f.ctx, f.load, f.refresh)
 	if err != nil {
 		c.finish(f, outcome[V]{err: c.about(err, f.key, 1)})
 		return
 	}
 	defer p.release()
 	begin := c.store.clock.now()
-	supervise(f.ctx, func() (V, error) { return load(f.ctx, f.key) }, func(v V, err error) {
+	supervise(f.ctx, func() (V, error) {
+		defer f.load.end()
+		return load(f.ctx, f.key)
+	}, func(v V, err error) {
 		p.report(err)
-		o := outcome[V]{value: v, err: c.about(err, f.key, 1), meta: l.read(), begin: begin, end: c.store.clock.now()}
+		o := outcome[V]{value: v, err: c.about(err, f.key, 1), meta: f.load.info.read(), begin: begin, end: c.store.clock.now()}
 		c.loaded(LoadResult{Key: f.key, Keys: 1, Err: o.err, Took: time.Duration(o.end - o.begin), Refresh: f.refresh})
 		c.finish(f, o)
 	}, c.late)
@@ -238,11 +255,11 @@ func (c *Cache[V]) throttle(key string, hash uint32) {
 
 // refreshable reports whether seen is what the cache has for its key, and its load is neither under
 // way nor throttled. The segment is locked.
-func (c *Cache[V]) refreshable(ctx context.Context, seen *node) bool {
+func (c *Cache[V]) refreshable(seen *node) bool {
 	k := c.keyed(seen.hash)
 	_, throttled := k.throttled[seen.key]
 	return !throttled && k.flights[seen.key] == nil && !c.closed.Load() &&
-		c.store.index.find(seen.hash, seen.key) == seen && !chainOf(ctx).has(c, c.name, seen.key)
+		c.store.index.find(seen.hash, seen.key) == seen
 }
 
 // refresh replaces seen in the background, unless too many refreshes are running.
@@ -253,7 +270,7 @@ func (c *Cache[V]) refresh(ctx context.Context, seen *node, load Loader[V]) {
 	g := c.store.index.segment(seen.hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !c.refreshable(ctx, seen) {
+	if !c.refreshable(seen) {
 		return
 	}
 	if !c.refreshes.TryAcquire(1) {

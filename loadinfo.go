@@ -37,8 +37,8 @@ var warnOutside sync.Once
 // LoadInfo returns the load that ctx belongs to; ctx is the loader's or derived from it. It never returns nil: outside a loader
 // it returns a Load that nobody reads, and logs a warning, once in the life of the process.
 func LoadInfo(ctx context.Context) *Load {
-	if ch := chainOf(ctx); ch != nil {
-		return ch.load
+	if l := loadingOf(ctx); l != nil {
+		return l.info
 	}
 	warnOutside.Do(func() {
 		slog.Warn("covey: LoadInfo was called outside a loader; what it sets has no effect")

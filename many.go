@@ -161,7 +161,7 @@ func (m *many[V]) send(v *view, b *part[V]) {
 		b.err = err
 		return
 	}
-	f := wire.Frame{Type: wire.GetMany, Cache: c.id, Chain: chainOf(m.ctx).hashes()}
+	f := wire.Frame{Type: wire.GetMany, Cache: c.id, Chain: loadingOf(m.ctx).chain(c.group)}
 	if m.passed {
 		f.Flags = wire.CanLoad | wire.Closure
 	} else if m.load != nil || c.opt.Loader != nil {
@@ -343,11 +343,10 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.F
 	if m.bulk == nil {
 		m.bulk = c.newBulk(m.ctx)
 	}
-	f := c.newFlight(key, hash, old)
-	f.right = r
-	c.detach(f)
-	f.waiters = 2
+	f := c.newHeld(key, hash, r, old)
 	m.bulk.add(f)
+	_ = c.attach(m.ctx, f) // a load that has not begun waits for nobody
+	c.announce(f)
 	return pending[V]{f: f, key: key, own: true}, true
 }
 
@@ -410,7 +409,7 @@ func (m *many[V]) finish(b *part[V]) {
 // startBulk runs the load of the keys that have been gathered for it, if there are any.
 func (m *many[V]) startBulk() {
 	if m.bulk != nil {
-		m.c.startBulk(m.ctx, m.bulk, m.load, nil)
+		m.c.startBulk(m.bulk, m.load, nil)
 		m.bulk = nil
 	}
 }

@@ -94,7 +94,9 @@ type Options[V any] struct {
 	MaxRefreshes int
 
 	// MaxLoads bounds how many loaders run at once in this process. Further loads wait for their turn, until LoadTimeout, and
-	// then fail with ErrOverloaded; a load that a loader starts does not wait. 0 means no bound. Negative is an error.
+	// then fail with ErrOverloaded. A load that a running loader waits for, here or at a peer, has its turn at once, beyond the
+	// bound, as that loader could not go on otherwise. The cache knows by the context that the loader passes to Get. Background
+	// refreshes do not wait: they are skipped. 0 means no bound. Negative is an error.
 	MaxLoads int
 	// LoadRate bounds the loads a second in this process, LoadBurst how many of them may start at once. A load waits for its
 	// turn if that comes within LoadTimeout; otherwise it fails with ErrOverloaded at once. LoadRate 0 means no bound, and

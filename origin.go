@@ -109,22 +109,16 @@ type pass struct {
 	release func()      // to be called when the loader has returned, which may be later
 }
 
-// admit waits until the load may run. A nested load does not wait for a slot, since the loads that hold the slots may be
-// waiting for it. A background load never waits: it runs now or is refused.
-func (o *origin) admit(ctx context.Context, nested, background bool) (p pass, err error) {
+// admit waits until the load l may run. A background load never waits: it runs now or is refused.
+func (o *origin) admit(ctx context.Context, l *loading, background bool) (p pass, err error) {
 	if o.breaker != nil && o.breaker.State() == gobreaker.StateOpen {
 		return p, refuse(&o.refused.open, "the breaker is open")
 	}
 	p = pass{report: func(error) {}, release: func() {}}
-	if o.slots != nil && !nested {
-		if background {
-			if !o.slots.TryAcquire(1) {
-				return p, refuse(&o.refused.slots, "MaxLoads loaders are running")
-			}
-		} else if err := o.slots.Acquire(ctx, 1); err != nil {
-			return p, waitError(ctx, &o.refused.slots, "MaxLoads loaders are running")
+	if o.slots != nil {
+		if p.release, err = o.slot(ctx, l, background); err != nil {
+			return p, err
 		}
-		p.release = func() { o.slots.Release(1) }
 	}
 	if o.rate != nil {
 		if background {
@@ -152,6 +146,28 @@ func (o *origin) admit(ctx context.Context, nested, background bool) (p pass, er
 		report(err)
 	}
 	return p, nil
+}
+
+// slot waits for one of MaxLoads slots. A load that a running load waits for is let in without one, since the loads that have the
+// slots may be the ones that wait.
+func (o *origin) slot(ctx context.Context, l *loading, background bool) (release func(), err error) {
+	release = func() { o.slots.Release(1) }
+	if o.slots.TryAcquire(1) {
+		return release, nil
+	}
+	if background {
+		return nil, refuse(&o.refused.slots, "MaxLoads loaders are running")
+	}
+	queued, letIn := context.WithCancel(ctx)
+	defer letIn()
+	l.whenWanted(letIn)
+	if o.slots.Acquire(queued, 1) == nil {
+		return release, nil
+	}
+	if ctx.Err() != nil {
+		return nil, waitError(ctx, &o.refused.slots, "MaxLoads loaders are running")
+	}
+	return func() {}, nil
 }
 
 // waitError says why waiting for a turn ended: time ran out, or nobody waits any more.

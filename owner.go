@@ -6,6 +6,7 @@ package covey
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,8 @@ func (c *Cache[V]) serve(r *link.Request) {
 		c.serveGet(r)
 	case wire.Reload:
 		c.serveReload(r)
+	case wire.Await:
+		c.serveAwait(r)
 	case wire.GetMany:
 		c.serveMany(r)
 	case wire.Lookup, wire.Peek:
@@ -180,9 +183,7 @@ func isReady(v *view) bool {
 // joinRemote makes a request wait for the key's flight. If there is none it starts one: it loads here, or gives the one who asks the
 // right to load.
 func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint32, keep bool, from *link.Link, wait func(func()) answerer) (answer *wire.Frame, ok bool, err error) {
-	if req.Chain.Has(loadHash(c.name, key)) {
-		return failed(recursive(c.name, key)), true, nil
-	}
+	ctx := c.contextOf(req)
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
 	var old *node // that goes along with a right
@@ -208,7 +209,7 @@ func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint
 	if f == nil {
 		switch {
 		case c.opt.Loader != nil && req.Flags&wire.Closure == 0:
-			f = c.start(c.contextOf(req), key, hash, n, c.opt.Loader, nil)
+			f = c.start(ctx, key, hash, n, c.opt.Loader, nil)
 		case canLoad:
 			f = c.link(key, hash, n)
 			f.ctx, f.cancel = context.WithCancelCause(context.Background())
@@ -221,30 +222,35 @@ func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint
 		}
 		f.gen, f.noStore = gen, !keep
 	} else {
+		if err := c.attach(ctx, f); err != nil {
+			return failed(err), true, nil
+		}
 		c.n.coalesced.Add(1)
 	}
-	f.waiters++
+	c.awaitHere(ctx, f, canLoad, wait)
+	return nil, false, nil
+}
+
+// awaitHere has a request, within ctx, that is a waiter of the flight, answered when that ends. The segment is locked.
+func (c *Cache[V]) awaitHere(ctx context.Context, f *flight[V], canLoad bool, wait func(func()) answerer) {
 	var to answerer
 	to = wait(func() { c.leaveRemote(f, to) })
-	f.remote = append(f.remote, waiter{to: to, canLoad: canLoad})
-	return nil, false, nil
+	f.remote = append(f.remote, waiter{to: to, canLoad: canLoad, within: loadingOf(ctx)})
 }
 
 // leaveRemote is called when the other end no longer waits.
 func (c *Cache[V]) leaveRemote(f *flight[V], to answerer) {
 	g := c.store.index.segment(f.hash)
 	g.mu.Lock()
-	found := false
-	for i, w := range f.remote {
-		if w.to == to {
-			f.remote = append(f.remote[:i], f.remote[i+1:]...)
-			found = true
-			break
-		}
+	i := slices.IndexFunc(f.remote, func(w waiter) bool { return w.to == to })
+	var w waiter
+	if i >= 0 {
+		w = f.remote[i]
+		f.remote = slices.Delete(f.remote, i, i+1)
 	}
 	g.mu.Unlock()
-	if found {
-		to.answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeCancelled})
+	if i >= 0 {
+		c.answerWaiter(f, w, &wire.Frame{Type: wire.Failed, Code: wire.CodeCancelled})
 		c.leave(f, false)
 	}
 }
@@ -253,7 +259,7 @@ func (c *Cache[V]) leaveRemote(f *flight[V], to answerer) {
 func (c *Cache[V]) contextOf(req *wire.Frame) context.Context {
 	ctx := context.Background()
 	if req.Chain.Len() > 0 {
-		ctx = context.WithValue(ctx, chainKey{}, &chain{foreign: append(wire.Chain(nil), req.Chain...), load: new(Load)})
+		ctx = context.WithValue(ctx, loadingKey{}, &loading{info: new(Load), group: c.group, peers: slices.Clone(req.Chain)})
 	}
 	return ctx
 }
@@ -270,7 +276,7 @@ func (c *Cache[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *l
 	g := c.store.index.segment(n.hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !c.refreshable(context.Background(), n) {
+	if !c.refreshable(n) {
 		return
 	}
 	fl := c.link(n.key, n.hash, n)
@@ -290,7 +296,7 @@ func (c *Cache[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *l
 func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(func()) answerer) (*wire.Frame, bool) {
 	var leave departing
 	to := wait(leave.now)
-	own := wire.Frame{Flags: req.Flags, Chain: append(wire.Chain(nil), req.Chain...)}
+	own := wire.Frame{Flags: req.Flags, Chain: slices.Clone(req.Chain)}
 	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
 	ok := c.spawn(func() {
 		defer cancel()
@@ -307,8 +313,8 @@ func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *l
 				leave.then(cancel)
 				err := c.outwaitLoad(waits, key, hash)
 				cancel()
-				if err != nil { // the other end has left, or the cache is being closed
-					to.answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeCancelled})
+				if err != nil {
+					to.answer(failed(err))
 					return
 				}
 			}

@@ -34,6 +34,7 @@ type Group struct {
 	caches   atomic.Pointer[map[string]shared]
 	tokens   atomic.Uint64
 	pursuits pursuits
+	loads    knownLoads
 	apart    apart
 	log      warner   // of what strangers may cause
 	refused  sync.Map // names of peers that have been logged for having refused an upgrade

@@ -67,9 +67,6 @@ func (c *Cache[V]) refreshHere(ctx context.Context, key string) (V, error) {
 
 // joinNext makes the caller a waiter of a load of key that begins from now on.
 func (c *Cache[V]) joinNext(ctx context.Context, key string, hash uint32) (*flight[V], error) {
-	if chainOf(ctx).has(c, c.name, key) {
-		return nil, recursive(c.name, key)
-	}
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
 	first := c.keyed(hash).flights[key]
@@ -94,9 +91,9 @@ func (c *Cache[V]) joinNext(ctx context.Context, key string, hash uint32) (*flig
 		}
 		f = c.start(ctx, key, hash, n, c.opt.Loader, nil)
 		f.noStore = !keep
+		return f, nil
 	}
-	f.waiters++
-	return f, nil
+	return f, c.attach(ctx, f)
 }
 
 // refreshAway is Refresh of a key that another process owns.
@@ -105,11 +102,17 @@ func (c *Cache[V]) refreshAway(ctx context.Context, v *view, key string) (value 
 	if i < 0 {
 		return value, errors.New("covey: the group has no members that own keys")
 	}
+	if l := loadingOf(ctx); l != nil {
+		if !l.enter(c.away(key)) {
+			return value, recursive(c.name, key)
+		}
+		defer l.leave(c.away(key))
+	}
 	l, err := c.linkTo(ctx, v.peers[i])
 	if err != nil {
 		return value, err
 	}
-	f, err := l.Call(ctx, &wire.Frame{Type: wire.Reload, Cache: c.id, Key: key, Chain: chainOf(ctx).hashes()})
+	f, err := l.Call(ctx, &wire.Frame{Type: wire.Reload, Cache: c.id, Key: key, Chain: loadingOf(ctx).chain(c.group)})
 	switch {
 	case err != nil:
 		return value, peerError(ctx, l.Name(), err)

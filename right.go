@@ -32,6 +32,13 @@ const maxPasses = 2
 type waiter struct {
 	to      answerer
 	canLoad bool
+	within  *loading // the loads that the request was made within, or nil
+}
+
+// answerWaiter answers a request that waits for f.
+func (c *Cache[V]) answerWaiter(f *flight[V], w waiter, answer *wire.Frame) (queued bool) {
+	w.within.leave(c.target(f))
+	return w.to.answer(answer)
 }
 
 // An answerer takes the answer to a request that had to wait.
@@ -99,7 +106,7 @@ func (c *Cache[V]) passOn(f *flight[V], token uint64) {
 				answer := c.grant(f, w.to.link(), passes)
 				g.mu.Unlock()
 				c.addOld(answer, f.old)
-				if token := answer.Token; !w.to.answer(answer) {
+				if token := answer.Token; !c.answerWaiter(f, w, answer) {
 					c.passOn(f, token)
 				}
 				return
@@ -262,8 +269,7 @@ func (c *Cache[V]) staleOf(answer *wire.Frame, key string, hash uint32) *node {
 	return &old.node
 }
 
-// startHeld runs a load under a right. Nobody can join it: those who come later wait until it is over and ask the owner. The owner
-// counts as one of its waiters.
+// startHeld runs a load under a right. Nobody can join it: those who come later wait until it is over and ask the owner.
 func (c *Cache[V]) startHeld(ctx context.Context, key string, hash uint32, load Loader[V], r *right, old *node, refresh func()) (*flight[V], error) {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
@@ -271,21 +277,19 @@ func (c *Cache[V]) startHeld(ctx context.Context, key string, hash uint32, load 
 	if c.closed.Load() {
 		return nil, c.errClosed()
 	}
-	l := newLoad(old)
+	f := c.newHeld(key, hash, r, old)
+	c.launch(ctx, f, load, refresh)
+	return f, nil
+}
+
+// newHeld makes a flight under a right that cannot be joined. The owner is its first waiter. The
+// segment is locked.
+func (c *Cache[V]) newHeld(key string, hash uint32, r *right, old *node) *flight[V] {
 	f := c.newFlight(key, hash, old)
 	f.right = r
+	f.waiters = 1
 	c.detach(f)
-	f.waiters = 2
-	f.ctx, f.cancel = c.loadContext(ctx, l, key)
-	f.refresh = refresh != nil
-	nested := chainOf(ctx) != nil
-	c.wg.Go(func() {
-		if refresh != nil {
-			defer refresh()
-		}
-		c.run(f, l, load, nested)
-	})
-	return f, nil
+	return f
 }
 
 // unwanted gives back the rights that have come with an answer for which nobody waits any more.

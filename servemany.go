@@ -3,6 +3,7 @@ package covey
 // servemany.go is the owner's side of a GetMany by another peer.
 
 import (
+	"context"
 	"strings"
 	"sync"
 
@@ -20,6 +21,7 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 	v := c.tenures.view()
 	var b *bulk[V]
 	var cancels []func()
+	ctx := c.contextOf(&r.Frame)
 	for items, keys := r.Items, 0; len(items) > 0; keys++ {
 		var err error
 		if items, err = wire.Next(items, &req); err != nil || keys == wire.MaxItems {
@@ -56,9 +58,9 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 			return manyItem{answers, index}
 		}
 		if c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.owner(key) == v.self {
-			if c.joinBulk(&b, &req, key, hash, gen, isReady(v), wait) {
+			if c.joinBulk(ctx, &b, &req, key, hash, gen, isReady(v), wait) {
 				if len(b.flights) == c.opt.BulkSize {
-					c.startBulk(c.contextOf(&r.Frame), b, c.opt.BulkLoader, nil)
+					c.startBulk(b, c.opt.BulkLoader, nil)
 					b = nil
 				}
 				continue
@@ -69,7 +71,7 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 		}
 	}
 	if b != nil {
-		c.startBulk(c.contextOf(&r.Frame), b, c.opt.BulkLoader, nil)
+		c.startBulk(b, c.opt.BulkLoader, nil)
 	}
 	answers.flush(r)
 	if *buf = answers.items; cap(*buf) <= 4*maxRequest {
@@ -78,24 +80,22 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 }
 
 // joinBulk makes a key part of one bulk load with the others of the request, if it is missing and nobody is loading it.
-func (c *Cache[V]) joinBulk(b **bulk[V], req *wire.Frame, key string, hash uint32, gen uint32, keep bool, wait func(func()) answerer) bool {
+func (c *Cache[V]) joinBulk(ctx context.Context, b **bulk[V], req *wire.Frame, key string, hash uint32, gen uint32, keep bool, wait func(func()) answerer) bool {
 	g := c.store.index.segment(hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := c.store.index.find(hash, key)
-	if c.closed.Load() || c.store.gen.Load() != gen || c.judge(n, c.store.clock.now()) != gone || c.joinable(key, hash, keep) != nil || req.Chain.Has(loadHash(c.name, key)) {
+	if c.closed.Load() || c.store.gen.Load() != gen || c.judge(n, c.store.clock.now()) != gone || c.joinable(key, hash, keep) != nil {
 		return false
 	}
 	c.n.misses.Add(1)
 	if *b == nil {
-		*b = c.newBulk(c.contextOf(req))
+		*b = c.newBulk(ctx)
 	}
 	f := c.linkBulk(*b, key, hash, nil)
 	f.gen, f.noStore = gen, !keep
-	f.waiters++
-	var to answerer
-	to = wait(func() { c.leaveRemote(f, to) })
-	f.remote = append(f.remote, waiter{to: to, canLoad: req.Flags&wire.CanLoad != 0})
+	_ = c.attach(ctx, f) // a load that has not begun waits for nobody
+	c.awaitHere(ctx, f, req.Flags&wire.CanLoad != 0, wait)
 	return true
 }
 

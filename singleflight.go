@@ -11,7 +11,6 @@ package covey
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -43,6 +42,7 @@ type flight[V any] struct {
 	old      *node    // what the key had when the flight began: for ErrUnchanged, and to fall back on
 	bulk     *bulk[V] // the bulk load that it is a part of, or nil
 	noStore  bool     // store nothing: this process may not own the key
+	load     *loading // nil: it runs at another peer, under a right
 	right    *right   // the load runs at another peer, or on behalf of one; nil: neither
 	remote   []waiter // the waiters at other peers
 	landing  []waiter // the same, once the flight has ended
@@ -126,8 +126,12 @@ func (c *Cache[V]) end(f *flight[V]) {
 	} else {
 		delete(k.detached, f)
 	}
-	if f.right != nil && f.right.over == nil {
-		c.takeRight(f, f.right.token)
+	if f.right != nil {
+		if f.right.over == nil {
+			c.takeRight(f, f.right.token)
+		} else {
+			c.group.loads.remove(loadHash(c.name, f.key), f.load)
+		}
 	}
 	f.finished = true
 	f.landing, f.remote = f.remote, nil
@@ -153,21 +157,34 @@ func (c *Cache[V]) land(f *flight[V], v V, err error) {
 	}
 	for _, w := range f.landing {
 		one := answer
-		w.to.answer(&one)
+		c.answerWaiter(f, w, &one)
 	}
 }
 
 // wait returns the flight's result, or ctx's error if that ends first; the
 // last waiter to leave takes the flight with it.
 func (c *Cache[V]) wait(ctx context.Context, f *flight[V], soft <-chan time.Time) (V, error) {
+	l := loadingOf(ctx)
+	if l != nil {
+		defer l.leave(c.target(f))
+	}
 	select {
 	case <-f.done:
 		return f.value, f.err
 	default:
 	}
+	var n *notice
+	if l != nil {
+		n = c.notify(ctx, l, f)
+		defer n.end()
+	}
 	select {
 	case <-f.done:
 		return f.value, f.err
+	case <-n.over():
+		c.leave(f, false)
+		var zero V
+		return zero, recursive(c.name, f.key)
 	case <-soft:
 		c.leave(f, true)
 		var zero V
@@ -201,57 +218,4 @@ func (c *Cache[V]) leave(f *flight[V], keep bool) {
 		return
 	}
 	f.cancel(context.Canceled)
-}
-
-// chain is the list of loads within which a context is. It shows that a loader asks for the very key that it is loading.
-type chain struct {
-	cache   any // *Cache[V]
-	name    string
-	keys    []string
-	foreign wire.Chain // at other peers
-	load    *Load
-	parent  *chain
-}
-
-type chainKey struct{}
-
-func chainOf(ctx context.Context) *chain {
-	ch, _ := ctx.Value(chainKey{}).(*chain)
-	return ch
-}
-
-// loadHash is the hash by which other peers know a load.
-func loadHash(cache, key string) uint64 { return ringHash(cache)*31 + ringHash(key) }
-
-// hashes returns the chain as it is sent to other peers.
-func (ch *chain) hashes() (w wire.Chain) {
-	if ch == nil {
-		return nil
-	}
-	w = append(w, ch.parent.hashes()...)
-	w = append(w, ch.foreign...)
-	for _, k := range ch.keys {
-		w = w.With(loadHash(ch.name, k))
-	}
-	return w
-}
-
-func (ch *chain) has(cache any, name, key string) bool {
-	for ; ch != nil; ch = ch.parent {
-		if len(ch.foreign) > 0 && ch.foreign.Has(loadHash(name, key)) {
-			return true
-		}
-		if ch.cache == cache {
-			for _, k := range ch.keys {
-				if k == key {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-func recursive(cache, key string) error {
-	return fmt.Errorf("%w: cache %q, key %q", ErrRecursiveLoad, cache, key)
 }

@@ -181,7 +181,7 @@ func (e *exchange) add(f *wire.Frame, s Sink, now, hard int64) (op uint32, ok bo
 	}
 	op = e.send(f, s, now, hard)
 	switch f.Type {
-	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek, wire.Announce, wire.Top, wire.Reload:
+	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek, wire.Announce, wire.Top, wire.Reload, wire.Await:
 	default:
 		e.writes = append(e.writes, op)
 	}

@@ -342,8 +342,20 @@ var mutants = []mutant{
 		"owner.go", "\t\tg.mu.Unlock()\n\t\tc.addOld(answer, old)", "\t\tc.addOld(answer, old)\n\t\tg.mu.Unlock()",
 	},
 	{
-		"a nested load does not wait for the cap", "TestNestedLoadsPassTheCap",
-		"origin.go", "if o.slots != nil && !nested {", "if o.slots != nil {",
+		"a load that a running load waits for is let in", "TestQueuedLoadsAreLetIn",
+		"waits.go", "\tt.want()\n", "",
+	},
+	{
+		"no other load passes the cap", "TestOnlyWantedLoadsPassTheCap",
+		"origin.go", "l.whenWanted(letIn)", "letIn()",
+	},
+	{
+		"loads that wait for each other are told", "TestRingOfLoads",
+		"waits.go", "if l.mayBeWaitedFor() && l.isWaitedForBy(t) {", "if false {",
+	},
+	{
+		"what outlives its load waits on nobody's behalf", "TestContextOutlivesItsLoad",
+		"waits.go", "\tl.ended, l.waits = true, nil", "\tl.waits = nil",
 	},
 	{
 		"an eviction looks at so many entries and no more", "TestLRUAfterManyHits",

@@ -24,7 +24,7 @@ const (
 	CodeLoad                     // the loader's error; its text is all that is left of it
 	CodeOverloaded               // the origin is protected from this load
 	CodeLoadTimeout              // the load took too long
-	CodeRecursive                // a loader asked for the key it is loading
+	CodeRecursive                // a loader waits for its own result
 	CodeOutdated                 // the version is lower than the one seen
 	CodeTooLarge                 // the value is too large
 	CodeUnconfirmed              // the write could not be confirmed; Text names the peers

@@ -42,6 +42,7 @@ const (
 	Announce      // Ring: the sender goes by this ring from now on
 	Top           // the keys that are asked for most; of no cache
 	Reload        // a Get that loads, whatever the cache has
+	Await         // from an owner: the loads in Chain wait for the load of Key, under a right at the receiver, until it is cancelled
 )
 
 // Answers.
@@ -158,7 +159,7 @@ func (f *Frame) Clone() Frame {
 }
 
 // A Chain holds the hashes of the keys whose loads the request was made within,
-// the innermost last.
+// the innermost first.
 type Chain []byte
 
 // Len returns the number of loads in c.
