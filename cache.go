@@ -90,7 +90,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		puts:         newStriped(),
 		origin:       newOrigin(o.MaxLoads, o.LoadRate, o.LoadBurst, o.Breaker),
 		refreshes:    semaphore.NewWeighted(int64(o.MaxRefreshes)),
-		baseSize:     int64(allocSize(int(unsafe.Sizeof(entry[V]{})), true) + perEntry),
+		baseSize:     allocSize(int64(unsafe.Sizeof(entry[V]{})), true) + perEntry,
 		stop:         make(chan struct{}),
 		wake:         make(chan struct{}, 1),
 		userMaxValue: o.MaxValueBytes,

@@ -99,7 +99,7 @@ func (c *Cache[V]) useCopy(n *node) bool {
 // borrow keeps a copy that came with an answer. The request was made at the time start, under generation gen.
 func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer *wire.Frame, start int64, gen uint32) {
 	limit := c.copies.limit.Load() / 8
-	size := c.baseSize + int64(unsafe.Sizeof(loanOf{})) + int64(sizeClass(len(key)))
+	size := c.baseSize + int64(unsafe.Sizeof(loanOf{})) + sizeClass(int64(len(key)))
 	flags := uint8(flagBorrowed)
 	if answer.Type == wire.NotFound {
 		flags |= flagNegative

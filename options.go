@@ -42,7 +42,8 @@ type Options[V any] struct {
 	Eviction Eviction
 	// Size returns how many bytes a value holds beyond the V itself, for MaxBytes. It runs once for each value stored and must be
 	// safe for concurrent use; a value of negative size is not stored, nor is one for which it panics, which is logged. nil means: exact for []byte and string, 0 for a V
-	// without pointers, otherwise what a bounded walk by reflection finds.
+	// without pointers, otherwise what a walk by reflection finds. That is exact for up to 10,000 references
+	// (strings, pointers, slices, maps, interfaces) and an estimate from a sample beyond that.
 	Size func(key string, v V) int
 
 	// Loader loads what a Get with a nil loader misses. In a group it runs at the owner of the key, so set it in every process.

@@ -12,21 +12,21 @@ import (
 )
 
 // sizeClass returns what the allocator takes for an object of n bytes without pointers.
-func sizeClass(n int) int {
+func sizeClass(n int64) int64 {
 	switch {
 	case n <= 0:
 		return 0
 	case n <= fineSizes:
-		return int(sizeClasses().fine[(n+7)/8])
+		return int64(sizeClasses().fine[(n+7)/8])
 	case n <= smallSizes:
-		return int(sizeClasses().coarse[(n-fineSizes+127)/128])
+		return int64(sizeClasses().coarse[(n-fineSizes+127)/128])
 	}
 	return (n + pageSize - 1) &^ (pageSize - 1)
 }
 
 // allocSize is sizeClass for any type of object: one with pointers gets a
 // header, unless it is so small that its bitmap lies elsewhere.
-func allocSize(n int, pointers bool) int {
+func allocSize(n int64, pointers bool) int64 {
 	const header = 8
 	if pointers && n > wordBytes*wordBytes*8 && n <= smallSizes-header {
 		n += header
@@ -40,7 +40,7 @@ const (
 	fineSizes  = 1 << 10
 	smallSizes = 32 << 10
 	pageSize   = 8 << 10
-	wordBytes  = int(unsafe.Sizeof(uintptr(0)))
+	wordBytes  = int64(unsafe.Sizeof(uintptr(0)))
 )
 
 type sizeClassTable struct {
@@ -74,17 +74,20 @@ var sizeClasses = sync.OnceValue(func() *sizeClassTable {
 // constants included. Channels, functions and unsafe.Pointers are not followed;
 // see also opaque and guarded.
 //
-// The walk looks at walkBound references at most. If a slice, an array or a map
-// has more than its share of them, the rest of its elements is taken to be like
-// those that were looked at; the end of a longer chain of pointers is not counted.
+// A walk looks at walkBound references at most. If there are more, a second one
+// estimates: it looks at some elements of each slice, array and map, and takes
+// the others to be like them. What is reached twice then counts in proportion,
+// and of a longer chain or tree of pointers the end is not counted.
+//
+// Objects of less than 8 bytes count 8, though several may share them.
 func sizeofFunc[V any]() func(key string, v V) int {
 	t := reflect.TypeFor[V]()
 	if t.Kind() == reflect.String {
-		return func(_ string, v V) int { return sizeClass(len(*(*string)(unsafe.Pointer(&v)))) }
+		return func(_ string, v V) int { return asInt(sizeClass(int64(len(*(*string)(unsafe.Pointer(&v)))))) }
 	}
 	if t.Kind() == reflect.Slice && !hasPointers(t.Elem()) {
-		elem := int(t.Elem().Size())
-		return func(_ string, v V) int { return sizeClass(cap(*(*[]byte)(unsafe.Pointer(&v))) * elem) }
+		elem := int64(t.Elem().Size())
+		return func(_ string, v V) int { return asInt(sizeClass(int64(cap(*(*[]byte)(unsafe.Pointer(&v)))) * elem)) }
 	}
 	s := new(sizers)
 	walkV := s.of(t)
@@ -92,17 +95,26 @@ func sizeofFunc[V any]() func(key string, v V) int {
 		return func(string, V) int { return 0 }
 	}
 	return func(_ string, v V) int {
-		w := walk{left: walkBound}
-		return walkV(&w, reflect.ValueOf(&v).Elem())
+		of := reflect.ValueOf(&v).Elem()
+		whole := walk{left: walkBound}
+		sum := walkV(&whole, of)
+		if whole.left <= 0 {
+			sum = max(sum, walkV(&walk{left: walkBound, sample: true}, of))
+		}
+		return asInt(sum)
 	}
 }
 
 const walkBound = 10_000
 
+// asInt returns n or, where an int has 32 bits, the largest one.
+func asInt(n int64) int { return int(min(n, math.MaxInt)) }
+
 // A walk is one pass over a value.
 type walk struct {
-	left int // references that may still be looked at
-	seen map[reference]struct{}
+	left   int  // references that may still be looked at
+	sample bool // spread them over the value, and estimate the rest
+	seen   map[reference]struct{}
 }
 
 type reference struct {
@@ -123,25 +135,56 @@ func (w *walk) visit(v reflect.Value) bool {
 	return true
 }
 
-// elements adds up what next returns for n elements. It may use half of what
-// is left to look at, so that what comes after gets something too.
-func (w *walk) elements(n int, next func(i int) int) int {
-	share := w.left / 2
-	kept := w.left - share
-	w.left = share
-	sum, i := 0, 0
-	for ; i < n && w.left > 0; i++ {
-		sum += next(i)
+// elements adds up what next returns for n elements.
+func (w *walk) elements(n int, next func(i int) int64) int64 {
+	step, least := 1, walkBound
+	if w.sample {
+		step, least = stride(n), sampleLeast
 	}
-	w.left += kept
-	if i == 0 || i == n {
+	sum, i, k := int64(0), 0, 0
+	for ; k < n && w.left > 0; k++ {
+		rest := w.spare(n-k, least)
+		sum += next(i)
+		w.left += rest
+		i = (i + step) % n
+	}
+	if !w.sample || k == 0 || k == n {
 		return sum
 	}
-	return int(min(float64(sum)*float64(n)/float64(i), math.MaxInt32)) // no larger value is stored
+	return int64(min(float64(sum)*float64(n)/float64(k), maxEstimate))
+}
+
+const (
+	sampleLeast = 64      // references that an element may look at, since it needs some to be worth a look
+	maxEstimate = 1 << 47 // bytes: more than there are, and a sum of them does not overflow
+)
+
+// spare leaves the next of n parts its share, at least so much of what there is, and returns the rest.
+func (w *walk) spare(n, least int) (rest int) {
+	rest = max(w.left-max(w.left/n, least), 0)
+	w.left -= rest
+	return rest
+}
+
+// stride returns a step by which one gets to all of n indices, and from the
+// first few on to such as are spread evenly: about n times the golden ratio.
+func stride(n int) int {
+	step := max(1, int(float64(n)*(math.Phi-1)))
+	for gcd(step, n) > 1 {
+		step++
+	}
+	return step
+}
+
+func gcd(a, b int) int {
+	for b > 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // A sizer returns the bytes that v refers to, directly or not. It is nil for types without references.
-type sizer func(w *walk, v reflect.Value) int
+type sizer func(w *walk, v reflect.Value) int64
 
 // sizers makes each type's sizer once.
 type sizers struct {
@@ -185,18 +228,18 @@ func (s *sizers) later(t reflect.Type) func() sizer {
 	return sync.OnceValue(func() sizer { return s.of(t) })
 }
 
-func sizeofString(w *walk, v reflect.Value) int {
+func sizeofString(w *walk, v reflect.Value) int64 {
 	w.left--
-	return sizeClass(v.Len())
+	return sizeClass(int64(v.Len()))
 }
 
 func (s *sizers) pointer(t reflect.Type) sizer {
 	if opaque(t.Elem()) {
 		return nil
 	}
-	self := allocSize(int(t.Elem().Size()), hasPointers(t.Elem()))
+	self := allocSize(int64(t.Elem().Size()), hasPointers(t.Elem()))
 	elem := s.later(t.Elem())
-	return func(w *walk, v reflect.Value) int {
+	return func(w *walk, v reflect.Value) int64 {
 		w.left--
 		if v.IsNil() || !w.visit(v) {
 			return 0
@@ -209,16 +252,16 @@ func (s *sizers) pointer(t reflect.Type) sizer {
 }
 
 func (s *sizers) slice(t reflect.Type) sizer {
-	size, pointers := int(t.Elem().Size()), hasPointers(t.Elem())
+	size, pointers := int64(t.Elem().Size()), hasPointers(t.Elem())
 	elem := s.later(t.Elem())
-	return func(w *walk, v reflect.Value) int {
+	return func(w *walk, v reflect.Value) int64 {
 		w.left--
 		if v.Cap() == 0 || !w.visit(v) {
 			return 0
 		}
-		sum := allocSize(v.Cap()*size, pointers)
+		sum := allocSize(int64(v.Cap())*size, pointers)
 		if f := elem(); f != nil {
-			sum += w.elements(v.Len(), func(i int) int { return f(w, v.Index(i)) })
+			sum += w.elements(v.Len(), func(i int) int64 { return f(w, v.Index(i)) })
 		}
 		return sum
 	}
@@ -229,8 +272,8 @@ func (s *sizers) array(t reflect.Type) sizer {
 	if f == nil || t.Len() == 0 {
 		return nil
 	}
-	return func(w *walk, v reflect.Value) int {
-		return w.elements(v.Len(), func(i int) int { return f(w, v.Index(i)) })
+	return func(w *walk, v reflect.Value) int64 {
+		return w.elements(v.Len(), func(i int) int64 { return f(w, v.Index(i)) })
 	}
 }
 
@@ -248,24 +291,29 @@ func (s *sizers) fields(t reflect.Type) sizer {
 	if fields == nil {
 		return nil
 	}
-	return func(w *walk, v reflect.Value) int {
-		sum := 0
-		for _, f := range fields {
+	return func(w *walk, v reflect.Value) int64 {
+		sum := int64(0)
+		for i, f := range fields {
+			rest := 0
+			if w.sample {
+				rest = w.spare(len(fields)-i, 0)
+			}
 			sum += f.sizer(w, v.Field(f.index))
+			w.left += rest
 		}
 		return sum
 	}
 }
 
-func (s *sizers) boxed(w *walk, v reflect.Value) int {
+func (s *sizers) boxed(w *walk, v reflect.Value) int64 {
 	w.left--
 	if v.IsNil() {
 		return 0
 	}
 	v = v.Elem()
-	t, sum := v.Type(), 0
+	t, sum := v.Type(), int64(0)
 	if !isPointer(t) {
-		sum = allocSize(int(t.Size()), hasPointers(t))
+		sum = allocSize(int64(t.Size()), hasPointers(t))
 	}
 	if f := s.of(t); f != nil && w.left > 0 {
 		sum += f(w, v)
@@ -286,12 +334,12 @@ func (s *sizers) mapping(t reflect.Type) sizer {
 		tableSize = 4 * 8
 		indirect  = 128 // larger keys and elements have objects of their own
 	)
-	apart := 0
-	inline := func(t reflect.Type) (size, align int, pointers bool) {
+	apart := int64(0)
+	inline := func(t reflect.Type) (size, align int64, pointers bool) {
 		if t.Size() <= indirect {
-			return int(t.Size()), t.Align(), hasPointers(t)
+			return int64(t.Size()), int64(t.Align()), hasPointers(t)
 		}
-		apart += allocSize(int(t.Size()), hasPointers(t))
+		apart += allocSize(int64(t.Size()), hasPointers(t))
 		return wordBytes, wordBytes, true
 	}
 	keySize, keyAlign, keyPointers := inline(t.Key())
@@ -302,12 +350,12 @@ func (s *sizers) mapping(t reflect.Type) sizer {
 	pointers := keyPointers || elemPointers
 
 	key, elem := s.later(t.Key()), s.later(t.Elem())
-	return func(w *walk, v reflect.Value) int {
+	return func(w *walk, v reflect.Value) int64 {
 		w.left--
 		if v.IsNil() || !w.visit(v) {
 			return 0
 		}
-		n := v.Len()
+		n := int64(v.Len())
 		sum := header + n*apart
 		switch {
 		case n == 0:
@@ -325,8 +373,8 @@ func (s *sizers) mapping(t reflect.Type) sizer {
 			return sum
 		}
 		each := v.MapRange()
-		return sum + w.elements(n, func(int) int {
-			sum := 0
+		return sum + w.elements(v.Len(), func(int) int64 {
+			sum := int64(0)
 			if !each.Next() {
 				return 0
 			}
@@ -341,9 +389,9 @@ func (s *sizers) mapping(t reflect.Type) sizer {
 	}
 }
 
-func ceilDiv(n, by int) int { return (n + by - 1) / by }
+func ceilDiv(n, by int64) int64 { return (n + by - 1) / by }
 
-func powerOf2(n int) int { return 1 << bits.Len(uint(n-1)) }
+func powerOf2(n int64) int64 { return 1 << bits.Len64(uint64(n-1)) }
 
 // opaque says that values of t are not followed, and that what pointers to them point to
 // is not counted: locks and atomics must not be read in passing, and the other types

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"math/rand/v2"
 	"net/url"
+	"reflect"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -21,7 +24,7 @@ func TestSizeClass(t *testing.T) {
 	require.Zero(t, sizeClass(-1))
 	check := func(n int) {
 		want := cap(append([]byte(nil), make([]byte, n)...))
-		require.Equal(t, want, sizeClass(n), "%d bytes", n)
+		require.EqualValues(t, want, sizeClass(int64(n)), "%d bytes", n)
 	}
 	for n := 1; n <= 2100; n++ {
 		check(n)
@@ -37,8 +40,8 @@ func TestSizeClass(t *testing.T) {
 }
 
 func TestAllocSizeWithPointers(t *testing.T) {
-	for n := 1; n < 10_000; n += 7 {
-		c := cap(append([]*int(nil), make([]*int, n)...))
+	for n := int64(1); n < 10_000; n += 7 {
+		c := int64(cap(append([]*int(nil), make([]*int, n)...)))
 		require.Equal(t, allocSize(n*wordBytes, true), allocSize(c*wordBytes, true), "%d pointers", n)
 		require.GreaterOrEqual(t, allocSize(n*wordBytes, true), c*wordBytes)
 	}
@@ -172,6 +175,175 @@ func TestSizeofAgainstHeap(t *testing.T) {
 	})
 }
 
+// randomType returns a type that is nested depth levels deep, of any kind.
+func randomType(r *rand.Rand, depth int) reflect.Type {
+	if depth == 0 {
+		return scalars[r.IntN(len(scalars))]
+	}
+	inner := func() reflect.Type { return randomType(r, depth-1) }
+	switch r.IntN(7) {
+	case 0:
+		return reflect.ArrayOf(1+r.IntN(3), inner())
+	case 1:
+		return reflect.MapOf(keys[r.IntN(len(keys))], inner())
+	case 2:
+		return reflect.PointerTo(large(inner()))
+	case 3:
+		fields := make([]reflect.StructField, 1+r.IntN(3))
+		for i := range fields {
+			fields[i] = reflect.StructField{Name: fmt.Sprint("F", i), Type: inner()}
+		}
+		return reflect.StructOf(fields)
+	case 4:
+		return reflect.TypeFor[any]()
+	default:
+		return reflect.SliceOf(inner())
+	}
+}
+
+var (
+	scalars = []reflect.Type{
+		reflect.TypeFor[bool](), reflect.TypeFor[int](), reflect.TypeFor[int8](), reflect.TypeFor[int16](), reflect.TypeFor[int32](),
+		reflect.TypeFor[int64](), reflect.TypeFor[uint](), reflect.TypeFor[uint8](), reflect.TypeFor[uint16](), reflect.TypeFor[uint32](),
+		reflect.TypeFor[uint64](), reflect.TypeFor[uintptr](), reflect.TypeFor[float32](), reflect.TypeFor[float64](),
+		reflect.TypeFor[complex64](), reflect.TypeFor[complex128](), reflect.TypeFor[string](), reflect.TypeFor[string](),
+		reflect.TypeFor[string](), reflect.TypeFor[*[3]int](), reflect.TypeFor[[]byte](), reflect.TypeFor[any](),
+		reflect.TypeFor[chan int](), reflect.TypeFor[func()](), reflect.TypeFor[unsafe.Pointer](),
+	}
+	keys = []reflect.Type{reflect.TypeFor[string](), reflect.TypeFor[int](), reflect.TypeFor[[2]string](), reflect.TypeFor[struct{ A, B any }]()}
+)
+
+// boxes are what interfaces hold, by depth. They are few, since each type stays in memory.
+var boxes = func() (of [6][3]reflect.Type) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for depth := range of {
+		for i := range of[depth] {
+			of[depth][i] = large(randomType(r, depth))
+		}
+	}
+	return of
+}()
+
+// large returns t or something with it that is no tiny object, of which several share memory.
+func large(t reflect.Type) reflect.Type {
+	if t.Size() < 16 {
+		return reflect.StructOf([]reflect.StructField{{Name: "A", Type: t}, {Name: "B", Type: reflect.TypeFor[[2]int64]()}})
+	}
+	return t
+}
+
+// fill gives v, nested depth levels deep, a random value with about so many leaves.
+func fill(r *rand.Rand, v reflect.Value, depth int, leaves float64) {
+	t := v.Type()
+	mean := max(1, int(math.Pow(leaves, 1/float64(max(depth, 1))))) // elements of a slice or a map
+	inside := func(v reflect.Value, of int) { fill(r, v, depth-1, leaves/float64(of)) }
+	switch t.Kind() {
+	case reflect.String:
+		v.SetString(fmt.Sprintf("%016x", r.Uint64()) + text(r, 10))
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(t, r.IntN(2*mean), 2*mean))
+		for i := range v.Len() {
+			inside(v.Index(i), mean)
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			inside(v.Index(i), v.Len())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			inside(v.Field(i), v.NumField())
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(t))
+		for range r.IntN(2 * mean) {
+			key, elem := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
+			fill(r, key, 0, 1)
+			inside(elem, mean)
+			v.SetMapIndex(key, elem)
+		}
+	case reflect.Pointer:
+		if r.IntN(4) > 0 {
+			v.Set(reflect.New(t.Elem()))
+			inside(v.Elem(), 1)
+		}
+	case reflect.Interface:
+		box := reflect.New(boxes[max(depth-1, 0)][r.IntN(3)]).Elem()
+		inside(box, 1)
+		v.Set(box)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(r.Int64() >> (64 - t.Bits()))
+	}
+}
+
+// Whatever a type is made of, and whether the walk comes to its end or not.
+func TestSizeofRandomTypes(t *testing.T) {
+	const enough = 1 << 20 // bytes, to be seen among what else is on the heap
+	for _, leaves := range []float64{1, 300, 10 * walkBound} {
+		for depth := range len(boxes) {
+			for seed := range uint64(6) {
+				r := rand.New(rand.NewPCG(seed, uint64(depth)))
+				typ := large(randomType(r, depth))
+				one := func() any {
+					v := reflect.New(typ).Elem()
+					fill(r, v, depth, leaves)
+					return v.Interface()
+				}
+				few := 0
+				for range 10 {
+					few += sizeof(one())
+				}
+				testHeapGrowth(t, fmt.Sprintf("%.0f/%d/%.60s", leaves, depth, typ), 4+10*enough/few, one)
+			}
+		}
+	}
+}
+
+// However deep arrays lie in slices, the walk is bounded, and what it doesn't see is estimated.
+func TestSizeofArraysInSlices(t *testing.T) {
+	r := newRand(t)
+	pair := func() [2]string { return [2]string{text(r, 20), text(r, 20)} }
+	testHeapGrowth(t, "slices of arrays", 5, func() [][2]string {
+		v := make([][2]string, 100_000)
+		for i := range v {
+			v[i] = pair()
+		}
+		return v
+	})
+	testHeapGrowth(t, "arrays in structs in slices", 5, func() []struct{ a, b [2][2]string } {
+		v := make([]struct{ a, b [2][2]string }, 50_000)
+		for i := range v {
+			v[i].a, v[i].b = [2][2]string{pair(), pair()}, [2][2]string{pair(), pair()}
+		}
+		return v
+	})
+	testHeapGrowth(t, "rising sizes", 5, func() [][]string {
+		v := make([][]string, 1000)
+		for i := range v {
+			v[i] = make([]string, i)
+			for j := range v[i] {
+				v[i][j] = text(r, 1+j/10)
+			}
+		}
+		return v
+	})
+}
+
+func TestWalkIsBounded(t *testing.T) {
+	for _, sample := range []bool{false, true} {
+		w, looks := walk{left: walkBound, sample: sample}, 0
+		var next func(depth int) int64
+		next = func(depth int) int64 {
+			if looks++; depth == 0 {
+				w.left--
+				return 1
+			}
+			return w.elements(3, func(int) int64 { return next(depth - 1) })
+		}
+		w.elements(10*walkBound, func(int) int64 { return next(3) })
+		require.LessOrEqual(t, looks, 2*walkBound)
+	}
+}
+
 func sizeof[V any](v V) int { return sizeofFunc[V]()("", v) }
 
 func TestSizeofPointerFree(t *testing.T) {
@@ -214,7 +386,7 @@ func TestSizeofSharesAndCycles(t *testing.T) {
 	a, b := &ring{}, &ring{}
 	a.next, b.next = b, a
 	one := sizeof(a)
-	require.Equal(t, 2*sizeClass(7*wordBytes), one)
+	require.EqualValues(t, 2*sizeClass(7*wordBytes), one)
 	a.all = map[string]*ring{"a": a, "b": b}
 	a.self, b.self = a, any(a)
 	a.list = []*ring{a, b, a, b}
@@ -237,7 +409,7 @@ func TestSizeofLongChain(t *testing.T) {
 	for range 1_000_000 {
 		list = &cell{list}
 	}
-	require.Equal(t, walkBound*sizeClass(wordBytes), sizeof(list))
+	require.EqualValues(t, walkBound*sizeClass(wordBytes), sizeof(list))
 }
 
 // What a value shares with the whole process is not its own, and what a lock guards is not looked at.
@@ -254,7 +426,7 @@ func TestSizeofLeavesAlone(t *testing.T) {
 	type holder struct{ v atomic.Value }
 	h := &holder{}
 	h.v.Store("text")
-	require.Equal(t, sizeClass(2*wordBytes), sizeof(h))
+	require.EqualValues(t, sizeClass(2*wordBytes), sizeof(h))
 
 	type guardedMap struct {
 		mu sync.RWMutex

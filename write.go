@@ -266,7 +266,7 @@ func (c *Cache[V]) newEntry(key string, hash uint32, v V, size int, begin, end i
 	if size < 0 || int64(size) > c.maxValue.Load() {
 		return nil
 	}
-	total := c.baseSize + int64(sizeClass(len(key))) + int64(size)
+	total := c.baseSize + sizeClass(int64(len(key))) + int64(size)
 	if c.maxBytes.Load() > 0 && total > c.maxBytes.Load() {
 		return nil
 	}
@@ -286,7 +286,7 @@ func (c *Cache[V]) newNegative(key string, hash uint32, begin, end int64, ttl ti
 		return nil
 	}
 	e := new(entry[V])
-	c.stamp(&e.node, key, hash, c.baseSize+int64(sizeClass(len(key))), begin, end)
+	c.stamp(&e.node, key, hash, c.baseSize+sizeClass(int64(len(key))), begin, end)
 	e.expires = never
 	if ttl != Forever {
 		e.expires = end + int64(min(ttl, maxTTL))

@@ -75,7 +75,15 @@ var mutants = []mutant{
 	},
 	{
 		"I8: values are accounted", "TestAccountedBytesAgainstHeap",
-		"write.go", "int64(sizeClass(len(key))) + int64(size)", "int64(sizeClass(len(key))) + int64(size)/4",
+		"write.go", "sizeClass(int64(len(key))) + int64(size)", "sizeClass(int64(len(key))) + int64(size)/4",
+	},
+	{
+		"I8: the walk of a value is bounded", "TestWalkIsBounded",
+		"sizeof.go", "k < n && w.left > 0", "k < n",
+	},
+	{
+		"I8: what a walk does not see is estimated", "TestSizeofArraysInSlices",
+		"sizeof.go", "if !w.sample || k == 0", "if k >= 0",
 	},
 	{
 		"I9: a callback runs without locks", "TestCallbacksMayCallTheCache",
