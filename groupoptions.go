@@ -42,7 +42,8 @@ type GroupOptions struct {
 	// error.
 	//
 	// The first one signs, all of them verify: to replace a secret without a gap, first add the new one at the end everywhere,
-	// then put it first everywhere, then remove the old one. Secrets do not encrypt: for that use https URLs. If there are
+	// then put it first everywhere, then remove the old one. Secrets do not encrypt: for that use https URLs. Peers never send
+	// them. Where links are refused (see [Peer.Plain]) the clocks of the members have to agree within 30 seconds. If there are
 	// neither Secrets nor client certificates over https (see TLS), every member's URL must be a loopback address.
 	Secrets [][]byte
 	// TLS configures links to https URLs and, if it has a certificate, Listener. It is cloned. nil means the system's root
@@ -148,12 +149,6 @@ func (o *GroupOptions) servesTLS() bool {
 // authenticates reports whether the peer at a URL has to prove who it is. Certificates do that over https only.
 func (o *GroupOptions) authenticates(url string) bool {
 	return len(o.Secrets) > 0 || o.authenticated() && strings.HasPrefix(url, "https:")
-}
-
-// allowsPlain reports whether the peer at a URL may be asked with plain HTTP requests. These need a secret or a client
-// certificate, and a secret is sent only to a server that TLS has authenticated, or on this machine.
-func (o *GroupOptions) allowsPlain(url string) bool {
-	return o.authenticated() && (strings.HasPrefix(url, "https:") || isLoopback(url))
 }
 
 const maxPeerName = 255

@@ -66,7 +66,7 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.node.ServeHTTP(w, r)
 	case path != "ops" && !isKey:
 		http.NotFound(w, r)
-	case !g.admits(w, r):
+	case !g.admits(w, r, isKey):
 	case isKey:
 		g.serveKey(w, r, name)
 	case r.Header.Get(PeerHeader) == "":
@@ -121,8 +121,9 @@ func (g *Group) authorized(r *http.Request) bool {
 	return ok && match == 1
 }
 
-// admits reports whether a request that is not for a link may be answered. If not, it has answered with an error.
-func (g *Group) admits(w http.ResponseWriter, r *http.Request) bool {
+// admits reports whether a request that is not for a link may be answered. If not, it has answered with an error. Where there are secrets,
+// it asks for one only if the request is for a key: peers prove to the node that they know one.
+func (g *Group) admits(w http.ResponseWriter, r *http.Request, isKey bool) bool {
 	if !g.opt.authenticated() {
 		http.Error(w, "covey: nothing but links is served without GroupOptions.Secrets or client certificates", http.StatusForbidden)
 		return false
@@ -131,7 +132,7 @@ func (g *Group) admits(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, "covey: "+err.Error(), http.StatusForbidden)
 		return false
 	}
-	if !g.authorized(r) {
+	if (isKey || len(g.opt.Secrets) == 0) && !g.authorized(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "covey: not authorized: it takes Authorization: Bearer SECRET, with one of GroupOptions.Secrets, or a verified client certificate", http.StatusUnauthorized)
 		return false

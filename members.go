@@ -350,8 +350,8 @@ func (g *Group) upgradeRefused(name string, err error) {
 	}
 	if _, before := g.refused.LoadOrStore(name, true); !before {
 		g.opt.Logger.Warn("covey: a peer's server does not take links. Is the group mounted at that URL? If a proxy or a service mesh refuses the Upgrade, exclude the port from it or "+
-			"give the group a port of its own (GroupOptions.Listener). Until then the peer is asked over plain HTTP, without copies, if the group has secrets or client certificates and "+
-			"the URL is https or loopback", "peer", name, "err", err)
+			"give the group a port of its own (GroupOptions.Listener). Until then the peer is asked over plain HTTP, without copies, if the group has secrets, or "+
+			"client certificates and the URL is https", "peer", name, "err", err)
 	}
 }
 

@@ -111,7 +111,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.node, err = link.NewNode(link.Config{
 		Name: o.Name, Instance: rand.Uint64() | 1, Group: o.GroupName, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, Guard: guardDial, OpTimeout: o.OpTimeout, Logger: o.Logger,
-		Verify: g.verifyPeer, Plain: o.allowsPlain, Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
+		Verify: g.verifyPeer, Plain: o.authenticates, Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
 		Report: g.reportHits, Reported: g.reported, Unwanted: g.unwanted, Start: g.start,
 	})
 	if err != nil {
@@ -161,7 +161,8 @@ type Peer struct {
 	// Up says whether there is a link to the peer right now. Links are made when they are needed.
 	Up bool
 	// Plain says why the peer is asked with plain HTTP requests, without copies of its keys: its server, or a proxy before it,
-	// has refused the upgrade to a link. nil means that it has not.
+	// has refused the upgrade to a link. nil means that it has not. Requests have a time, and a peer refuses them if its clock is
+	// more than 30 seconds off.
 	Plain error
 	// RTT is how long the peer took to answer last. 0 means that there is no link.
 	RTT time.Duration

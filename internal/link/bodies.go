@@ -144,6 +144,9 @@ func (b *Body) read(w http.ResponseWriter, r *http.Request, limit int, patience 
 	src := http.MaxBytesReader(w, r.Body, int64(limit))
 	control := http.NewResponseController(w)
 	for {
+		if len(b.Bytes) > announced { // a middleware has unpacked it
+			announced = limit
+		}
 		// One byte more than there should be, in which the end shows.
 		if err := b.grow(r.Context(), announced+1, patience); err != nil {
 			return err

@@ -28,11 +28,12 @@ func newClient(cfg *Config) *http.Client {
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// head begins a body: who sends it, its number, and which caches the sender has.
-func (n *Node) head(t wire.Type, target string, seq, since uint64, caches *wire.Frame) []byte {
+// plainHello returns this end's hello for a body to a peer of which instance has been called.
+func (n *Node) plainHello(target string, instance, seq, since uint64) *wire.Hello {
 	h := n.hello(target)
-	h.Seq, h.Since = seq, since
-	return wire.Append(wire.AppendHello(nil, t, &h), caches)
+	h.Called, h.Seq, h.Since = instance, seq, since
+	h.Time = uint64(time.Now().UnixMilli())
+	return &h
 }
 
 func (n *Node) ownCaches() *wire.Frame {
@@ -41,21 +42,47 @@ func (n *Node) ownCaches() *wire.Frame {
 	return n.cachesFrame()
 }
 
-// post sends a body to a peer and returns the response, behind the hello with which it begins.
-func (n *Node) post(ctx context.Context, p *Peer, body []byte) (*http.Response, *wire.Hello, error) {
+// request sends a peer a body with a proof, or an empty one without.
+func (n *Node) request(ctx context.Context, p *Peer, proof string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.ops, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	req.Header.Set("Content-Type", "application/octet-stream")
 	req.Header.Set("Covey-Peer", url.QueryEscape(n.cfg.Name))
-	if len(n.cfg.Secrets) > 0 {
-		req.Header.Set("Authorization", "Bearer "+string(n.cfg.Secrets[0]))
+	if proof != "" {
+		req.Header.Set("Content-Type", "application/octet-stream")
+		req.Header.Set("Authorization", proof)
 	}
-	resp, err := n.client.Do(req)
+	return n.client.Do(req)
+}
+
+// who asks for the instance of the process that answers at a peer's URL. Nothing proves the answer: it is good for a proof only.
+func (n *Node) who(ctx context.Context, p *Peer) (instance uint64, err error) {
+	resp, err := n.request(ctx, p, "", nil)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	instance, ok := challenged(resp)
+	if !ok {
+		return 0, fmt.Errorf("over plain HTTP: no challenge: %w", statusError(resp))
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 1<<10) // the connection can be used again
+	return instance, nil
+}
+
+// post sends a body to a peer and returns the response, behind the hello with which it begins.
+func (n *Node) post(ctx context.Context, p *Peer, h *wire.Hello, body []byte) (*http.Response, *wire.Hello, error) {
+	proof := n.proofOf(h, body)
+	resp, err := n.request(ctx, p, proof.String(), body)
 	if err != nil {
 		return nil, nil, err
 	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		return nil, nil, fmt.Errorf("over plain HTTP: %w", statusError(resp))
+	}
+	resp.Body = &unsealer{node: n, last: proof.mac, ReadCloser: resp.Body}
 	peer, err := n.greeted(resp, p.name)
 	if err != nil {
 		_ = resp.Body.Close()
@@ -64,15 +91,17 @@ func (n *Node) post(ctx context.Context, p *Peer, body []byte) (*http.Response, 
 	return resp, peer, nil
 }
 
+// statusError says what the status of a response is, and how its body begins.
+func statusError(resp *http.Response) error {
+	var text []byte
+	if resp.StatusCode != http.StatusSwitchingProtocols { // whose body is the bare connection
+		text, _ = io.ReadAll(io.LimitReader(resp.Body, 200))
+	}
+	return fmt.Errorf("link: its status is %d (%.200q)", resp.StatusCode, strings.TrimSpace(string(text)))
+}
+
 // greeted reads the hello with which a response begins.
 func (n *Node) greeted(resp *http.Response, name string) (*wire.Hello, error) {
-	if resp.StatusCode != http.StatusOK {
-		var text []byte
-		if resp.StatusCode != http.StatusSwitchingProtocols { // whose body is the bare connection
-			text, _ = io.ReadAll(io.LimitReader(resp.Body, 200))
-		}
-		return nil, fmt.Errorf("link: its status is %d (%.200q)", resp.StatusCode, strings.TrimSpace(string(text)))
-	}
 	b, err := readHandshake(resp.Body)
 	if err != nil {
 		return nil, err

@@ -38,8 +38,7 @@ type Config struct {
 	// ctx. nil: it only runs f.
 	Guard func(ctx context.Context, what string, f func() (net.Conn, error)) (net.Conn, error)
 
-	// Plain says whether a peer may be asked over plain HTTP when its server refuses links: the first of the Secrets goes along
-	// then. nil: none may.
+	// Plain says whether a peer may be asked over plain HTTP when its server refuses links. nil: none may.
 	Plain func(base string) bool
 
 	// Serve gets the requests that arrive. r is not to be kept.

@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"io"
 	"log/slog"
 	"net"
@@ -43,7 +44,7 @@ func fuzzNode(f testing.TB, secrets ...[]byte) *Node {
 // Nobody gets through without the secret, and with it only who gives a sound
 // account of itself.
 func FuzzHandshake(f *testing.F) {
-	other := wire.Hello{MinVersion: wire.MinVersion, MaxVersion: wire.MaxVersion, Name: "other", Target: "own", Instance: 2, MaxOps: 1, MaxValue: 1}
+	other := wire.Hello{MinVersion: wire.MinVersion, MaxVersion: wire.MaxVersion, Name: "other", Target: "own", Instance: 2, Called: 1, MaxOps: 1, MaxValue: 1}
 	challenge := wire.Append(nil, &wire.Frame{Type: wire.Challenge, Value: make([]byte, wire.NonceSize)})
 	failed := wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeRefused, Text: "unknown secret"})
 	for _, proof := range [][]byte{nil, make([]byte, 32)} {
@@ -187,20 +188,24 @@ func FuzzLink(f *testing.F) {
 func FuzzBody(f *testing.F) {
 	fuzzFrames(f)
 	n := fuzzNode(f)
-	peer := wire.Hello{MinVersion: wire.MinVersion, MaxVersion: wire.MaxVersion, Name: "other", Target: "own", Instance: 2, MaxOps: 8, MaxValue: 1 << 20}
+	peer := wire.Hello{MinVersion: wire.MinVersion, MaxVersion: wire.MaxVersion, Name: "other", Target: "own", Instance: 2, Called: 1, MaxOps: 8, MaxValue: 1 << 20}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		peer.Seq++
-		hello := wire.AppendHello(nil, wire.HelloFrame, &peer)
-		for _, body := range [][]byte{data, slices.Concat(hello, data)} {
+		peer.Time = uint64(time.Now().UnixMilli())
+		stranger := proof{hello: data, digest: make([]byte, sha256.Size), mac: make([]byte, macSize)}
+		for _, proof := range []string{string(data), stranger.String(), n.proofOf(&peer, data).String()} {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(data))
+			r.Header.Set("Authorization", proof)
 			answer := httptest.NewRecorder()
 			n.ServeOps(answer, r)
 			if ctx.Err() != nil {
 				t.Fatal("the request has not ended")
 			}
 			cancel()
-			if answer.Code != http.StatusOK && answer.Code != http.StatusBadRequest && answer.Code != http.StatusServiceUnavailable && answer.Code != http.StatusRequestEntityTooLarge {
+			switch answer.Code {
+			case http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusServiceUnavailable, http.StatusRequestEntityTooLarge:
+			default:
 				t.Fatalf("status %d", answer.Code)
 			}
 		}

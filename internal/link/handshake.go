@@ -80,8 +80,9 @@ func (n *Node) proved(proof []byte, role string, frames ...[]byte) bool {
 	return ok
 }
 
-// mac needs no separators: the role has one of two values, each of which goes with
-// a number of frames, and the group's name and each frame begin with their length.
+// mac needs no separators: the role has one of few values, none of which begins with
+// another one and each of which goes with a number of frames; the group's name and
+// each frame begin with their length, have the same always, or come last.
 func (n *Node) mac(secret []byte, role string, frames [][]byte) []byte {
 	h := hmac.New(sha256.New, secret)
 	_, _ = io.WriteString(h, role)
@@ -170,10 +171,15 @@ func (n *Node) recognize(r io.Reader, h *handshake) (err error) {
 		return err
 	}
 	if !n.proved(proof.Value, roleClient, h.challenge, h.client) {
-		return fmt.Errorf("%w: somebody who goes by the name %q knows none of our secrets or is of another group: "+
-			"compare GroupOptions.Secrets and GroupName", ErrRefused, h.peer.Name)
+		return strangerError(h.peer.Name)
 	}
 	return nil
+}
+
+// strangerError is for the log.
+func strangerError(name string) error {
+	return fmt.Errorf("%w: somebody who goes by the name %q knows none of our secrets or is of another group: "+
+		"compare GroupOptions.Secrets and GroupName", ErrRefused, name)
 }
 
 // welcome is the server's second part: it takes the client in.

@@ -80,12 +80,16 @@ func badStarts(typ wire.Type, own, target string) map[string][]byte {
 
 // proofOf is the proof of the end with the given role that it knows the secret of groupSecret.
 func proofOf(role, group string, frames ...[]byte) []byte {
+	return proof(macOf(role, group, frames...))
+}
+
+func macOf(role, group string, frames ...[]byte) []byte {
 	h := hmac.New(sha256.New, groupSecret[0])
 	_, _ = io.WriteString(h, "covey/1 "+role+string(rune(len(group)))+group)
 	for _, f := range frames {
 		_, _ = h.Write(f)
 	}
-	return proof(h.Sum(nil))
+	return h.Sum(nil)
 }
 
 // dial opens the connection of a link to b and returns b's challenge; what b sends is read from r.

@@ -5,7 +5,7 @@ package link
 // the one that answers.
 //
 //	POST {path}v1/ops
-//	request:  the sender's hello and its caches, then requests
+//	request:  the sender's caches, then requests; its hello is in the header, see prove.go
 //	response: the sender's hello and its caches, then answers as they come
 //
 // The requests of callers that come at the same time share a body. Since the other end cannot call back, nothing is lent over such a link and
@@ -109,7 +109,11 @@ func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) er
 
 // meet exchanges hellos with a peer.
 func (n *Node) meet(ctx context.Context, p *Peer) (*wire.Hello, *cacheNames, error) {
-	resp, peer, err := n.post(ctx, p, n.head(wire.HelloFrame, p.name, n.seq.Add(1), 0, n.ownCaches()))
+	instance, err := n.who(ctx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp, peer, err := n.post(ctx, p, n.plainHello(p.name, instance, n.seq.Add(1), 0), wire.Append(nil, n.ownCaches()))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -226,9 +230,9 @@ func (e *exchange) run() error {
 }
 
 // post sends a body and takes in what comes of it, at the end of which it returns io.EOF.
-func (e *exchange) post(body []byte) error {
+func (e *exchange) post(h *wire.Hello, body []byte) error {
 	p, sent := e.plain, e.node.now()
-	resp, peer, err := e.node.post(e.ctx, p.link.dialer, body)
+	resp, peer, err := e.node.post(e.ctx, p.link.dialer, h, body)
 	if err != nil {
 		return err
 	}
@@ -242,8 +246,8 @@ func (e *exchange) post(body []byte) error {
 	return e.readBody(resp.Body)
 }
 
-// seal lets those run who are about to add something, and then returns the body.
-func (p *plain) seal(e *exchange) []byte {
+// seal lets those run who are about to add something, and then returns the hello and the body.
+func (p *plain) seal(e *exchange) (*wire.Hello, []byte) {
 	for range maxYields {
 		e.mu.Lock()
 		before := e.out.bytes
@@ -274,7 +278,7 @@ func (p *plain) seal(e *exchange) []byte {
 			}
 		}
 	}
-	return e.out.all(p.link.node.head(wire.HelloFrame, p.link.peer.Name, e.seq, since, caches))
+	return p.link.node.plainHello(p.link.peer.Name, p.link.peer.Instance, e.seq, since), e.out.all(wire.Append(nil, caches))
 }
 
 // end deals with what an exchange has not had answered.

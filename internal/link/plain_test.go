@@ -1,10 +1,9 @@
 package link_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -260,21 +259,19 @@ func TestPlainLateWrite(t *testing.T) {
 	})
 	bubble(t, func(t *testing.T) { // it was held up on its way
 		served := make(chan string, 10)
-		w := newPlainWorld(t, func(r *link.Request) {
+		b, err := link.NewNode(link.Config{Name: "b", Instance: 2, Secrets: groupSecret, Serve: func(r *link.Request) {
 			served <- strings.Clone(r.Key)
 			r.Answer(&wire.Frame{Type: wire.Done})
-		})
-		defer w.close()
-		body := func(seq, since uint64, key string) io.Reader {
-			h := wire.Hello{MinVersion: wire.MinVersion, MaxVersion: wire.MaxVersion, Name: "x", Target: "b", Instance: 9, MaxOps: 10, MaxValue: 10, Seq: seq, Since: since}
-			return bytes.NewReader(wire.Append(wire.AppendHello(nil, wire.HelloFrame, &h), put(key)))
-		}
+		}})
+		require.NoError(t, err)
+		defer b.Close()
 		for _, test := range []struct {
 			seq, since uint64
 			status     int
 		}{{1, 1, 200}, {5, 4, 200}, {3, 2, 503}, {4, 4, 200}, {6, 0, 200}} {
+			hello := func(h *wire.Hello) { h.Instance, h.Seq, h.Since = 9, test.seq, test.since }
 			answer := httptest.NewRecorder()
-			w.b.ServeOps(answer, httptest.NewRequest("POST", "/", body(test.seq, test.since, fmt.Sprint(test.seq))))
+			b.ServeOps(answer, proven(wire.Append(nil, put(fmt.Sprint(test.seq))), hello))
 			require.Equal(t, test.status, answer.Code)
 		}
 		close(served)
@@ -330,51 +327,50 @@ func TestPlainShutdown(t *testing.T) {
 
 // What is no body gets a status that says so, and nothing of it is served that comes behind what is wrong.
 func TestBadBodies(t *testing.T) {
-	good := hello(wire.HelloFrame, "x", "b", nil)
 	one := wire.Append(nil, get("k"))
 	served := 0
-	b, err := link.NewNode(link.Config{Name: "b", Instance: 2, MaxValue: 1000, MaxQueue: 1000, Serve: func(r *link.Request) { served++; serve(r) }})
+	b, err := link.NewNode(link.Config{Name: "b", Instance: 2, Secrets: groupSecret, MaxValue: 1000, MaxQueue: 1000, Logger: slog.New(slog.DiscardHandler),
+		Serve: func(r *link.Request) { served++; serve(r) }})
 	require.NoError(t, err)
 	defer b.Close()
 	type test struct {
-		body   []byte
-		status int
-		text   string
-		served int
+		request *http.Request
+		status  int
+		text    string
+		served  int
 	}
+	body := func(frames ...[]byte) *http.Request { return proven(slices.Concat(frames...), nil) }
+	from := func(change func(h *wire.Hello)) *http.Request { return proven(one, change) }
 	tests := map[string]test{
-		"nothing":                {nil, 400, "", 0},
-		"text":                   {[]byte("key=value&key=value&key=value"), 400, "wire: ", 0},
-		"no requests":            {good, 200, "", 0},
-		"one request":            {slices.Concat(good, one), 200, "/k", 1},
-		"no hello":               {one, 400, "not a covey peer", 0},
-		"half a request":         {slices.Concat(good, one, one[:len(one)-1]), 400, "malformed", 0},
-		"half a header":          {slices.Concat(good, one, one[:3]), 400, "malformed", 0},
-		"an endless frame":       {slices.Concat(good, one, []byte("\xff\xff\xff\x7f\x01\x00\x00\x00\x01\x00\x00\x00")), 400, "over the limit", 0},
-		"too much":               {slices.Concat(good, make([]byte, 3000)), 413, "more than 3000 bytes", 0},
-		"a field that is wrong":  {slices.Concat(good, one, framed(wire.Get, 1, []byte{1<<2 + 2}), one), 200, "", 1},
-		"an answer":              {slices.Concat(good, one, wire.Append(nil, &wire.Frame{Type: wire.Hit, Op: 1}), one), 200, "", 1},
-		"a piece of nothing":     {slices.Concat(good, one, wire.Append(nil, &wire.Frame{Type: wire.Chunk, Op: 1, Value: []byte("x")}), one), 200, "", 1},
-		"a value without an end": {slices.Concat(good, one, wire.Append(nil, &wire.Frame{Type: wire.Put, Key: "k", Size: 900, Stream: 1})), 200, "", 1},
-		"too long a value":       {slices.Concat(good, one, wire.Append(nil, &wire.Frame{Type: wire.Put, Key: "k", Size: 1001, Stream: 1})), 200, "", 1},
-		"a recall":               {slices.Concat(good, wire.Append(nil, &wire.Frame{Type: wire.Recall, Key: "k"})), 200, "", 0},
-		"to somebody else":       {slices.Concat(hello(wire.HelloFrame, "x", "c", nil), one), 200, "this is \"b\", not \"c\"", 0},
-		"from itself":            {slices.Concat(hello(wire.HelloFrame, "b", "b", func(h *wire.Hello) { h.Instance = 2 }), one), 200, "this process itself", 0},
-	}
-	for name, start := range badStarts(wire.HelloFrame, "x", "b") {
-		if bytes.HasPrefix(start, good) { // it is bad only behind that
-			continue
-		}
-		tests["hello: "+name] = test{slices.Concat(start, one), 0, "", 0}
+		"nothing":                {body(), 200, "", 0},
+		"text":                   {body([]byte("key=value&key=value&key=value")), 400, "wire: ", 0},
+		"one request":            {body(one), 200, "/k", 1},
+		"half a request":         {body(one, one[:len(one)-1]), 400, "malformed", 0},
+		"half a header":          {body(one, one[:3]), 400, "malformed", 0},
+		"an endless frame":       {body(one, []byte("\xff\xff\xff\x7f\x01\x00\x00\x00\x01\x00\x00\x00")), 400, "over the limit", 0},
+		"too much":               {body(make([]byte, 3001)), 413, "more than 3000 bytes", 0},
+		"a field that is wrong":  {body(one, framed(wire.Get, 1, []byte{1<<2 + 2}), one), 200, "", 1},
+		"an answer":              {body(one, wire.Append(nil, &wire.Frame{Type: wire.Hit, Op: 1}), one), 200, "", 1},
+		"a piece of nothing":     {body(one, wire.Append(nil, &wire.Frame{Type: wire.Chunk, Op: 1, Value: []byte("x")}), one), 200, "", 1},
+		"a value without an end": {body(one, wire.Append(nil, &wire.Frame{Type: wire.Put, Key: "k", Size: 900, Stream: 1})), 200, "", 1},
+		"too long a value":       {body(one, wire.Append(nil, &wire.Frame{Type: wire.Put, Key: "k", Size: 1001, Stream: 1})), 200, "", 1},
+		"a recall":               {body(wire.Append(nil, &wire.Frame{Type: wire.Recall, Key: "k"})), 200, "", 0},
+		"to somebody else":       {from(func(h *wire.Hello) { h.Target = "c" }), 200, "this is \"b\", not \"c\"", 0},
+		"from itself":            {from(func(h *wire.Hello) { h.Instance = 2 }), 200, "this process itself", 0},
+		"of another version":     {from(func(h *wire.Hello) { h.MinVersion, h.MaxVersion = 0, 0 }), 200, "no common version", 0},
+		"takes no ops":           {from(func(h *wire.Hello) { h.MaxOps = 0 }), 200, "malformed", 0},
+		"no name":                {from(func(h *wire.Hello) { h.Name = "" }), 401, "not proved", 0},
+		"a hello and a half":     {provenBy(append(hello(wire.HelloFrame, "x", "b", nil), "half"...), one), 401, "not proved", 0},
+		"half a hello":           {provenBy(hello(wire.HelloFrame, "x", "b", nil)[:40], one), 401, "not proved", 0},
+		"no hello":               {provenBy(nil, one), 401, "not proved", 0},
+		"a long hello":           {provenBy(framed(wire.HelloFrame, 5<<10, make([]byte, 5<<10)), one), 401, "not proved", 0},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			served = 0
 			answer := httptest.NewRecorder()
-			b.ServeOps(answer, httptest.NewRequest("POST", "/", bytes.NewReader(test.body)))
-			if test.status != 0 {
-				require.Equal(t, test.status, answer.Code, answer.Body)
-			}
+			b.ServeOps(answer, test.request)
+			require.Equal(t, test.status, answer.Code, answer.Body)
 			require.Contains(t, answer.Body.String(), test.text)
 			require.Equal(t, test.served, served)
 		})
@@ -391,33 +387,44 @@ func TestBadAnswers(t *testing.T) {
 	for name, test := range map[string]struct {
 		status int
 		body   []byte
+		sealed bool
 		want   string
 	}{
-		"refused":           {401, []byte("who are you?"), "who are you?"},
-		"a page":            {200, []byte("<html>welcome</html>"), "not a covey peer"},
-		"nothing":           {200, nil, "EOF"},
-		"moved":             {307, nil, "307"},
-		"another one":       {200, hello(wire.Welcome, "c", "", nil), `the peer's name is "c", not "b"`},
-		"itself":            {200, hello(wire.Welcome, "b", "", func(h *wire.Hello) { h.Instance = 1 }), "this process itself"},
-		"a reason":          {200, wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeIdentity, Text: "not me"}), "not me"},
-		"a request":         {200, slices.Concat(good, request), "broke the protocol"},
-		"half a frame":      {200, slices.Concat(good, request[:5]), "unexpected EOF"},
-		"a stray answer":    {200, slices.Concat(good, wire.Append(nil, &wire.Frame{Type: wire.Hit, Op: 1})), "broke the protocol"},
-		"an endless frame":  {200, slices.Concat(good, []byte("\xff\xff\xff\x7f\x01\x00\x00\x00\x01\x00\x00\x00")), "over the limit"},
-		"too long a stream": {200, slices.Concat(good, wire.Append(nil, &wire.Frame{Type: wire.Hit, Op: 1, Size: 1 << 30, Stream: 1})), "broke the protocol"},
+		"refused":              {401, []byte("who are you?"), false, "who are you?"},
+		"a page":               {200, []byte("<html>welcome</html>"), false, "not a covey peer"},
+		"a reason from nobody": {200, wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeIdentity, Text: "not me"}), false, "EOF"},
+		"nothing":              {200, nil, false, "EOF"},
+		"moved":                {307, nil, false, "307"},
+		"another one":          {200, hello(wire.Welcome, "c", "", nil), true, `the peer's name is "c", not "b"`},
+		"itself":               {200, hello(wire.Welcome, "b", "", func(h *wire.Hello) { h.Instance = 1 }), true, "this process itself"},
+		"a reason":             {200, wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeIdentity, Text: "not me"}), true, "not me"},
+		"a request":            {200, slices.Concat(good, request), true, "broke the protocol"},
+		"half a frame":         {200, slices.Concat(good, request[:5]), true, "unexpected EOF"},
+		"a stray answer":       {200, slices.Concat(good, wire.Append(nil, &wire.Frame{Type: wire.Hit, Op: 1})), true, "broke the protocol"},
+		"an endless frame":     {200, slices.Concat(good, []byte("\xff\xff\xff\x7f\x01\x00\x00\x00\x01\x00\x00\x00")), true, "over the limit"},
+		"too long a stream":    {200, slices.Concat(good, wire.Append(nil, &wire.Frame{Type: wire.Hit, Op: 1, Size: 1 << 30, Stream: 1})), true, "broke the protocol"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := &world{t: t, net: netsim.New()}
-				w.a = w.start("a", link.Config{Name: "a", Instance: 1, Plain: func(string) bool { return true }}, nil)
+				w.a = w.start("a", link.Config{Name: "a", Instance: 1, Secrets: groupSecret, Plain: func(string) bool { return true }}, nil)
 				w.b = w.start("b", link.Config{Name: "b", Instance: 2}, func(*link.Node) http.Handler {
 					return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 						if r.Method != http.MethodPost {
 							http.Error(rw, "no upgrades here", http.StatusForbidden)
 							return
 						}
-						rw.WriteHeader(test.status)
-						_, _ = rw.Write(test.body)
+						proof := r.Header.Get("Authorization")
+						switch {
+						case proof == "":
+							rw.Header().Set("WWW-Authenticate", "Covey 2")
+							rw.WriteHeader(401)
+						case test.status == 200 && test.sealed:
+							_, _ = rw.Write(record(macIn(t, proof), test.body))
+						default:
+							rw.WriteHeader(test.status)
+							_, _ = rw.Write(test.body)
+						}
 					})
 				})
 				defer w.close()

@@ -21,102 +21,89 @@ type served struct {
 	over   bool // all has been answered; guarded by the link's mutex
 }
 
-// A caller is a process that asks over plain HTTP. It is guarded by the node's mutex.
-type caller struct {
-	since   uint64           // the first of its exchanges that it still waits for
-	running map[uint64]*Link // by seq
-}
-
-const maxCallers = 1 << 12
-
-// ServeOps answers the requests in the body of r. It checks neither the path nor who may ask: whoever mounts it does.
+// ServeOps answers the requests in the body of r, if it comes from a process that has proved that it knows one of the secrets. It does not
+// check the path: whoever mounts it does.
 func (n *Node) ServeOps(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "covey: this is where peers send their requests, by POST", http.StatusMethodNotAllowed)
 		return
 	}
+	w.Header().Set("Cache-Control", "no-store")
+	var c *caller
+	proof, peer, err := n.know(r.Header.Get("Authorization"))
+	if err == nil {
+		c, err = n.enterBody(&peer)
+	}
+	if err != nil {
+		n.refusePlain(w, r, err)
+		return
+	}
+	defer n.exitBody(c)
 	// All of it is read first, since what is in between may let no answers through before.
 	body := n.ReadBody(w, r, n.cfg.MaxValue+2*n.cfg.MaxQueue)
 	if body == nil {
 		return
 	}
 	defer body.Release()
-	var peer wire.Hello
-	rest, err := opened(body.Bytes, &peer)
-	if err != nil {
+	if !proof.covers(body.Bytes) {
+		n.refusePlain(w, r, fmt.Errorf("%w: the body of a request of %q is not the one that it has sent", ErrRefused, peer.Name))
+		return
+	}
+	if err := whole(body.Bytes); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep answers back
+	conn := &responseConn{sealed: sealer{node: n, last: proof.mac, w: w}, rc: http.NewResponseController(w), patience: n.cfg.OpTimeout}
 	own := n.hello("")
 	if err := n.acquainted(&own, &peer, r.TLS); err != nil {
-		n.logRefusal(r.RemoteAddr, refuse(w, err))
+		n.logRefusal(r.RemoteAddr, refuse(conn, err))
 		return
 	}
 	if peer.Target != own.Name {
-		_ = refuse(w, &HandshakeError{wire.CodeIdentity, fmt.Sprintf("this is %q, not %q: check the list of members", own.Name, peer.Target)})
+		_ = refuse(conn, &HandshakeError{wire.CodeIdentity, fmt.Sprintf("this is %q, not %q: check the list of members", own.Name, peer.Target)})
 		return
 	}
-	conn := &responseConn{w: w, rc: http.NewResponseController(w), patience: n.cfg.OpTimeout}
 	l := newLink(n, conn, nil, &peer)
-	if err := n.admit(r.Context(), l, &peer); err != nil {
+	if err := n.admit(r.Context(), l, c, &peer); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	defer n.remove(l)
 	n.heard(&peer, nil)
-	body.Bytes = rest
 	l.serveBody(r.Context(), body)
 }
 
-// opened parses the hello with which a body begins, and returns the frames behind it. It makes sure that the last one is whole.
-func opened(body []byte, peer *wire.Hello) (rest []byte, err error) {
-	first := 0
-	for b := body; len(b) > 0; {
-		if len(b) < wire.HeaderSize {
-			return nil, wire.ErrMalformed
+// whole makes sure that the last frame of a body is whole.
+func whole(body []byte) error {
+	for len(body) > 0 {
+		if len(body) < wire.HeaderSize {
+			return wire.ErrMalformed
 		}
-		n, err := wire.BodyLen(b)
+		n, err := wire.BodyLen(body)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if n += wire.HeaderSize; n > len(b) {
-			return nil, wire.ErrMalformed
+		if n += wire.HeaderSize; n > len(body) {
+			return wire.ErrMalformed
 		}
-		if first == 0 {
-			first = n
-		}
-		b = b[n:]
+		body = body[n:]
 	}
-	return body[first:], wire.ParseHello(body[:first], wire.HelloFrame, peer)
+	return nil
 }
 
 // admit makes l one of the exchanges that are served. First it waits until the exchanges have ended that the same process has given
 // up.
-func (n *Node) admit(ctx context.Context, l *Link, peer *wire.Hello) error {
+func (n *Node) admit(ctx context.Context, l *Link, c *caller, peer *wire.Hello) error {
 	n.mu.Lock()
-	c := n.callers[peer.Instance]
-	if c == nil {
-		for instance, other := range n.callers {
-			if len(n.callers) < maxCallers {
-				break
-			}
-			if len(other.running) == 0 {
-				delete(n.callers, instance)
-			}
-		}
-		c = &caller{running: make(map[uint64]*Link)}
-		n.callers[peer.Instance] = c
-	}
 	c.since = max(c.since, peer.Since)
 	switch {
 	case n.closed:
 		n.mu.Unlock()
 		return ErrGoingAway
-	case peer.Seq < c.since || c.running[peer.Seq] != nil:
+	case peer.Seq < c.since:
 		n.mu.Unlock()
 		return ErrReplaced
 	}
@@ -181,7 +168,9 @@ func (l *Link) serveBody(ctx context.Context, body *Body) {
 	if l.node.peerNamed(l.peer.Name) != nil {
 		target = l.peer.Name
 	}
-	l.out.ctl = l.node.head(wire.Welcome, target, l.node.seq.Add(1), 0, l.node.ownCaches())
+	own := l.node.hello(target)
+	own.Seq = l.node.seq.Add(1)
+	l.out.ctl = wire.Append(wire.AppendHello(nil, wire.Welcome, &own), l.node.ownCaches())
 	l.out.bytes += len(l.out.ctl)
 	l.wg.Go(l.write)
 	stop := context.AfterFunc(ctx, func() { l.fail(ErrClosed) })
@@ -265,10 +254,10 @@ func (n *Node) callerLeft(instance uint64) {
 	}
 }
 
-// responseConn is the connection of an exchange: what is written to it goes into the response.
+// responseConn is the connection of an exchange: what is written to it goes into the response, sealed.
 type responseConn struct {
 	noConn
-	w        http.ResponseWriter
+	sealed   sealer
 	rc       *http.ResponseController
 	patience time.Duration // with a client that does not read
 }
@@ -276,7 +265,7 @@ type responseConn struct {
 func (c *responseConn) Write(b []byte) (int, error) {
 	_ = c.rc.SetWriteDeadline(time.Now().Add(c.patience))
 	defer func() { _ = c.rc.SetWriteDeadline(time.Time{}) }() // nothing is written while a load runs
-	n, err := c.w.Write(b)
+	n, err := c.sealed.Write(b)
 	if err == nil {
 		if err = c.rc.Flush(); errors.Is(err, http.ErrNotSupported) {
 			err = nil // a middleware without Unwrap: the answers come with the last one

@@ -246,6 +246,38 @@ var mutants = []mutant{
 		"http.go", "if r.ContentLength != 0 {", "if true {",
 	},
 	{
+		"a request over plain HTTP is from a peer", "internal/link.TestPlainReplays",
+		"internal/link/prove.go", "if !n.proved(p.mac, rolePlainClient, p.hello, p.digest) {", "if false {",
+	},
+	{
+		"the body of a request is the one that was sent", "internal/link.TestPlainAlteredRequests",
+		"internal/link/serveplain.go", "!proof.covers(body.Bytes)", "false",
+	},
+	{
+		"a request is for one process", "internal/link.TestPlainReplays",
+		"internal/link/prove.go", "if peer.Called != n.cfg.Instance {", "if false {",
+	},
+	{
+		"a request is served soon", "internal/link.TestPlainReplays",
+		"internal/link/prove.go", "late.Abs() > maxSkew", "false",
+	},
+	{
+		"a request is served once", "internal/link.TestPlainReplays",
+		"internal/link/prove.go", "if before || seq <= c.floor {", "if before && false || seq <= c.floor {",
+	},
+	{
+		"a number that may have been forgotten is not taken", "internal/link.TestCallersNumbers",
+		"internal/link/prove.go", "if before || seq <= c.floor {", "if before {",
+	},
+	{
+		"an answer is from the peer", "internal/link.TestPlainAlteredAnswers",
+		"internal/link/seal.go", "if !u.node.proved(mac, rolePlainServer, u.last, data) {", "if false {",
+	},
+	{
+		"an answer is to one request", "internal/link.TestPlainAlteredAnswers",
+		"internal/link/handshake.go", "\tfor _, f := range frames {\n", "\tif role == rolePlainServer {\n\t\tframes = frames[1:]\n\t}\n\tfor _, f := range frames {\n",
+	},
+	{
 		"strangers take no peer's place", "internal/link.TestStrangersDoNotKeepPeersOut",
 		"internal/link/visitor.go", "count[v.source] > count[w.source]", "count[v.source] < count[w.source]",
 	},

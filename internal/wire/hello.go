@@ -36,6 +36,8 @@ type Hello struct {
 	MaxValue   uint32 // size of the largest value that the sender takes
 	Seq        uint64 // over plain HTTP: the number of the hello among the sender's
 	Since      uint64 // over plain HTTP: that of the first that the sender still waits for; 0: it does not say
+	Called     uint64 // over plain HTTP, of a client: the instance of the peer that it calls
+	Time       uint64 // over plain HTTP, of a client: when it was sent, in Unix milliseconds by the sender's clock
 }
 
 const (
@@ -51,6 +53,8 @@ const (
 	tagMaxValue   = 10<<2 + kindVarint
 	tagSeq        = 11<<2 + kindVarint
 	tagSince      = 12<<2 + kindVarint
+	tagCalled     = 13<<2 + kindVarint
+	tagTime       = 14<<2 + kindVarint
 )
 
 // AppendHello appends h as a frame of type t, which is HelloFrame or Welcome.
@@ -69,6 +73,8 @@ func AppendHello(dst []byte, t Type, h *Hello) []byte {
 	dst = appendUint(dst, tagMaxValue, uint64(h.MaxValue))
 	dst = appendUint(dst, tagSeq, h.Seq)
 	dst = appendUint(dst, tagSince, h.Since)
+	dst = appendUint(dst, tagCalled, h.Called)
+	dst = appendUint(dst, tagTime, h.Time)
 	binary.LittleEndian.PutUint32(dst[start:], uint32(len(dst)-start-HeaderSize))
 	return dst
 }
@@ -117,6 +123,10 @@ func ParseHello(b []byte, t Type, h *Hello) error {
 			h.Seq = v
 		case tagSince:
 			h.Since = v
+		case tagCalled:
+			h.Called = v
+		case tagTime:
+			h.Time = v
 		}
 		if !ok {
 			return ErrMalformed

@@ -223,7 +223,7 @@ func TestHello(t *testing.T) {
 	unknown[0] += 3
 	require.NoError(t, ParseHello(unknown, HelloFrame, &got))
 	require.Equal(t, want, got)
-	want.Seq, want.Since = 9, 1<<40
+	want.Seq, want.Since, want.Called, want.Time = 9, 1<<40, 1<<63, 1<<41
 	require.NoError(t, ParseHello(AppendHello(nil, HelloFrame, &want), HelloFrame, &got))
 	require.Equal(t, want, got)
 	for _, bad := range []Hello{
