@@ -62,10 +62,10 @@ type Cache[V any] struct {
 	userSize     bool  // Options.Size was given
 
 	closed   atomic.Bool
-	spawning sync.Mutex    // see spawn
-	stop     chan struct{} // closed by Close
-	wake     chan struct{} // the wheel has got its first deadline
-	closing  sync.Once
+	spawning sync.Mutex     // see spawn
+	stop     chan struct{}  // closed by Close
+	wake     chan struct{}  // the wheel has got its first deadline
+	closing  atomic.Bool    // Close has been called
 	wg       sync.WaitGroup // the janitor and all loads
 	janitor  sync.Once
 	sweeping atomic.Bool // what has expired is being removed
@@ -498,36 +498,23 @@ func (c *Cache[V]) Stats() Stats {
 const closeGrace = 5 * time.Second
 
 // Close empties the cache and ends its goroutines. Those who wait for a load get [ErrClosed], as does every later call. It
-// cancels the contexts of running loaders and waits for them to return, for 5 s at most; if one still runs then, it returns an
-// error. In a group only this process's part is closed. As a member the process still owns its share of the keys, which the others
+// cancels the contexts of running loaders and waits for them to return, and for functions of Events, for 5 s at most; if one
+// still runs then, such as one that calls Close, it returns an error. With Events.RemovedAtClose it reports the values that it drops. In a group only this process's part is closed. As a member the process still owns its share of the keys, which the others
 // then miss (see Options.Group), so rather use [Group.Shutdown]. Further calls do nothing and return nil.
-func (c *Cache[V]) Close() (err error) {
-	c.closing.Do(func() {
-		if c.group != nil {
-			c.group.withdraw(c.name)
-		}
-		c.spawning.Lock()
-		c.closed.Store(true)
-		c.spawning.Unlock()
-		close(c.stop)
-		s := c.store
-		s.mu.Lock()
-		s.closed = true
-		for i := range s.index.segments {
-			g := &s.index.segments[i]
-			g.mu.Lock()
-			c.closeSegment(&c.segments[i])
-			g.table.Store(nil)
-			g.count = 0
-			g.mu.Unlock()
-		}
-		s.bytes.Store(0)
-		s.entries.Store(0)
-		s.tombs.clear()
-		s.mu.Unlock()
-		s.gen.Add(1)
-		c.copies.empty()
-		err = c.waitGoroutines()
-	})
-	return err
+func (c *Cache[V]) Close() error {
+	if c.closing.Swap(true) {
+		return nil
+	}
+	if c.group != nil {
+		c.group.withdraw(c.name)
+	}
+	c.spawning.Lock()
+	c.closed.Store(true)
+	c.spawning.Unlock()
+	close(c.stop)
+	dropped := c.empty()
+	if c.opt.Events.RemovedAtClose {
+		c.wg.Go(func() { c.departedAtClose(dropped) })
+	}
+	return c.waitGoroutines()
 }

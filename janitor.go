@@ -94,6 +94,41 @@ func (c *Cache[V]) expire(now int64) {
 	}
 }
 
+// empty takes everything out of a cache that is closed, for good, and returns the tables that have had it.
+func (c *Cache[V]) empty() (dropped []*table) {
+	s := c.store
+	s.mu.Lock()
+	s.closed = true
+	for i := range s.index.segments {
+		g := &s.index.segments[i]
+		g.mu.Lock()
+		c.closeSegment(&c.segments[i])
+		dropped = append(dropped, g.table.Swap(nil))
+		g.count = 0
+		g.mu.Unlock()
+	}
+	s.bytes.Store(0)
+	s.entries.Store(0)
+	s.tombs.clear()
+	s.mu.Unlock()
+	s.gen.Add(1)
+	c.copies.empty()
+	return dropped
+}
+
+// departedAtClose calls Events.Removed for what empty has returned.
+func (c *Cache[V]) departedAtClose(dropped []*table) {
+	for _, t := range dropped {
+		var gone []departure
+		for n := range t.all {
+			if n.flags&flagBorrowed == 0 {
+				gone = append(gone, departure{n, CauseClosed})
+			}
+		}
+		c.departed(gone)
+	}
+}
+
 // closeSegment ends the flights of a segment, which is locked.
 func (c *Cache[V]) closeSegment(k *keyed[V]) {
 	var open []*flight[V]
@@ -116,7 +151,7 @@ func (c *Cache[V]) closeSegment(k *keyed[V]) {
 // waitGoroutines waits for the janitor and the loads.
 func (c *Cache[V]) waitGoroutines() error {
 	if !waitGrace(&c.wg) {
-		return fmt.Errorf("covey: cache %q: a loader still runs %v after Close has cancelled its context", c.name, closeGrace)
+		return fmt.Errorf("covey: cache %q: a loader or a function of Events still runs %v after Close", c.name, closeGrace)
 	}
 	return nil
 }

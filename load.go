@@ -176,7 +176,7 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 		c.fail(f, o.err)
 		return
 	case errors.Is(o.err, ErrUnchanged) && f.old != nil:
-		o.value, o.err = entryOf[V](f.old).value, nil
+		o.value, o.err, w.same = entryOf[V](f.old).value, nil, true
 		if !o.meta.hasVersion && f.old.flags&flagVersioned != 0 {
 			o.meta.version, o.meta.hasVersion = f.old.version, true
 		}

@@ -18,6 +18,9 @@ import (
 // there is none, and may return [ErrUnchanged]. [LoadInfo] lets it set the TTL and
 // the version of what it returns. See [Cache.Get] for its context and how long it may
 // live. A loader may be called concurrently, for different keys.
+//
+// What it returns is kept: it must not be modified afterwards, and strings and slices that were
+// cut from larger ones have to be cloned before (see [Cache]).
 type Loader[V any] func(ctx context.Context, key string) (V, error)
 
 // A BulkLoader fetches the values of several keys. If it returns a nil error, keys

@@ -42,7 +42,7 @@ type Group struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
-	closing sync.Once
+	closing atomic.Bool // Shutdown has been called
 
 	// mu orders the changes of membership. It comes before the locks of the caches.
 	mu     sync.Mutex
@@ -269,24 +269,25 @@ func (g *Group) withdraw(name string) {
 // Shut down the web server in which the group is mounted first, so that its requests still have their caches. It does not wait
 // for links, which are hijacked connections.
 func (g *Group) Shutdown(ctx context.Context) (err error) {
-	g.closing.Do(func() {
-		g.change(func() { g.listed = nil })
-		g.mu.Lock()
-		g.closed = true
-		g.mu.Unlock()
-		g.stop()
-		g.pursuits.close()
-		err = g.node.Shutdown(ctx)
-		for _, c := range *g.caches.Load() {
-			err = errors.Join(err, c.Close())
-		}
-		if g.server != nil {
-			_ = g.server.Close()
-		}
-		if !waitGrace(&g.wg) {
-			err = errors.Join(err, fmt.Errorf("covey: a function of GroupOptions, such as Discovery.Watch, still runs %v after Shutdown has cancelled its context", closeGrace))
-		}
-	})
+	if g.closing.Swap(true) {
+		return nil
+	}
+	g.change(func() { g.listed = nil })
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.stop()
+	g.pursuits.close()
+	err = g.node.Shutdown(ctx)
+	for _, c := range *g.caches.Load() {
+		err = errors.Join(err, c.Close())
+	}
+	if g.server != nil {
+		_ = g.server.Close()
+	}
+	if !waitGrace(&g.wg) {
+		err = errors.Join(err, fmt.Errorf("covey: a function of GroupOptions, such as Discovery.Watch, still runs %v after Shutdown has cancelled its context", closeGrace))
+	}
 	return err
 }
 

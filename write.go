@@ -17,6 +17,7 @@ type write[V any] struct {
 	e      *entry[V]  // to store; nil = remove what is there
 	f      *flight[V] // the flight whose result this is; nil = a caller's write
 	expire bool       // do not store but end the freshness of what is there
+	same   bool       // e has the value of what is there: the load returned ErrUnchanged
 	drop   bool       // remove what is there because another peer says so
 
 	gen     uint32   // in a group: the generation under which the caller has found that it is the owner
@@ -55,7 +56,8 @@ func (c *Cache[V]) write(w *write[V]) {
 	for more {
 		more = c.trim()
 	}
-	if w.old != nil && c.opt.Events.Removed != nil {
+	keeps := w.stored && (w.expire || w.same)
+	if w.old != nil && !keeps && c.opt.Events.Removed != nil {
 		cause := CauseReplaced
 		if !w.stored {
 			cause = CauseDeleted

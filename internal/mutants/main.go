@@ -90,6 +90,22 @@ var mutants = []mutant{
 		"write.go", "\t\tgone, more = s.trim(nil)\n\t\ts.mu.Unlock()\n\t\tc.departed(gone)", "\t\tgone, more = s.trim(nil)\n\t\tc.departed(gone)\n\t\ts.mu.Unlock()",
 	},
 	{
+		"Close tells of every value", "TestRemovedIsToldOfEachValueOnce",
+		"cache.go", "\tif c.opt.Events.RemovedAtClose {\n", "\tif false {\n",
+	},
+	{
+		"Close does not wait for itself", "TestRemovedMisbehavesAtClose",
+		"cache.go", "\t\tc.wg.Go(func() { c.departedAtClose(dropped) })\n\t}\n\treturn c.waitGoroutines()", "\t\tc.departedAtClose(dropped)\n\t}\n\treturn c.waitGoroutines()",
+	},
+	{
+		"a value that stays is not reported", "TestRemovedIsToldOfEachValueOnce",
+		"write.go", "keeps := w.stored && (w.expire || w.same)", "keeps := false",
+	},
+	{
+		"a copy is the owner's to close", "TestShutdownTellsOfItsOwnValues",
+		"janitor.go", "if n.flags&flagBorrowed == 0 {\n\t\t\t\tgone", "if true {\n\t\t\t\tgone",
+	},
+	{
 		"an entry leaves at its own deadline", "TestNegativeEntriesExpireAtTheirOwnTime",
 		"store.go", "s.deadline(n) >= s.deadline(old)", "n.expires >= old.expires",
 	},
