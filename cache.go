@@ -499,8 +499,11 @@ const closeGrace = 5 * time.Second
 
 // Close empties the cache and ends its goroutines. Those who wait for a load get [ErrClosed], as does every later call. It
 // cancels the contexts of running loaders and waits for them to return, and for functions of Events, for 5 s at most; if one
-// still runs then, such as one that calls Close, it returns an error. With Events.RemovedAtClose it reports the values that it drops. In a group only this process's part is closed. As a member the process still owns its share of the keys, which the others
-// then miss (see Options.Group), so rather use [Group.Shutdown]. Further calls do nothing and return nil.
+// still runs then, such as one that calls Close, it returns an error. With Events.RemovedAtClose it reports the values that it
+// drops. Further calls do nothing and return nil.
+//
+// In a group only this process's part is closed. As a member the process still owns its share of the keys, which the others then
+// miss (see Options.Group), so rather use [Group.Shutdown].
 func (c *Cache[V]) Close() error {
 	if c.closing.Swap(true) {
 		return nil
