@@ -54,12 +54,12 @@ func (g *Group) watchApart() {
 			}
 		case !g.apart.alone.CompareAndSwap(false, true):
 		case unheard != "":
+			g.renew()
 			g.opt.Logger.Warn("covey: a peer that is asked over plain HTTP has a list of members without this process, which therefore misses its writes: "+
 				"what is stored is loaded anew and kept no longer than IsolatedTTL; correct that list", "peer", unheard, "IsolatedTTL", g.opt.IsolatedTTL)
-			g.renew()
 		default:
-			g.opt.Logger.Warn("covey: this process hears from no other member: it loads what it has anew and keeps it no longer than IsolatedTTL", "IsolatedTTL", g.opt.IsolatedTTL)
 			g.renew()
+			g.opt.Logger.Warn("covey: this process hears from no other member: it loads what it has anew and keeps it no longer than IsolatedTTL", "IsolatedTTL", g.opt.IsolatedTTL)
 		}
 		g.apart.unheard = unheard != ""
 		g.reachDropped()
@@ -100,8 +100,8 @@ func (g *Group) renew() {
 // hear is called with each link that comes up, before anything is asked over it.
 func (g *Group) hear() {
 	if g.apart.alone.CompareAndSwap(true, false) {
-		g.opt.Logger.Info("covey: this process hears from another member again")
 		g.renew()
+		g.opt.Logger.Info("covey: this process hears from another member again")
 	}
 }
 

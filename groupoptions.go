@@ -78,8 +78,9 @@ type GroupOptions struct {
 	// IsolatedTTL bounds the TTL of what this process stores while it hears from no other member and may miss their writes. When
 	// that begins, and when it ends, it drops what it has stored. 0 means 10 s. Negative is an error.
 	IsolatedTTL time.Duration
-	// Logger gets changes of the membership and what goes wrong between peers. If its handler panics, a line is lost and nothing
-	// else. nil means slog.Default(), as it is when NewGroup is called.
+	// Logger gets changes of the membership and what goes wrong between peers. What strangers may cause is logged every 10 s at
+	// most. If its handler panics, a line is lost and nothing else. It may use the group, but must not block: links wait for it.
+	// nil means slog.Default(), as it is when NewGroup is called.
 	Logger *slog.Logger
 }
 

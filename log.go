@@ -5,6 +5,7 @@ package covey
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -99,6 +100,16 @@ func (w *warner) add(kind [2]string, now time.Time) *warned {
 	k := new(warned)
 	w.kinds[kind] = k
 	return k
+}
+
+// A serverLog takes the lines of an http.Server, which strangers can cause. Their first words say of which kind they are.
+type serverLog struct{ to *warner }
+
+func (s serverLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	words := strings.SplitN(text, " ", 4)
+	s.to.warn("covey: from the server of GroupOptions.Listener", strings.Join(words[:min(3, len(words))], " "), "err", text)
+	return len(line), nil
 }
 
 const eventFailed = "covey: a function of Options.Events failed"

@@ -2,6 +2,7 @@ package covey
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coveycache/covey/internal/netsim"
 	"github.com/stretchr/testify/require"
 )
 
@@ -114,6 +116,36 @@ func TestUnencodableValuesAreLogged(t *testing.T) {
 		_, err := caches[1].Get(t.Context(), other, nan)
 		require.NoError(t, err)
 		check(&logs[1], other, w.procs[0].url)
+	})
+}
+
+// Strangers who fail at the handshake of TLS fill no log.
+func TestStrangersAreLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := netsim.New()
+		l, err := network.Listen("a:443")
+		require.NoError(t, err)
+		var log recorder
+		g, err := NewGroup(GroupOptions{
+			Self: "https://a", Discovery: StaticPeers("https://a"), Secrets: [][]byte{testSecret}, Listener: l,
+			TLS: &tls.Config{Certificates: []tls.Certificate{newAuthority(t).issue(t)}}, Logger: slog.New(&log),
+		})
+		require.NoError(t, err)
+		const strangers = 100
+		for range strangers {
+			conn, err := network.Dialer("stranger")(t.Context(), "tcp", "a:443")
+			require.NoError(t, err)
+			_, err = conn.Write([]byte("no handshake"))
+			require.NoError(t, err)
+			synctest.Wait()
+			require.NoError(t, conn.Close())
+			time.Sleep(15 * time.Second / strangers)
+		}
+		lines := log.said("covey: from the server of GroupOptions.Listener")
+		require.Len(t, lines, 2)
+		require.Contains(t, lines[1]["err"], "TLS handshake error from ")
+		require.NotZero(t, lines[1]["suppressed"])
+		require.NoError(t, g.Shutdown(t.Context()))
 	})
 }
 

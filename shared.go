@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"log"
 	"net/http"
 	"time"
 
@@ -169,7 +169,7 @@ func (g *Group) listen() {
 		Handler: g, TLSConfig: g.opt.TLS.Clone(),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, // for the rest see hasten
 		MaxHeaderBytes: 4 * MaxKeyLen, // a key, each byte of it escaped, and some headers
-		ErrorLog:       slog.NewLogLogger(g.opt.Logger.Handler(), slog.LevelWarn),
+		ErrorLog:       log.New(serverLog{&g.log}, "", 0),
 	}
 	g.wg.Go(func() {
 		err := guard("GroupOptions.Listener", func() error {

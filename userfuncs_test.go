@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -272,6 +273,62 @@ func TestLoggerMisbehaves(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A nosyHandler is a handler of logs that uses the group and the cache that log.
+type nosyHandler struct {
+	wildHandler
+	p     *proc
+	runs  *atomic.Bool // whether p has been started
+	lines *sync.Map
+}
+
+func (h nosyHandler) Handle(ctx context.Context, r slog.Record) error {
+	if !h.runs.Load() {
+		return nil
+	}
+	h.lines.Store(r.Message, true)
+	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	h.p.group.Peers()
+	for i := range 10 {
+		_, _, _ = h.p.cache.Lookup(ctx, fmt.Sprint("key", i))
+	}
+	return nil
+}
+
+// No lock is held while a line is logged.
+func TestLoggerCallsTheGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, net: netsim.New()}
+		defer w.close()
+		var runs atomic.Bool
+		var lines sync.Map
+		for _, name := range []string{"a", "b"} {
+			p := w.at(name, make(roster, 1))
+			p.opt.Logger = slog.New(nosyHandler{wildHandler{func() {}}, p, &runs, &lines})
+			p.list("ab")
+			p.run()
+		}
+		runs.Store(true)
+		time.Sleep(10 * time.Second)
+		a, b := w.procs[0], w.procs[1]
+		w.net.Partition("a", "b")
+		time.Sleep(10 * time.Second)
+		w.net.Heal("a", "b")
+		time.Sleep(10 * time.Second)
+		b.list("a")
+		time.Sleep(10 * time.Second)
+		b.list("ab")
+		time.Sleep(10 * time.Second)
+		a.crash()
+		time.Sleep(10 * time.Second)
+		for _, line := range []string{"ring changed", "link is down", "link is up again", "no link to a peer, trying again",
+			"this process hears from another member again", "this process is not in the list of members and owns no keys until it is"} {
+			_, ok := lines.Load("covey: " + line)
+			require.True(t, ok, line)
+		}
+	})
 }
 
 // A typed nil is a usual mistake: nothing of the error can be looked at.

@@ -55,6 +55,13 @@ func newWorld(t *testing.T, n int, o Options[string]) *world {
 
 // start starts a process.
 func (w *world) start(name string, d Discovery) *proc {
+	p := w.at(name, d)
+	p.run()
+	return p
+}
+
+// at makes a process that is to run.
+func (w *world) at(name string, d Discovery) *proc {
 	p := &proc{w: w, name: name, url: "http://" + name + DefaultPath}
 	p.opt = GroupOptions{
 		Self: "http://" + name, Discovery: d, Secrets: [][]byte{testSecret},
@@ -63,7 +70,6 @@ func (w *world) start(name string, d Discovery) *proc {
 	if p.opt.Logger == nil {
 		p.opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	p.run()
 	w.procs = append(w.procs, p)
 	return p
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -43,6 +44,25 @@ type Peer struct {
 		reason string
 		at     int64
 	}
+	lines []func() // to be logged by unlock
+}
+
+// unlock unlocks the peer and logs what was to be logged: what handles it may use the peer.
+func (p *Peer) unlock() {
+	lines := p.lines
+	p.lines = nil
+	p.mu.Unlock()
+	for _, log := range lines {
+		log()
+	}
+}
+
+// say logs a message about the peer when it is unlocked. The peer is locked.
+func (p *Peer) say(level slog.Level, msg string, args ...any) {
+	p.lines = append(p.lines, func() {
+		args = append([]any{"peer", p.name, "url", p.url.String()}, args...)
+		p.node.cfg.Logger.Log(context.Background(), level, msg, args...)
+	})
 }
 
 // Peer returns a peer by its name on the ring and its URL, under which its
@@ -155,7 +175,7 @@ func (p *Peer) dial() {
 		}
 		p.node.cfg.Failed(p, err)
 		p.mu.Lock()
-		defer p.mu.Unlock()
+		defer p.unlock()
 		p.dialing = false
 		if p.shown && !p.closed { // the peer may have come up after the attempt failed
 			p.dial()
@@ -190,7 +210,7 @@ func (p *Peer) upgrade(l *Link) {
 		defer cancel()
 		if err := p.node.dial(ctx, p); err != nil {
 			p.mu.Lock()
-			defer p.mu.Unlock()
+			defer p.unlock()
 			p.dialing = false
 			if p.link.Load() == nil { // it has gone down meanwhile
 				p.again(p.error(err))
@@ -207,9 +227,9 @@ func isCut(err error) bool {
 // got takes a link that is ready. It runs on the link's reader.
 func (p *Peer) got(l *Link) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if p.err != nil || p.pause > 0 {
-		p.node.cfg.Logger.Info("covey: link is up again", "peer", p.name, "url", p.url.String())
+		p.say(slog.LevelInfo, "covey: link is up again")
 	}
 	p.dialing, p.err = false, nil
 	p.logged.reason = ""
@@ -226,7 +246,7 @@ func (p *Peer) got(l *Link) {
 // lost lets go of a link that is down. It runs on the link's reader.
 func (p *Peer) lost(l *Link, err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if !p.link.CompareAndSwap(l, nil) { // it has been replaced
 		return
 	}
@@ -234,7 +254,7 @@ func (p *Peer) lost(l *Link, err error) {
 		p.pause = 0
 	}
 	if !p.closed {
-		p.node.cfg.Logger.Info("covey: link is down", "peer", p.name, "url", p.url.String(), "err", err)
+		p.say(slog.LevelInfo, "covey: link is down", "err", err)
 	}
 	if p.pause > 0 || errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrGoingAway) {
 		p.again(p.error(err))
@@ -252,7 +272,7 @@ func (p *Peer) lost(l *Link, err error) {
 }
 
 // again dials after a pause that grows; until then err is the answer. The peer
-// is locked.
+// is locked, and is unlocked by unlock.
 func (p *Peer) again(err error) {
 	p.change()
 	if p.closed {
@@ -292,7 +312,7 @@ func (p *Peer) log(err error) {
 	if errors.As(err, &dial) {
 		err = dial.Err // the rest of it is logged here
 	}
-	p.node.cfg.Logger.Warn("covey: no link to a peer, trying again", "peer", p.name, "url", p.url.String(), "err", err)
+	p.say(slog.LevelWarn, "covey: no link to a peer, trying again", "err", err)
 }
 
 // reasonOf returns the part of an error's text that is the same whenever the reason is the same: without addresses.

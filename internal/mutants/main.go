@@ -390,6 +390,10 @@ var mutants = []mutant{
 		"httperrors.go", "refused = &refusal{status: s.status, text: s.err.Error()}", "refused = &refusal{status: s.status, text: err.Error()}",
 	},
 	{
+		"I16: no lock is held while a peer's lines are logged", "TestLoggerCallsTheGroup",
+		"internal/link/peer.go", "\tp.mu.Unlock()\n\tfor _, log := range lines {", "\tdefer p.mu.Unlock()\n\tfor _, log := range lines {",
+	},
+	{
 		"what goes wrong for many keys is logged every ten seconds", "TestFailedRefreshesAreLoggedOnce",
 		"log.go", "now.Sub(k.at) < warnEvery {", "now.Sub(k.at) < 0 {",
 	},
