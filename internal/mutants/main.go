@@ -414,8 +414,12 @@ var mutants = []mutant{
 		"waits.go", "if l.mayBeWaitedFor() && l.isWaitedForBy(t) {", "if false {",
 	},
 	{
-		"what outlives its load waits on nobody's behalf", "TestContextOutlivesItsLoad",
+		"what outlives its load waits on nobody's behalf", "TestOnlyWantedLoadsPassTheCap",
 		"waits.go", "\tl.ended, l.waits = true, nil", "\tl.waits = nil",
+	},
+	{
+		"loads under rights are let in and told, too", "TestQueuedLoadsAreLetIn|TestRingOfLoads",
+		"singleflight.go", "\t\tn = c.notify(ctx, l, f)\n", "",
 	},
 	{
 		"an eviction looks at so many entries and no more", "TestLRUAfterManyHits",
