@@ -418,7 +418,7 @@ var mutants = []mutant{
 		"waits.go", "\tl.ended, l.waits = true, nil", "\tl.waits = nil",
 	},
 	{
-		"loads under rights are let in and told, too", "TestQueuedLoadsAreLetIn|TestRingOfLoads",
+		"loads under rights are let in and told, too", "TestRingOfLoads",
 		"singleflight.go", "\t\tn = c.notify(ctx, l, f)\n", "",
 	},
 	{
