@@ -87,10 +87,11 @@ func (q *queue) add(f *wire.Frame) {
 	}
 }
 
-// overlong reports whether a value of n bytes would be one too many of those
-// that go in pieces.
+// overlong reports whether n bytes more would be too many to be queued. Short
+// frames never are.
 func (q *queue) overlong(n int) bool {
-	return n > q.cfg.chunkSize && q.long > 0 && q.long+n > 4*q.maxValue
+	queued := q.bytes + q.long
+	return n > q.cfg.copyBelow && queued > 0 && queued+n > 4*min(q.maxValue, q.cfg.MaxValue)
 }
 
 // empty reports whether there is nothing that can be sent now.

@@ -135,8 +135,8 @@ func (l *Link) reply(f *wire.Frame) {
 	switch {
 	case f.Check(l.out.maxValue) != nil:
 		*f = wire.Frame{Type: wire.Failed, Flags: f.Flags & wire.More, Op: f.Op, Code: wire.CodeTooLarge, Text: "the answer is over the peer's limits"}
-	case l.out.overlong(len(f.Value)):
-		*f = wire.Frame{Type: wire.Failed, Flags: f.Flags & wire.More, Op: f.Op, Code: wire.CodeBusy, Text: "too many long values are on the way"}
+	case l.out.overlong(len(f.Value) + len(f.Items)):
+		*f = wire.Frame{Type: wire.Failed, Flags: f.Flags & wire.More, Op: f.Op, Code: wire.CodeBusy, Text: "too many answers are on the way"}
 	}
 	l.out.add(f)
 	l.rouse()
