@@ -251,6 +251,7 @@ type plainEntry struct {
 
 func (e *plainEntry) head(h http.Header) {
 	h.Set("Content-Type", "application/octet-stream")
+	h.Set("X-Content-Type-Options", "nosniff") // a browser with a client certificate may be led here
 	h.Set("Content-Length", strconv.Itoa(len(e.body)))
 	h.Set("Age", strconv.FormatInt(int64(e.age/time.Second), 10))
 	if e.ttl != 0 {

@@ -23,7 +23,7 @@ func newClient(cfg *Config) *http.Client {
 		DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			return cfg.dialTLS(ctx, address, "h2", "http/1.1")
 		},
-		ForceAttemptHTTP2: true, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
+		ForceAttemptHTTP2: true, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: 64 << 10,
 	}
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }

@@ -294,6 +294,10 @@ var mutants = []mutant{
 		"internal/link/handshake.go", "\tfor _, f := range frames {\n", "\tif role == rolePlainServer {\n\t\tframes = frames[1:]\n\t}\n\tfor _, f := range frames {\n",
 	},
 	{
+		"I11: what is queued for a peer has a bound", "internal/link.TestAnswersAreBounded",
+		"internal/link/queue.go", "4*min(q.maxValue, q.cfg.MaxValue)", "4*q.maxValue",
+	},
+	{
 		"strangers take no peer's place", "internal/link.TestStrangersDoNotKeepPeersOut",
 		"internal/link/visitor.go", "count[v.source] > count[w.source]", "count[v.source] < count[w.source]",
 	},
