@@ -41,7 +41,8 @@ func (g *Group) watchApart() {
 		case <-g.ctx.Done():
 			return
 		}
-		now := int64(time.Since(g.start))
+		g.skew.follow()
+		now := g.skew.now()
 		others, last := g.heard()
 		if held = max(held, last); !others {
 			held = now + int64(settleTime)

@@ -112,9 +112,10 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	s.removed = o.Events.Removed != nil
 	s.onTimed = c.wakeJanitor
 	if c.group != nil {
+		s.clock.skew = c.group.skew
 		c.hot = freq.NewTop(c.store.clock.now())
 		c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }
-		c.copies.offset = int64(c.group.start.Sub(c.store.clock.start))
+		c.copies.offset = int64(c.group.skew.start.Sub(c.store.clock.start))
 		c.copies.limit.Store(o.L1)
 		if o.L1 > 0 {
 			c.copies.demand = freq.NewDemand(o.L1)

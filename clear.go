@@ -122,7 +122,7 @@ func (c *Cache[V]) serveClear(r *link.Request) {
 // that it is true of. It follows clearHere or adopt, so what is lent of those keys meanwhile is newer than the Clear, or nothing.
 func (c *Cache[V]) recallAll(ctx context.Context, concerns func(key string) bool) error {
 	var borrowers []*link.Link
-	now := c.store.clock.now()
+	now := c.store.clock.steady()
 	for i := range c.segments {
 		g := &c.store.index.segments[i]
 		g.mu.Lock()

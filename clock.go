@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// A clock counts nanoseconds on the monotonic clock from a little before its start, so that a time is
-// always positive. coarse is a time that was read before: a hit compares with it first, and reads the
+// A clock counts nanoseconds from a little before its start, so that a time is always positive, by
+// the later of the monotonic clock and the wall clock. coarse is a time that was read before: a hit compares with it first, and reads the
 // exact time only if its entry has less left than its guard (see guardOf).
 //
 // The janitor reads the time at every tick, and a few of the hits do. Where the janitor comes late, since
 // there is too much to do or the process has stood still, anybody else who reads the time sets coarse, too.
 type clock struct {
 	start  time.Time
+	skew   *skew // shared with the group, if there is one
 	coarse atomic.Int64
 }
 
@@ -22,7 +23,7 @@ type clock struct {
 const coarseStep = int64(time.Millisecond)
 
 func newClock() *clock {
-	c := &clock{start: time.Now().Add(-time.Second)}
+	c := &clock{start: time.Now().Add(-time.Second), skew: newSkew()}
 	c.now()
 	return c
 }
@@ -30,9 +31,12 @@ func newClock() *clock {
 // now returns the exact time.
 func (c *clock) now() int64 {
 	was := c.coarse.Load()
-	now := int64(time.Since(c.start))
+	now := c.steady() + c.skew.ahead.Load()
 	if now-was >= coarseStep {
 		c.coarse.CompareAndSwap(was, now) // if that fails, somebody else has set it
 	}
 	return now
 }
+
+// steady returns the exact time by the monotonic clock alone.
+func (c *clock) steady() int64 { return int64(time.Since(c.start)) }

@@ -64,6 +64,7 @@ func (c *Cache[V]) runJanitor() {
 // will expire. It waits for no function of the user's: the clock would stand still.
 func (c *Cache[V]) tick() (timed bool) {
 	s := c.store
+	s.clock.skew.follow()
 	now := s.clock.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()

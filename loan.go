@@ -25,7 +25,7 @@ type lending struct {
 
 type loan struct {
 	link  *link.Link
-	until int64  // the copy's own end
+	until int64  // the copy's own end, by the monotonic clock: the borrower's wall clock may not have jumped
 	id    uint64 // tells this loan from a later one of the same key over the same link
 }
 
@@ -71,7 +71,7 @@ func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	}
 	l := k.loans[n.key]
 	if l == nil {
-		if len(k.loans) >= maxLoans && !c.forgetLoans(k, now) {
+		if len(k.loans) >= maxLoans && !c.forgetLoans(k, c.store.clock.steady()) {
 			return false
 		}
 		if k.loans == nil {
@@ -84,11 +84,13 @@ func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
 		l.debt--
 		return false
 	}
-	l.lend(loan{r.Link(), until, c.group.tokens.Add(1)})
+	end := until
 	c.meta(&f, n, now)
 	if until != never {
 		f.TTL = time.Duration(until - now)
+		end = c.store.clock.steady() + int64(f.TTL)
 	}
+	l.lend(loan{r.Link(), end, c.group.tokens.Add(1)})
 	f.Flags |= wire.Loan
 	c.n.loans.Add(1)
 	r.Answer(&f)
@@ -145,7 +147,7 @@ func (c *Cache[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
 }
 
 // leased reports whether the other end of a link may still have the lease that this process gave it.
-func (g *Group) leased(l *link.Link) bool { return int64(time.Since(g.start)) < l.GivenUntil() }
+func (g *Group) leased(l *link.Link) bool { return int64(time.Since(g.skew.start)) < l.GivenUntil() }
 
 // lent reports whether there are copies of the key. The segment is locked.
 func (k *keyed[V]) lent(key string) bool {
@@ -167,7 +169,7 @@ func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
 	copies := append([]loan(nil), l.copies...)
 	g.mu.Unlock()
 
-	now := c.store.clock.now()
+	now := c.store.clock.steady()
 	var borrowers []*link.Link
 	for _, one := range copies {
 		if one.until > now {
@@ -229,7 +231,7 @@ func (c *Cache[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key s
 // outwait waits until the other end of a closed link no longer has a lease.
 func (g *Group) outwait(ctx context.Context, l *link.Link) error {
 	for g.leased(l) && !g.reconnected(l) {
-		left := time.Duration(l.GivenUntil()) - time.Since(g.start)
+		left := time.Duration(l.GivenUntil()) - time.Since(g.skew.start)
 		timer := time.NewTimer(min(max(left, time.Millisecond), 50*time.Millisecond))
 		select {
 		case <-timer.C:

@@ -25,7 +25,7 @@ import (
 // All methods may be called concurrently.
 type Group struct {
 	opt      GroupOptions
-	start    time.Time // zero of the clock of the links
+	skew     *skew // its start is the zero of the clock of the links
 	path     string
 	node     *link.Node
 	server   *http.Server // of GroupOptions.Listener, or nil
@@ -82,7 +82,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	}
 	g := &Group{
 		opt:   o,
-		start: time.Now(),
+		skew:  newSkew(),
 		log:   warner{logger: o.Logger},
 		path:  DefaultPath,
 		peers: make(map[string]*link.Peer),
@@ -112,7 +112,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g.node, err = link.NewNode(link.Config{
 		Name: o.Name, Instance: rand.Uint64() | 1, Group: o.GroupName, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, Guard: guardDial, OpTimeout: o.OpTimeout, Logger: o.Logger,
 		Verify: g.verifyPeer, Plain: o.authenticates, Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
-		Report: g.reportHits, Reported: g.reported, Unwanted: g.unwanted, Start: g.start,
+		Report: g.reportHits, Reported: g.reported, Unwanted: g.unwanted, Start: g.skew.start, Ahead: g.skew.ahead.Load,
 	})
 	if err != nil {
 		g.stop()

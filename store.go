@@ -139,7 +139,7 @@ func (s *store) touch(n *node) {
 	}
 }
 
-// idleUnits counts time in steps of 2^25 ns, about a thirtieth of a second, of which 32 bits last for four years.
+// idleUnits counts time in steps of 2^25 ns, about a thirtieth of a second.
 func idleUnits(now int64) uint32 { return uint32(now >> idleBits) }
 
 const idleBits = 25
@@ -151,7 +151,9 @@ func (s *store) deadline(n *node) int64 {
 		d += s.staleFor
 	}
 	if s.idleFor > 0 {
-		d = min(d, (int64(n.used.Load())+1)<<idleBits+s.idleFor)
+		now := s.clock.coarse.Load()
+		unused := int64(int32(idleUnits(now) - n.used.Load())) // in units, of which 32 bits may have overflowed
+		d = min(d, (now>>idleBits-unused+1)<<idleBits+s.idleFor)
 	}
 	return d
 }

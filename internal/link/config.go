@@ -70,6 +70,9 @@ type Config struct {
 	// Start is the zero of all times that this package tells, as nanoseconds
 	// on the monotonic clock. Default: when the Node was made.
 	Start time.Time
+	// Ahead is by how many nanoseconds the wall clock has run ahead of the monotonic clock since Start: that one stands still
+	// while the machine is suspended. It may only grow. nil: the wall clock is not asked.
+	Ahead func() int64
 
 	Lease            time.Duration // default 2 s
 	KeepAlive        time.Duration // between two; default a quarter of Lease
@@ -111,6 +114,9 @@ func (c Config) withDefaults() Config {
 	set(&c.maxStreams, 4)
 	set(&c.readBuffer, 32<<10)
 	set(&c.reportBytes, 32<<10)
+	if c.Ahead == nil {
+		c.Ahead = func() int64 { return 0 }
+	}
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
 	}

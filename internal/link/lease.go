@@ -5,6 +5,7 @@ package link
 // peers by it. Each end asks the other for its lease in keep-alives. The asker
 // counts from when it asked; the giver counts from when it answered, and one
 // percent longer. So the lease never ends at the giver before it ends at the asker.
+// For the same reason a jump of the wall clock ends the leases that are held, but not those that are given.
 
 import (
 	"sync/atomic"
@@ -37,10 +38,10 @@ func (s *lease) stop() {
 
 // Alive reports whether this end holds its lease from the other right now, by
 // the real clock. What was borrowed over the link is valid only while it does.
-func (l *Link) Alive() bool { return l.node.now() < l.lease.held.Load() }
+func (l *Link) Alive() bool { return l.node.later() < l.lease.held.Load() }
 
 // HeldUntil returns when the lease that this end holds runs out if it is not
-// renewed, in nanoseconds since Config.Start; 0 when there is none. For use
+// renewed, in nanoseconds since Config.Start by the later clock (see Config.Ahead); 0 when there is none. For use
 // where the time is at hand already.
 func (l *Link) HeldUntil() int64 { return l.lease.held.Load() }
 
@@ -55,7 +56,7 @@ func (l *Link) RTT() time.Duration { return time.Duration(l.lease.rtt.Load()) }
 func (l *Link) startLease() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lease.started = l.node.now()
+	l.lease.started = l.node.later()
 	l.ask(nil)
 	if l.err == nil {
 		l.lease.timer = time.AfterFunc(l.node.cfg.KeepAlive, l.tick)
@@ -64,7 +65,7 @@ func (l *Link) startLease() {
 
 // tick renews the lease, or ends the link when it has run out.
 func (l *Link) tick() {
-	if l.silent(l.node.now()) {
+	if l.silent(l.node.later()) {
 		l.fail(ErrLeaseLost)
 		return
 	}
@@ -90,7 +91,7 @@ func (l *Link) tick() {
 	l.shrink()
 	wait := l.node.cfg.KeepAlive
 	if held := l.lease.held.Load(); held > 0 { // tick again when it runs out
-		wait = min(wait, max(time.Duration(held-l.node.now()), time.Millisecond))
+		wait = min(wait, max(time.Duration(held-l.node.later()), time.Millisecond))
 	}
 	l.lease.timer.Reset(wait)
 }
@@ -103,7 +104,7 @@ func (l *Link) silent(now int64) bool {
 // ask sends a keep-alive. The link is locked.
 func (l *Link) ask(report []byte) {
 	l.lease.seq++
-	l.lease.asked[l.lease.seq%asksKept] = l.node.now()
+	l.lease.asked[l.lease.seq%asksKept] = l.node.later()
 	l.out.control(&wire.Frame{Type: wire.KeepAlive, Op: l.lease.seq, Ring: l.node.ring.Load(), Items: report})
 	l.rouse()
 }
@@ -153,7 +154,7 @@ func (l *Link) granted(f *wire.Frame) error {
 	asked := l.lease.asked[f.Op%asksKept]
 	until := asked + int64(min(f.TTL, l.node.cfg.Lease))
 	l.lease.held.Store(max(until, l.lease.held.Load()))
-	rtt := l.node.now() - asked
+	rtt := l.node.later() - asked
 	before := l.lease.rtt.Swap(rtt)
 	l.out.fit(time.Duration(min(before, rtt))) // one may have been held up
 	return nil

@@ -233,5 +233,8 @@ func (l *Link) unusable() error {
 // now is the time as this package tells it.
 func (n *Node) now() int64 { return int64(time.Since(n.cfg.Start)) }
 
+// later is the time by which leases end that this process holds.
+func (n *Node) later() int64 { return n.now() + n.cfg.Ahead() }
+
 // after returns when d, which is not negative, has passed; the end of time if that is never.
 func after(now int64, d time.Duration) int64 { return now + min(int64(d), math.MaxInt64-now) }

@@ -78,7 +78,7 @@ func (l *Link) Unheard() bool { return l.plain != nil && l.plain.unheard.Load() 
 
 // dialPlain brings up a link to p without a connection.
 func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) error {
-	sent := n.now()
+	sent := n.later()
 	peer, caches, err := n.meet(ctx, p)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) er
 	x.unheard.Store(peer.Target != n.cfg.Name)
 	l.lease.started = sent
 	l.lease.held.Store(sent + int64(n.cfg.Lease))
-	l.lease.rtt.Store(n.now() - sent)
+	l.lease.rtt.Store(n.later() - sent)
 	l.in.ready = true
 	n.mu.Lock()
 	if n.closed {
@@ -231,7 +231,7 @@ func (e *exchange) run() error {
 
 // post sends a body and takes in what comes of it, at the end of which it returns io.EOF.
 func (e *exchange) post(h *wire.Hello, body []byte) error {
-	p, sent := e.plain, e.node.now()
+	p, sent := e.plain, e.node.later()
 	resp, peer, err := e.node.post(e.ctx, p.link.dialer, h, body)
 	if err != nil {
 		return err
@@ -336,7 +336,7 @@ func (p *plain) renew(sent int64) {
 	defer l.mu.Unlock()
 	if l.err == nil {
 		l.lease.held.Store(max(l.lease.held.Load(), sent+int64(l.node.cfg.Lease)))
-		l.lease.rtt.Store(l.node.now() - sent)
+		l.lease.rtt.Store(l.node.later() - sent)
 	}
 }
 
@@ -365,7 +365,7 @@ func (p *plain) keep() {
 	for {
 		select {
 		case <-tick.C:
-			now := l.node.now()
+			now := l.node.later()
 			if l.silent(now) {
 				l.fail(ErrLeaseLost)
 				continue

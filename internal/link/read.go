@@ -51,7 +51,7 @@ func (l *Link) read(early []byte) error {
 			}
 			return err
 		}
-		if l.silent(l.node.now()) {
+		if l.silent(l.node.later()) {
 			return ErrLeaseLost // what was read may be older than the lease
 		}
 	}

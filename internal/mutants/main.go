@@ -338,6 +338,18 @@ var mutants = []mutant{
 		"loan.go", "c.hot.Add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())", "_ = hits",
 	},
 	{
+		"I3: leases that are held end by the later clock", "TestSuspendedBorrower",
+		"local.go", "now < held+c.copies.offset", "now-c.store.clock.skew.ahead.Load() < held+c.copies.offset",
+	},
+	{
+		"I3: a clock that is set forward ends no loan", "TestOwnersClockJumps",
+		"loan.go", "now := c.store.clock.steady()", "now := c.store.clock.now()",
+	},
+	{
+		"what is stored expires by the later clock", "TestSuspended",
+		"janitor.go", "\ts.clock.skew.follow()\n", "",
+	},
+	{
 		"hits on short-lived entries read the exact time", "TestHitsAreNotLate",
 		"fresh.go", "case life <= alwaysExact ||", "case",
 	},
