@@ -319,7 +319,7 @@ var mutants = []mutant{
 	},
 	{
 		"plain HTTP: a write that was given up comes to nothing", "internal/link.TestPlainLateWrite",
-		"internal/link/serveplain.go", "case peer.Seq < c.since || c.running", "case c.running",
+		"internal/link/serveplain.go", "case peer.Seq < c.since:", "case false:",
 	},
 	{
 		"plain HTTP: no rights are given", "TestPlainPassedLoader",
