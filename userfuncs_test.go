@@ -488,7 +488,7 @@ func TestTLSMisbehaves(t *testing.T) {
 						return g, c
 					}
 					owner, _ := start("a", GroupOptions{Self: "https://a"})
-					srv := &http.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					srv := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						if refuses && strings.HasSuffix(r.URL.Path, "link") {
 							w.WriteHeader(http.StatusBadRequest)
 							return
