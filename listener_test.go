@@ -138,14 +138,20 @@ func TestListenerWaitsForLoads(t *testing.T) {
 	inListener(t, func(t *testing.T, p *port) {
 		_, err := New("slow", Options[string]{Group: p.g, LoadTimeout: time.Hour, Loader: func(ctx context.Context, key string) (string, error) {
 			time.Sleep(10 * time.Minute)
+			if key == "none" {
+				return "", ErrNotFound
+			}
 			return "loaded", ctx.Err()
 		}})
 		require.NoError(t, err)
-		for _, body := range []string{"", "Content-Length: 0\r\n"} {
-			conn := p.dial("%s", strings.Replace(p.request("GET", "k"+body[:min(1, len(body))], bearer+body), "caches/test", "caches/slow", 1))
-			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		for _, c := range []struct {
+			key, header string
+			status      int
+		}{{"a", "", http.StatusOK}, {"b", "Content-Length: 0\r\n", http.StatusOK}, {"none", "", http.StatusNotFound}} {
+			request := strings.Replace(p.request("GET", c.key, bearer+c.header), "caches/test", "caches/slow", 1)
+			answer, err := http.ReadResponse(bufio.NewReader(p.dial("%s", request)), nil)
 			require.NoError(t, err)
-			require.Equal(t, http.StatusOK, answer.StatusCode)
+			require.Equal(t, c.status, answer.StatusCode)
 		}
 	})
 }
