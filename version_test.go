@@ -203,3 +203,35 @@ func TestExpireRevivesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok)
 }
+
+// Between the two looks of an Expire at its key, first with one lock and then with both, the entry may leave.
+func TestExpireRevivesNothingThatLeaves(t *testing.T) {
+	for name, leave := range map[string]func(c *Cache[int]) error{
+		"deleted":   func(c *Cache[int]) error { return c.Delete(t.Context(), "k") },
+		"evicted":   func(c *Cache[int]) error { return c.SetMaxBytes(1) },
+		"cleared":   func(c *Cache[int]) error { return c.Clear(t.Context()) },
+		"not found": func(c *Cache[int]) error { return c.PutNotFound(t.Context(), "k") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := plain(time.Hour)
+			o.StaleIfError = time.Hour
+			c := newCache(t, o)
+			require.NoError(t, c.Put(t.Context(), "k", 1))
+			s := c.store
+			w := write[int]{key: "k", hash: s.hash("k"), expire: true}
+			g := s.index.segment(w.hash)
+			apply := func(structural bool) bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				return c.apply(g, &w, structural)
+			}
+			require.False(t, apply(false))
+			require.NoError(t, leave(c))
+			require.True(t, apply(true))
+			_, ok := c.Peek("k")
+			require.False(t, ok)
+		})
+	}
+}

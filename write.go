@@ -156,11 +156,13 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 			return true
 		}
 	}
-	e := w.e
-	if w.expire && old != nil && c.current(old) {
-		e = c.expired(old)
-		w.e = e
+	if w.expire {
+		w.e = nil // what the first look made may be of an entry that has left since
+		if old != nil && c.current(old) {
+			w.e = c.expired(old)
+		}
 	}
+	e := w.e
 	if e != nil {
 		if w.versioned {
 			known, hasKnown = w.version, true

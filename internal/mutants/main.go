@@ -106,6 +106,10 @@ var mutants = []mutant{
 		"janitor.go", "if n.flags&flagBorrowed == 0 {\n\t\t\t\tgone", "if true {\n\t\t\t\tgone",
 	},
 	{
+		"I1: an Expire revives nothing that has left since", "TestExpireRevivesNothingThatLeaves",
+		"write.go", "\t\tw.e = nil // what the first look made may be of an entry that has left since\n", "",
+	},
+	{
 		"an entry leaves at its own deadline", "TestNegativeEntriesExpireAtTheirOwnTime",
 		"store.go", "s.deadline(n) >= s.deadline(old)", "n.expires >= old.expires",
 	},
