@@ -33,8 +33,8 @@ func (c *Cache[V]) notify(ctx context.Context, l *loading, f *flight[V]) *notice
 	}
 	n := &notice{link: r.link, refused: make(chan struct{})}
 	var err error
-	n.op, err = n.link.Send(ctx, &wire.Frame{Type: wire.Await, Cache: c.id, Key: f.key, Chain: l.chain(c.group)}, n)
-	if err != nil {
+	req := &wire.Frame{Type: wire.Await, Cache: c.id, Key: f.key, Chain: l.chain(c.group)}
+	if n.op, err = n.link.Send(ctx, req, n); err != nil {
 		return nil // the link is down, and the right will pass on
 	}
 	return n

@@ -14,7 +14,8 @@ package covey
 // they ask of it, since a request carries the loads within which it is made. That
 // shows a cycle of two loads in two processes, and a longer one if each of its
 // loads has started the next. Others through several processes, where loads join
-// others on the way, end with Options.LoadTimeout.
+// others on the way, end with Options.LoadTimeout. So does a wait for a load that
+// is queued at a third process under a right, or whose right has passed on.
 
 import (
 	"context"
