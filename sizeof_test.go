@@ -118,7 +118,7 @@ func testHeapGrowth[V any](t *testing.T, name string, count int, one func() V) {
 		}
 		ratio := float64(real) / float64(accounted)
 		t.Logf("%d values: %d bytes each, accounted %d, ratio %.2f", count, real/count, accounted/count, ratio)
-		require.InDelta(t, 1, ratio, 0.23)
+		require.InDelta(t, 1, ratio, 0.26) // what is under 16 bytes may share its block with what is gone
 		runtime.KeepAlive(vs)
 	})
 }
@@ -280,7 +280,11 @@ func TestSizeofRandomTypes(t *testing.T) {
 	const enough = 1 << 20 // bytes, to be seen among what else is on the heap
 	for _, leaves := range []float64{1, 300, 10 * walkBound} {
 		for depth := range len(boxes) {
-			for seed := range uint64(6) {
+			seeds := uint64(6)
+			if leaves > walkBound {
+				seeds = 2 // they take long
+			}
+			for seed := range seeds {
 				r := rand.New(rand.NewPCG(seed, uint64(depth)))
 				typ := large(randomType(r, depth))
 				one := func() any {
@@ -289,10 +293,10 @@ func TestSizeofRandomTypes(t *testing.T) {
 					return v.Interface()
 				}
 				few := 0
-				for range 10 {
+				for range 3 {
 					few += sizeof(one())
 				}
-				testHeapGrowth(t, fmt.Sprintf("%.0f/%d/%.60s", leaves, depth, typ), 4+10*enough/few, one)
+				testHeapGrowth(t, fmt.Sprintf("%.0f/%d/%.60s", leaves, depth, typ), 4+3*enough/few, one)
 			}
 		}
 	}
