@@ -34,10 +34,7 @@ type change[V any] struct {
 const maxHops = 4
 
 // change carries out a write of a key, whoever owns it.
-func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
-	if c.group == nil {
-		return c.changeHere(ch, c.store.gen.Load(), nil)
-	}
+func (p *peering[V]) change(ctx context.Context, ch *change[V]) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
@@ -45,71 +42,71 @@ func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
 	next := "" // the owner that the last one named
 	var last error
 	for len(asked) < maxHops {
-		gen := c.store.gen.Load()
-		v := c.tenures.view()
+		gen := p.c.store.gen.Load()
+		v := p.tenures.view()
 		i := v.owner(ch.key)
 		if next != "" {
 			i = v.ring.index(next)
 		}
 		switch {
 		case i < 0 && next != "":
-			return c.unconfirmed(ch, &PeerError{Peer: next, Err: errors.New("it was named as the owner, but is not a member by this process's ring; the lists of members differ")})
+			return p.unconfirmed(ch, &PeerError{Peer: next, Err: errors.New("it was named as the owner, but is not a member by this process's ring; the lists of members differ")})
 		case i < 0:
-			return c.unconfirmed(ch, errors.New("covey: the group has no members that own keys"))
+			return p.unconfirmed(ch, errors.New("covey: the group has no members that own keys"))
 		case i == v.self:
-			err := c.commit(ctx, ch, gen, v, "")
+			err := p.commit(ctx, ch, gen, v, "")
 			if errors.Is(err, errElsewhere) {
 				continue
 			}
 			return err
 		}
-		p := v.peers[i]
-		answer, err := c.tell(ctx, p, ch)
-		var peer *PeerError
-		if errors.As(err, &peer) {
-			if c.tenures.view() != v && ctx.Err() == nil && len(asked) == 0 && last == nil {
+		peer := v.peers[i]
+		answer, err := p.tell(ctx, peer, ch)
+		var unreachable *PeerError
+		if errors.As(err, &unreachable) {
+			if p.tenures.view() != v && ctx.Err() == nil && len(asked) == 0 && last == nil {
 				last = err
 				continue // the owner has just turned out to be gone
 			}
-			c.group.pursuits.add(p.Name(), c.name, ch.key)
-			return c.unconfirmed(ch, err)
+			p.group.pursuits.add(peer.Name(), p.c.name, ch.key)
+			return p.unconfirmed(ch, err)
 		}
 		if err != nil {
 			return err
 		}
-		asked = append(asked, p.Name())
+		asked = append(asked, peer.Name())
 		next = answer
-		if next == c.group.opt.Name { // this process, which was not the owner by its own ring
+		if next == p.group.opt.Name { // this process, which was not the owner by its own ring
 			next = ""
-			if c.tenures.view() != v {
+			if p.tenures.view() != v {
 				continue
 			}
 		}
 		if next != "" && !slices.Contains(asked, next) {
 			continue
 		}
-		if errs := c.confirm(ctx, ch.key, asked...); errs != nil {
-			return c.unconfirmed(ch, errs...)
+		if errs := p.confirm(ctx, ch.key, asked...); errs != nil {
+			return p.unconfirmed(ch, errs...)
 		}
-		c.drop(ch.key, ch.hash)
+		p.drop(ch.key, ch.hash)
 		return nil
 	}
-	return c.unconfirmed(ch, fmt.Errorf("covey: the peers %q do not agree on the owner; try again when their rings have settled", asked))
+	return p.unconfirmed(ch, fmt.Errorf("covey: the peers %q do not agree on the owner; try again when their rings have settled", asked))
 }
 
-func (c *Cache[V]) unconfirmed(ch *change[V], errs ...error) error {
-	c.drop(ch.key, ch.hash)
-	c.n.unconfirmed.Add(1)
-	return unconfirmed(c.name, ch.key, errs...)
+func (p *peering[V]) unconfirmed(ch *change[V], errs ...error) error {
+	p.drop(ch.key, ch.hash)
+	p.c.n.unconfirmed.Add(1)
+	return unconfirmed(p.c.name, ch.key, errs...)
 }
 
 // tell has a peer carry out the change. If by the peer's ring another one is the owner, tell returns its name.
-func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner string, err error) {
-	l, err := c.linkTo(ctx, p)
+func (p *peering[V]) tell(ctx context.Context, peer *link.Peer, ch *change[V]) (owner string, err error) {
+	l, err := p.linkTo(ctx, peer)
 	if err != nil {
 		return "", err
 	}
-	f := wire.Frame{Type: ch.kind, Cache: c.id, Key: ch.key}
+	f := wire.Frame{Type: ch.kind, Cache: p.id, Key: ch.key}
 	switch ch.kind {
 	case wire.Put:
 		f.Version, f.HasVersion = ch.put.version, ch.put.hasVersion
@@ -120,49 +117,49 @@ func (c *Cache[V]) tell(ctx context.Context, p *link.Peer, ch *change[V]) (owner
 		if ch.negative {
 			f.Flags |= wire.Negative
 		} else {
-			err = c.encode(&f, ch.value)
+			err = p.encode(&f, ch.value)
 		}
 		if err != nil { // what cannot be stored removes the old value
 			gone := &change[V]{kind: wire.Delete, key: ch.key, hash: ch.hash}
-			return "", errors.Join(fmt.Errorf("%w: cache %q, key %q: %w", ErrTooLarge, c.name, ch.key, err), c.change(ctx, gone))
+			return "", errors.Join(fmt.Errorf("%w: cache %q, key %q: %w", ErrTooLarge, p.c.name, ch.key, err), p.c.change(ctx, gone))
 		}
 	case wire.Delete:
 		f.Version, f.HasVersion = ch.del.version, ch.del.hasVersion
 	}
 	answer, err := l.Call(ctx, &f)
 	if err != nil {
-		return "", newPeerError(p.Name(), err)
+		return "", newPeerError(peer.Name(), err)
 	}
 	if answer.Type != wire.Done {
-		return "", c.writeError(p.Name(), ch.key, &answer)
+		return "", p.writeError(peer.Name(), ch.key, &answer)
 	}
 	return answer.Text, nil
 }
 
 // commit carries out a write at its owner. Every other peer that may think itself the owner drops the key first, except for
 // from, the peer that asks, which does so on its own.
-func (c *Cache[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *view, from string) error {
+func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *view, from string) error {
 	if !isReady(v) {
 		select {
 		case <-v.ready:
 		case <-ctx.Done():
-			return c.unconfirmed(ch, context.Cause(ctx))
+			return p.unconfirmed(ch, context.Cause(ctx))
 		}
 	}
-	err := c.changeHere(ch, gen, nil)
+	err := p.c.changeHere(ch, gen, nil)
 	if !errors.Is(err, errDisputed) {
 		return err
 	}
-	w, err := c.beginWriting(ctx, ch.key, ch.hash)
+	w, err := p.beginWriting(ctx, ch.key, ch.hash)
 	if err != nil {
-		return c.unconfirmed(ch, err)
+		return p.unconfirmed(ch, err)
 	}
-	defer c.endWriting(ch.key, ch.hash, w)
-	recalled := c.recall(ctx, ch.key, ch.hash)
-	if errs := c.confirm(ctx, ch.key, from); recalled != nil || errs != nil {
-		return c.unconfirmed(ch, append(errs, recalled)...)
+	defer p.endWriting(ch.key, ch.hash, w)
+	recalled := p.recall(ctx, ch.key, ch.hash)
+	if errs := p.confirm(ctx, ch.key, from); recalled != nil || errs != nil {
+		return p.unconfirmed(ch, append(errs, recalled)...)
 	}
-	return c.changeHere(ch, gen, w)
+	return p.c.changeHere(ch, gen, w)
 }
 
 // errDisputed says that other peers may have the key, so that a write has to ask them first.
@@ -177,12 +174,12 @@ type writing struct {
 }
 
 // beginWriting waits for the write's turn.
-func (c *Cache[V]) beginWriting(ctx context.Context, key string, hash uint32) (*writing, error) {
-	g := c.store.index.segment(hash)
+func (p *peering[V]) beginWriting(ctx context.Context, key string, hash uint32) (*writing, error) {
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
-	w := c.keyed(hash).writing[key]
+	w := p.c.keyed(hash).writing[key]
 	if w == nil {
-		w = c.startWriting(key, hash)
+		w = p.startWriting(key, hash)
 		g.mu.Unlock()
 		return w, nil
 	}
@@ -196,16 +193,16 @@ func (c *Cache[V]) beginWriting(ctx context.Context, key string, hash uint32) (*
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if w.writes--; w.writes == 0 { // its turn has come just now
-		delete(c.keyed(hash).writing, key)
+		delete(p.c.keyed(hash).writing, key)
 		<-w.turn
 	}
 	return nil, context.Cause(ctx)
 }
 
 // startWriting begins the writing of a key that has none. The segment is locked.
-func (c *Cache[V]) startWriting(key string, hash uint32) *writing {
+func (p *peering[V]) startWriting(key string, hash uint32) *writing {
 	w := &writing{writes: 1, turn: make(chan struct{}, 1)}
-	k := c.keyed(hash)
+	k := p.c.keyed(hash)
 	if k.writing == nil {
 		k.writing = make(map[string]*writing)
 	}
@@ -213,76 +210,76 @@ func (c *Cache[V]) startWriting(key string, hash uint32) *writing {
 	return w
 }
 
-func (c *Cache[V]) endWriting(key string, hash uint32, w *writing) {
-	g := c.store.index.segment(hash)
+func (p *peering[V]) endWriting(key string, hash uint32, w *writing) {
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	w.disputed = false
 	if w.writes--; w.writes == 0 {
-		delete(c.keyed(hash).writing, key)
+		delete(p.c.keyed(hash).writing, key)
 	} else {
 		w.turn <- struct{}{}
 	}
 }
 
 // confirm has every peer that goes by another ring than this process drop the key, except for those named.
-func (c *Cache[V]) confirm(ctx context.Context, key string, except ...string) (errs []error) {
-	hash := c.store.hash(key)
-	for _, l := range c.group.strangers() {
+func (p *peering[V]) confirm(ctx context.Context, key string, except ...string) (errs []error) {
+	hash := p.c.store.hash(key)
+	for _, l := range p.group.strangers() {
 		if slices.Contains(except, l.Name()) {
 			continue
 		}
-		if _, ok := l.Codec(c.name); !ok {
+		if _, ok := l.Codec(p.c.name); !ok {
 			continue
 		}
-		answer, err := l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: c.id, Key: key})
+		answer, err := l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: p.id, Key: key})
 		switch {
 		case err != nil:
-			c.group.pursuits.add(l.Name(), c.name, key)
+			p.group.pursuits.add(l.Name(), p.c.name, key)
 			errs = append(errs, newPeerError(l.Name(), err))
 		case answer.Type == wire.NotOwner: // by its ring, this process is not the owner
-			c.dispute(key, hash)
+			p.dispute(key, hash)
 		}
 	}
 	return errs
 }
 
 // dispute notes that another peer is the owner of key by its own ring.
-func (c *Cache[V]) dispute(key string, hash uint32) {
-	g := c.store.index.segment(hash)
+func (p *peering[V]) dispute(key string, hash uint32) {
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if w := c.keyed(hash).writing[key]; w != nil {
+	if w := p.c.keyed(hash).writing[key]; w != nil {
 		w.disputed = true
 	}
 }
 
 // drop removes what this process has of a key, without asking anybody.
-func (c *Cache[V]) drop(key string, hash uint32) {
+func (p *peering[V]) drop(key string, hash uint32) {
 	w := write[V]{key: key, hash: hash, drop: true}
-	c.write(&w)
+	p.c.write(&w)
 }
 
 // serveConfirm drops a key because a peer that goes by another ring writes it.
-func (c *Cache[V]) serveConfirm(r *link.Request) {
+func (p *peering[V]) serveConfirm(r *link.Request) {
 	if r.Key == "" {
-		c.serveClear(r)
+		p.serveClear(r)
 		return
 	}
 	key := strings.Clone(r.Key)
-	hash := c.store.hash(key)
+	hash := p.c.store.hash(key)
 	op := r.Keep(nil)
-	c.later(op, func() {
-		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+	p.later(op, func() {
+		ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 		defer cancel()
-		if recall := c.yield(key, hash); recall != nil {
+		if recall := p.yield(key, hash); recall != nil {
 			if err := recall(ctx); err != nil {
 				op.Answer(written(err))
 				return
 			}
 		}
 		f := &wire.Frame{Type: wire.Done}
-		if v := c.tenures.view(); v.self >= 0 && v.owner(key) == v.self {
+		if v := p.tenures.view(); v.self >= 0 && v.owner(key) == v.self {
 			f.Type = wire.NotOwner
 		}
 		op.Answer(f)
@@ -291,32 +288,32 @@ func (c *Cache[V]) serveConfirm(r *link.Request) {
 
 // yield drops what this process has of a key because another peer writes it. If copies of it have to be recalled first, it
 // returns the function that does so.
-func (c *Cache[V]) yield(key string, hash uint32) (recall func(context.Context) error) {
-	g := c.store.index.segment(hash)
+func (p *peering[V]) yield(key string, hash uint32) (recall func(context.Context) error) {
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
-	k := c.keyed(hash)
-	k.noteRecall(key, c.store.clock.now())
+	k := p.c.keyed(hash)
+	k.noteRecall(key, p.c.store.clock.now())
 	w := k.writing[key]
 	if w != nil {
 		w.disputed = true
 	}
 	if !k.lent(key) {
 		g.mu.Unlock()
-		c.drop(key, hash)
+		p.drop(key, hash)
 		return nil
 	}
 	own := w == nil
 	if own { // nothing may be lent meanwhile
-		w = c.startWriting(key, hash)
+		w = p.startWriting(key, hash)
 	}
 	g.mu.Unlock()
 	return func(ctx context.Context) error {
 		if own {
-			defer c.endWriting(key, hash, w)
+			defer p.endWriting(key, hash, w)
 		}
 		for {
-			err := c.recall(ctx, key, hash)
-			c.drop(key, hash)
+			err := p.recall(ctx, key, hash)
+			p.drop(key, hash)
 			g.mu.Lock()
 			again := k.lent(key) // after a write that was under way here
 			g.mu.Unlock()
@@ -328,15 +325,15 @@ func (c *Cache[V]) yield(key string, hash uint32) (recall func(context.Context) 
 }
 
 // serveWrite carries out a write for another peer.
-func (c *Cache[V]) serveWrite(r *link.Request) {
+func (p *peering[V]) serveWrite(r *link.Request) {
 	ch := &change[V]{kind: r.Type, key: strings.Clone(r.Key), foreign: true}
-	ch.hash = c.store.hash(ch.key)
+	ch.hash = p.c.store.hash(ch.key)
 	switch r.Type {
 	case wire.Put:
 		if ch.negative = r.Flags&wire.Negative != 0; !ch.negative {
 			var err error
-			if ch.value, err = c.decode(ownValue(r)); err != nil {
-				c.undecodable(r.Link().Name(), ch.key, err)
+			if ch.value, err = p.decode(ownValue(r)); err != nil {
+				p.undecodable(r.Link().Name(), ch.key, err)
 				ch.kind = wire.Delete // what cannot be stored removes the old value
 			}
 		}
@@ -344,10 +341,10 @@ func (c *Cache[V]) serveWrite(r *link.Request) {
 	case wire.Delete:
 		ch.del = DeleteOption{version: r.Version, hasVersion: r.HasVersion}
 	}
-	gen := c.store.gen.Load()
-	v := c.tenures.view()
-	if v.self >= 0 && v.owner(ch.key) == v.self && isReady(v) && c.opt.Events.Removed == nil {
-		err := c.changeHere(ch, gen, nil)
+	gen := p.c.store.gen.Load()
+	v := p.tenures.view()
+	if v.self >= 0 && v.owner(ch.key) == v.self && isReady(v) && p.c.opt.Events.Removed == nil {
+		err := p.c.changeHere(ch, gen, nil)
 		if !errors.Is(err, errDisputed) && !errors.Is(err, errElsewhere) {
 			r.Answer(written(err))
 			return
@@ -355,24 +352,24 @@ func (c *Cache[V]) serveWrite(r *link.Request) {
 	}
 	from := r.Link().Name()
 	op := r.Keep(nil)
-	c.later(op, func() { op.Answer(c.writeFor(op, ch, from)) })
+	p.later(op, func() { op.Answer(p.writeFor(op, ch, from)) })
 }
 
 // writeFor is the part of serveWrite that may have to wait.
-func (c *Cache[V]) writeFor(op *link.Op, ch *change[V], from string) *wire.Frame {
-	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+func (p *peering[V]) writeFor(op *link.Op, ch *change[V], from string) *wire.Frame {
+	ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 	defer cancel()
 	for {
-		gen := c.store.gen.Load()
-		v := c.tenures.view()
+		gen := p.c.store.gen.Load()
+		v := p.tenures.view()
 		if v.self < 0 || v.owner(ch.key) != v.self {
-			if recall := c.yield(ch.key, ch.hash); recall != nil {
+			if recall := p.yield(ch.key, ch.hash); recall != nil {
 				if err := recall(ctx); err != nil {
-					return written(unconfirmed(c.name, ch.key, err))
+					return written(unconfirmed(p.c.name, ch.key, err))
 				}
 			}
-			if errs := c.confirm(ctx, ch.key, from); errs != nil {
-				return written(unconfirmed(c.name, ch.key, errs...))
+			if errs := p.confirm(ctx, ch.key, from); errs != nil {
+				return written(unconfirmed(p.c.name, ch.key, errs...))
 			}
 			f := &wire.Frame{Type: wire.Done}
 			if i := v.owner(ch.key); i >= 0 {
@@ -383,7 +380,7 @@ func (c *Cache[V]) writeFor(op *link.Op, ch *change[V], from string) *wire.Frame
 		if !op.Live() {
 			return written(context.Canceled)
 		}
-		if err := c.commit(ctx, ch, gen, v, from); !errors.Is(err, errElsewhere) {
+		if err := p.commit(ctx, ch, gen, v, from); !errors.Is(err, errElsewhere) {
 			return written(err)
 		}
 	}

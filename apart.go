@@ -165,8 +165,8 @@ func (g *Group) dropAt(l *link.Link) {
 
 // boundApart returns when an entry that is stored at the time end expires: soon, while this process is alone.
 func (c *Cache[V]) boundApart(expires, end int64) int64 {
-	if c.group == nil || !c.group.apart.alone.Load() {
+	if c.peering == nil || !c.peering.group.apart.alone.Load() {
 		return expires
 	}
-	return min(expires, end+int64(c.group.opt.IsolatedTTL)) // never is the largest
+	return min(expires, end+int64(c.peering.group.opt.IsolatedTTL)) // never is the largest
 }

@@ -175,20 +175,20 @@ func (h *holds) leave(o *hold, err error) {
 var errElsewhere = errors.New("covey: the ring has changed")
 
 // getShared is get for a key that this process does not own, or may not own.
-func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load Loader[V]) (V, error) {
+func (p *peering[V]) getShared(ctx context.Context, key string, hash uint32, load Loader[V]) (V, error) {
 	var zero V
 	if ctx.Err() != nil {
 		return zero, context.Cause(ctx)
 	}
 	if l := loadingOf(ctx); l != nil {
-		t := c.away(key)
+		t := p.away(key)
 		if !l.enter(t) {
-			return zero, recursive(c.name, key)
+			return zero, recursive(p.c.name, key)
 		}
 		defer l.leave(t)
 	}
-	gen := c.store.gen.Load()
-	v := c.tenures.view()
+	gen := p.c.store.gen.Load()
+	v := p.tenures.view()
 	place := ringHash(key)
 	var last error
 	for n := range 2 { // the owner, and the member that stands in for it
@@ -200,7 +200,7 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 			break
 		}
 		for attempt := 0; ; attempt++ {
-			value, err := c.askPeer(ctx, v.peers[i], key, hash, load, gen, n == 0)
+			value, err := p.askPeer(ctx, v.peers[i], key, hash, load, gen, n == 0)
 			if err == nil {
 				return value, nil
 			}
@@ -214,18 +214,18 @@ func (c *Cache[V]) getShared(ctx context.Context, key string, hash uint32, load 
 				}
 				last = err
 			case errors.Is(err, errLoadHere):
-				return c.loadHere(ctx, key, hash, load, err)
+				return p.loadHere(ctx, key, hash, load, err)
 			default:
 				return value, err
 			}
 			break
 		}
-		c.n.peerErrors.Add(1)
-		if c.tenures.view() != v {
+		p.c.n.peerErrors.Add(1)
+		if p.tenures.view() != v {
 			return zero, errElsewhere
 		}
 	}
-	return c.loadHere(ctx, key, hash, load, last)
+	return p.loadHere(ctx, key, hash, load, last)
 }
 
 // isBroken reports whether a link has ended during a request.
@@ -239,28 +239,28 @@ var errLoadHere = errors.New("covey: the owner does not take the value")
 
 // loadHere loads key although this process does not own it, or may not own it, and stores nothing. Those in this process who miss the
 // key before the load begins share it.
-func (c *Cache[V]) loadHere(ctx context.Context, key string, hash uint32, load Loader[V], cause error) (V, error) {
+func (p *peering[V]) loadHere(ctx context.Context, key string, hash uint32, load Loader[V], cause error) (V, error) {
 	var zero V
 	if load == nil {
-		load = c.opt.Loader
+		load = p.c.opt.Loader
 	}
 	if load == nil {
 		if cause != nil {
-			return zero, fmt.Errorf("%w: cache %q, key %q, and no peer to ask: %w", ErrNoLoader, c.name, key, cause)
+			return zero, fmt.Errorf("%w: cache %q, key %q, and no peer to ask: %w", ErrNoLoader, p.c.name, key, cause)
 		}
-		return zero, noLoader(c.name, key)
+		return zero, noLoader(p.c.name, key)
 	}
-	if err := c.outwaitLoad(ctx, key, hash); err != nil {
+	if err := p.c.outwaitLoad(ctx, key, hash); err != nil {
 		return zero, err
 	}
-	f, _, err := c.join(ctx, key, hash, load, c.store.gen.Load(), false)
+	f, _, err := p.c.join(ctx, key, hash, load, p.c.store.gen.Load(), false)
 	if err != nil {
 		return zero, err
 	}
 	if f == nil {
 		return zero, errElsewhere // the key has become available
 	}
-	return c.wait(ctx, f, nil)
+	return p.c.wait(ctx, f, nil)
 }
 
 // unstored returns the load of key that is under way in this process and is not to be stored, nil if there is none.
@@ -303,47 +303,47 @@ func (c *Cache[V]) outwait(ctx context.Context, f *flight[V]) error {
 }
 
 // askPeer gets key from a peer: the owner by the ring of generation gen, or the member that stands in for it.
-func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash uint32, load Loader[V], gen uint32, owner bool) (V, error) {
+func (p *peering[V]) askPeer(ctx context.Context, peer *link.Peer, key string, hash uint32, load Loader[V], gen uint32, owner bool) (V, error) {
 	var zero V
-	if err := c.awaitHold(ctx, key); err != nil {
+	if err := p.awaitHold(ctx, key); err != nil {
 		return zero, err
 	}
-	l, err := c.linkTo(ctx, p)
+	l, err := p.linkTo(ctx, peer)
 	if err != nil {
 		return zero, err
 	}
-	f := wire.Frame{Type: wire.Get, Cache: c.id, Key: key, Chain: loadingOf(ctx).chain(c.group)}
+	f := wire.Frame{Type: wire.Get, Cache: p.id, Key: key, Chain: loadingOf(ctx).chain(p.group)}
 	if load != nil {
 		f.Flags = wire.CanLoad | wire.Closure
-	} else if load = c.opt.Loader; load != nil {
+	} else if load = p.c.opt.Loader; load != nil {
 		f.Flags = wire.CanLoad
 	}
 	var start int64
 	var shared *fetch[V] // that this caller leads
-	if owner && l.Plain() == nil && c.copies.wants(hash) {
-		joined, leads := c.joinFetch(ctx, l, key, hash)
+	if owner && l.Plain() == nil && p.c.copies.wants(hash) {
+		joined, leads := p.joinFetch(ctx, l, key, hash)
 		if joined != nil && !leads {
-			c.n.peerHits.Add(1)
+			p.c.n.peerHits.Add(1)
 			return joined.value, joined.err
 		}
 		if shared = joined; shared != nil {
-			defer c.abandonFetch(key, hash, shared) // if it has no answer by then
-			if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 && c.useCopy(n) {
-				value, err := c.content(n)
-				c.endFetch(key, hash, shared, value, err)
+			defer p.abandonFetch(key, hash, shared) // if it has no answer by then
+			if n := p.c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 && p.c.useCopy(n) {
+				value, err := p.c.content(n)
+				p.endFetch(key, hash, shared, value, err)
 				return value, err
 			}
-			if c.holds.of(key) != nil {
-				c.abandonFetch(key, hash, shared)
+			if p.holds.of(key) != nil {
+				p.abandonFetch(key, hash, shared)
 			}
 		}
-		if err := c.awaitHold(ctx, key); err != nil { // for what was waited for may wait for a load
+		if err := p.awaitHold(ctx, key); err != nil { // for what was waited for may wait for a load
 			return zero, err
 		}
 		f.Flags |= wire.Borrow
-		start = c.store.clock.now()
+		start = p.c.store.clock.now()
 	}
-	a, err := c.send(ctx, l, &f, hash, shared)
+	a, err := p.send(ctx, l, &f, hash, shared)
 	if err != nil {
 		return zero, err
 	}
@@ -353,25 +353,25 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 		var value V
 		var err error = ErrNotFound
 		if answer.Type == wire.Hit {
-			if value, err = c.decode(answer.Value); err != nil {
-				c.undecodable(p.Name(), key, err)
+			if value, err = p.decode(answer.Value); err != nil {
+				p.undecodable(peer.Name(), key, err)
 				return zero, errLoadHere
 			}
 		}
-		c.n.peerHits.Add(1)
+		p.c.n.peerHits.Add(1)
 		if answer.Flags&wire.Loan != 0 {
-			c.borrow(l, key, hash, value, answer, start, gen)
+			p.borrow(l, key, hash, value, answer, start, gen)
 		}
-		c.endFetch(key, hash, shared, value, err)
+		p.endFetch(key, hash, shared, value, err)
 		if answer.Flags&wire.Refresh != 0 {
-			c.refreshUnderRight(ctx, l, key, hash, load, answer, value)
+			p.refreshUnderRight(ctx, l, key, hash, load, answer, value)
 		}
 		return value, err
 	case wire.FillRight:
-		c.abandonFetch(key, hash, shared)
-		return c.loadUnderRight(ctx, l, a, key, hash, load)
+		p.abandonFetch(key, hash, shared)
+		return p.loadUnderRight(ctx, l, a, key, hash, load)
 	}
-	err = answerError(p.Name(), &a.answer)
+	err = answerError(peer.Name(), &a.answer)
 	if code := a.answer.Code; code == wire.CodeTooLarge || code == wire.CodeNoLoader && load != nil {
 		err = errLoadHere
 	}
@@ -381,12 +381,12 @@ func (c *Cache[V]) askPeer(ctx context.Context, p *link.Peer, key string, hash u
 
 // awaitHold waits while the owner of key waits for a load. If that load fails it returns its error.
 // A call within another load does not wait here but asks, so that the owner knows what waits for what.
-func (c *Cache[V]) awaitHold(ctx context.Context, key string) error {
+func (p *peering[V]) awaitHold(ctx context.Context, key string) error {
 	if loadingOf(ctx).isRunning() {
 		return nil
 	}
 	for {
-		o := c.holds.of(key)
+		o := p.holds.of(key)
 		if o == nil {
 			return nil
 		}
@@ -397,25 +397,25 @@ func (c *Cache[V]) awaitHold(ctx context.Context, key string) error {
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-c.stop:
-			return c.errClosed()
+		case <-p.c.stop:
+			return p.c.errClosed()
 		}
 	}
 }
 
 // linkTo returns the link to a peer, if the peer has the cache with the same codec.
-func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error) {
-	l, err := p.Link(ctx)
+func (p *peering[V]) linkTo(ctx context.Context, peer *link.Peer) (*link.Link, error) {
+	l, err := peer.Link(ctx)
 	if err != nil {
-		return nil, peerError(ctx, p.Name(), err)
+		return nil, peerError(ctx, peer.Name(), err)
 	}
-	codec, ok := l.Codec(c.name)
+	codec, ok := l.Codec(p.c.name)
 	if !ok {
-		return nil, &PeerError{Peer: p.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("it has no cache %q: every member has to have it", c.name)}
+		return nil, &PeerError{Peer: peer.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("it has no cache %q: every member has to have it", p.c.name)}
 	}
-	if codec != c.codec {
-		err := &PeerError{Peer: p.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("its cache %q has the codec %q, here it is %q: they have to be the same", c.name, codec, c.codec)}
-		c.log.warn("covey: cannot share this cache with a peer; each process loads its values for itself", p.Name(), "err", err)
+	if codec != p.codec {
+		err := &PeerError{Peer: peer.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("its cache %q has the codec %q, here it is %q: they have to be the same", p.c.name, codec, p.codec)}
+		p.c.log.warn("covey: cannot share this cache with a peer; each process loads its values for itself", peer.Name(), "err", err)
 		return nil, err
 	}
 	return l, nil
@@ -423,8 +423,8 @@ func (c *Cache[V]) linkTo(ctx context.Context, p *link.Peer) (*link.Link, error)
 
 // send sends a request for a key and waits for the last answer, which is never Held. The caller has to call done on the ask. If there
 // is a load to wait for, those who take part in the fetch are let go.
-func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, shared *fetch[V]) (*ask, error) {
-	a := c.asks.Get().(*ask)
+func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, shared *fetch[V]) (*ask, error) {
+	a := p.asks.Get().(*ask)
 	a.key, a.err, a.left = f.Key, nil, false
 	a.over.Store(false)
 	op, err := l.Send(ctx, f, a)
@@ -435,15 +435,15 @@ func (c *Cache[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash u
 	<-a.woken // for an answer that comes at once, as most do, a select would take longer than all the rest here
 	for !a.over.Load() {
 		if shared != nil && a.isHeld() {
-			c.abandonFetch(f.Key, hash, shared)
+			p.abandonFetch(f.Key, hash, shared)
 		}
 		err = nil
 		select {
 		case <-a.woken:
 		case <-ctx.Done():
 			err = context.Cause(ctx)
-		case <-c.stop:
-			err = c.errClosed()
+		case <-p.c.stop:
+			err = p.c.errClosed()
 		}
 		if err != nil {
 			if l.Cancel(op, a) {

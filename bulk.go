@@ -165,8 +165,8 @@ func (m *many[V]) get(keys []string) (rest []string) {
 	gen := c.store.gen.Load()
 	var v *view
 	keep := true
-	if c.group != nil {
-		v = c.tenures.view()
+	if c.peering != nil {
+		v = c.peering.tenures.view()
 		keep = v.await(m.ctx)
 	}
 	c.store.clock.now() // so that hits compare with a time from after the call
@@ -196,7 +196,7 @@ func (m *many[V]) get(keys []string) (rest []string) {
 		if st == usable && !c.isThrottled(key, hash) || st == gone {
 			if v != nil {
 				if owner := v.owner(key); owner < 0 || owner != v.self {
-					if l != nil && !l.enter(c.away(key)) {
+					if l != nil && !l.enter(c.peering.away(key)) {
 						m.fail(key, recursive(c.name, key))
 						continue
 					}
@@ -251,7 +251,7 @@ func (m *many[V]) get(keys []string) (rest []string) {
 	for _, b := range away {
 		m.finish(b)
 		for _, key := range b.keys {
-			l.leave(c.away(key))
+			l.leave(c.peering.away(key))
 		}
 		b.recycle(c)
 	}

@@ -35,20 +35,9 @@ type Cache[V any] struct {
 
 	segments [1 << segmentBits]keyed[V]
 
-	group   *Group // nil: the cache is alone
-	id      uint16 // its number in the group's frames
-	codec   string // the codec's name
-	tenures tenures
-	holds   holds
-	asks    *sync.Pool
-
-	copies copies
-	hot    *freq.Top // of the keys that this process owns
-
-	// Memory of requests for many keys, to be used again.
-	buffers sync.Pool // of *[]byte
-	parts   sync.Pool // of *part[V]
-	sinks   sync.Pool // of *manySink
+	peering *peering[V] // nil: the cache is alone
+	copies  copies
+	hot     *freq.Top // of the keys that this process owns
 
 	log          warner
 	origin       *origin
@@ -95,13 +84,10 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		wake:         make(chan struct{}, 1),
 		userMaxValue: o.MaxValueBytes,
 		userSize:     userSize,
-		group:        o.Group,
-		codec:        o.Codec.Name(),
 		isSlice:      reflect.TypeFor[V]().Kind() == reflect.Slice,
 		log:          warner{logger: o.Logger.With("cache", name)},
 	}
 	c.n.served, c.n.localHits = newStriped(), newStriped()
-	c.asks = newAsks(&c.holds)
 	c.maxBytes.Store(o.MaxBytes)
 	c.maxEntries.Store(int64(o.MaxEntries))
 	c.maxValue.Store(largestValue(o.MaxValueBytes, o.MaxBytes))
@@ -111,17 +97,8 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	s.idleFor = int64(o.IdleTTL)
 	s.removed = o.Events.Removed != nil
 	s.onTimed = c.wakeJanitor
-	if c.group != nil {
-		s.clock.skew = c.group.skew
-		c.hot = freq.NewTop(c.store.clock.now())
-		c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }
-		c.copies.offset = int64(c.group.skew.start.Sub(c.store.clock.start))
-		c.copies.limit.Store(o.L1)
-		if o.L1 > 0 {
-			c.copies.demand = freq.NewDemand(o.L1)
-		}
-		s.outside = &c.copies.bytes
-		if err := c.group.join(name, c.codec, c, &c.id); err != nil {
+	if o.Group != nil {
+		if err := c.joinGroup(o.Group); err != nil {
 			return nil, err
 		}
 	}
@@ -211,10 +188,10 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 			return c.answer(ctx, n, st, now, load)
 		}
 		keep := true
-		if c.group != nil {
-			v := c.tenures.view()
+		if c.peering != nil {
+			v := c.peering.tenures.view()
 			if v.self < 0 || v.owner(key) != v.self {
-				value, err := c.getShared(ctx, key, hash, passed)
+				value, err := c.peering.getShared(ctx, key, hash, passed)
 				if errors.Is(err, errElsewhere) {
 					continue
 				}
@@ -382,9 +359,9 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool,
 		if err := c.check(key); err != nil {
 			return e, false, err
 		}
-		if c.group != nil {
-			if v := c.tenures.view(); v.self < 0 || v.owner(key) != v.self {
-				return c.lookupShared(ctx, v, key)
+		if c.peering != nil {
+			if v := c.peering.tenures.view(); v.self < 0 || v.owner(key) != v.self {
+				return c.peering.lookupShared(ctx, v, key)
 			}
 		}
 		c.n.misses.Add(1)
@@ -509,8 +486,8 @@ func (c *Cache[V]) Close() error {
 	if c.closing.Swap(true) {
 		return nil
 	}
-	if c.group != nil {
-		c.group.withdraw(c.name)
+	if c.peering != nil {
+		c.peering.group.withdraw(c.name)
 	}
 	c.spawning.Lock()
 	c.closed.Store(true)

@@ -20,10 +20,10 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 		return c.errClosed()
 	}
 	c.clearHere()
-	if c.group == nil {
+	if c.peering == nil {
 		return nil
 	}
-	return c.clearOthers(ctx)
+	return c.peering.clearOthers(ctx)
 }
 
 func (c *Cache[V]) clearHere() {
@@ -43,8 +43,8 @@ func (c *Cache[V]) clearHere() {
 }
 
 // clearOthers clears the cache at all members and all other peers with a link, and takes back what this process has lent.
-func (c *Cache[V]) clearOthers(ctx context.Context) error {
-	v := c.tenures.view()
+func (p *peering[V]) clearOthers(ctx context.Context) error {
+	v := p.tenures.view()
 	var mu sync.Mutex
 	var errs []error
 	failed := func(err error) {
@@ -57,62 +57,62 @@ func (c *Cache[V]) clearOthers(ctx context.Context) error {
 	clearAt := func(name string, to func() (*link.Link, error)) {
 		done[name] = true
 		wg.Go(func() {
-			if err := c.clearAt(ctx, name, to); err != nil {
-				c.group.pursuits.add(name, c.name, "")
+			if err := p.clearAt(ctx, name, to); err != nil {
+				p.group.pursuits.add(name, p.c.name, "")
 				failed(err)
 			}
 		})
 	}
-	for _, p := range v.peers {
-		if p != nil {
-			clearAt(p.Name(), func() (*link.Link, error) { return p.Link(ctx) })
+	for _, peer := range v.peers {
+		if peer != nil {
+			clearAt(peer.Name(), func() (*link.Link, error) { return peer.Link(ctx) })
 		}
 	}
-	for _, l := range c.group.allLinks() {
+	for _, l := range p.group.allLinks() {
 		if !done[l.Name()] {
 			clearAt(l.Name(), func() (*link.Link, error) { return l, nil })
 		}
 	}
-	if err := c.recallAll(ctx, nil); err != nil {
+	if err := p.recallAll(ctx, nil); err != nil {
 		failed(err)
 	}
 	wg.Wait()
 	if errs != nil {
-		c.n.unconfirmed.Add(1)
-		return unconfirmed(c.name, "", errs...)
+		p.c.n.unconfirmed.Add(1)
+		return unconfirmed(p.c.name, "", errs...)
 	}
 	return nil
 }
 
 // clearAt has a peer clear the cache, if it has that.
-func (c *Cache[V]) clearAt(ctx context.Context, peer string, to func() (*link.Link, error)) error {
+func (p *peering[V]) clearAt(ctx context.Context, peer string, to func() (*link.Link, error)) error {
 	l, err := to()
 	if err != nil {
 		return newPeerError(peer, err)
 	}
-	if _, shared := l.Codec(c.name); !shared {
+	if _, shared := l.Codec(p.c.name); !shared {
 		return nil
 	}
-	f, err := l.Call(ctx, &wire.Frame{Type: wire.Clear, Cache: c.id})
+	f, err := l.Call(ctx, &wire.Frame{Type: wire.Clear, Cache: p.id})
 	if err != nil {
 		return newPeerError(peer, err)
 	}
 	if f.Type != wire.Done {
-		return c.writeError(peer, "", &f)
+		return p.writeError(peer, "", &f)
 	}
 	return nil
 }
 
 // serveClear clears the cache because another peer does.
-func (c *Cache[V]) serveClear(r *link.Request) {
+func (p *peering[V]) serveClear(r *link.Request) {
 	op := r.Keep(nil)
-	c.later(op, func() {
-		c.clearHere()
-		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+	p.later(op, func() {
+		p.c.clearHere()
+		ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 		defer cancel()
-		err := c.recallAll(ctx, nil)
+		err := p.recallAll(ctx, nil)
 		if err != nil {
-			err = unconfirmed(c.name, "", err)
+			err = unconfirmed(p.c.name, "", err)
 		}
 		op.Answer(written(err))
 	})
@@ -120,13 +120,13 @@ func (c *Cache[V]) serveClear(r *link.Request) {
 
 // recallAll takes back all copies, with one request to each borrower; if concerns is given, only from borrowers with a copy of some key
 // that it is true of. It follows clearHere or adopt, so what is lent of those keys meanwhile is newer than the Clear, or nothing.
-func (c *Cache[V]) recallAll(ctx context.Context, concerns func(key string) bool) error {
+func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bool) error {
 	var borrowers []*link.Link
-	now := c.store.clock.steady()
-	for i := range c.segments {
-		g := &c.store.index.segments[i]
+	now := p.c.store.clock.steady()
+	for i := range p.c.segments {
+		g := &p.c.store.index.segments[i]
 		g.mu.Lock()
-		for key, l := range c.segments[i].loans {
+		for key, l := range p.c.segments[i].loans {
 			if concerns != nil && !concerns(key) {
 				continue
 			}
@@ -142,13 +142,13 @@ func (c *Cache[V]) recallAll(ctx context.Context, concerns func(key string) bool
 		return nil
 	}
 	// What is lent from here on may arrive after the recall.
-	last := c.group.tokens.Load()
-	if _, err := c.recallFrom(ctx, borrowers, ""); err != nil {
+	last := p.group.tokens.Load()
+	if _, err := p.recallFrom(ctx, borrowers, ""); err != nil {
 		return err
 	}
-	for i := range c.segments {
-		g := &c.store.index.segments[i]
-		k := &c.segments[i]
+	for i := range p.c.segments {
+		g := &p.c.store.index.segments[i]
+		k := &p.c.segments[i]
 		g.mu.Lock()
 		for key, l := range k.loans {
 			l.copies = slices.DeleteFunc(l.copies, func(one loan) bool { return one.id <= last && slices.Contains(borrowers, one.link) })
@@ -163,21 +163,21 @@ func (c *Cache[V]) recallAll(ctx context.Context, concerns func(key string) bool
 
 // serveRecallAll gives back everything that the other end of the link has lent. From here on this process uses none of it, nor
 // what is still on its way.
-func (c *Cache[V]) serveRecallAll(r *link.Request) {
+func (p *peering[V]) serveRecallAll(r *link.Request) {
 	lender := r.Link()
 	op := r.Keep(nil)
-	c.later(op, func() {
-		now := c.store.clock.now()
-		for i := range c.segments {
-			g := &c.store.index.segments[i]
+	p.later(op, func() {
+		now := p.c.store.clock.now()
+		for i := range p.c.segments {
+			g := &p.c.store.index.segments[i]
 			g.mu.Lock()
-			c.segments[i].recalledAll = now
+			p.c.segments[i].recalledAll = now
 			g.mu.Unlock()
 		}
-		for _, n := range c.copies.from(lender) {
-			g := c.store.index.segment(n.hash)
+		for _, n := range p.c.copies.from(lender) {
+			g := p.c.store.index.segment(n.hash)
 			g.mu.Lock()
-			c.removeCopy(g, n)
+			p.c.removeCopy(g, n)
 			g.mu.Unlock()
 		}
 		op.Answer(&wire.Frame{Type: wire.Done})

@@ -39,10 +39,10 @@ const fetchPatience = 100 * time.Millisecond
 // in the index a copy that the fetch before has brought. For a caller that does not lead, the fetch has ended with an answer. The
 // fetch is nil if the caller has to ask on its own: because nobody leads any more, or because the ring has changed and the others
 // have asked another peer, which may not know of the latest writes.
-func (c *Cache[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash uint32) (f *fetch[V], leads bool) {
-	g := c.store.index.segment(hash)
+func (p *peering[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash uint32) (f *fetch[V], leads bool) {
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
-	k := c.keyed(hash)
+	k := p.c.keyed(hash)
 	before := k.fetches[key]
 	switch {
 	case before == nil:
@@ -51,7 +51,7 @@ func (c *Cache[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash
 			k.fetches = make(map[string]*fetch[V])
 		}
 		k.fetches[f.key] = f
-		c.sendFetch(hash, f)
+		p.sendFetch(hash, f)
 		g.mu.Unlock()
 		return f, true
 	case !before.sent:
@@ -65,11 +65,11 @@ func (c *Cache[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash
 		select {
 		case <-before.over:
 		case <-ctx.Done():
-			c.abandonFetch(key, hash, f)
+			p.abandonFetch(key, hash, f)
 			return nil, false
 		}
 		g.mu.Lock()
-		c.sendFetch(hash, f)
+		p.sendFetch(hash, f)
 		g.mu.Unlock()
 		return f, true
 	}
@@ -90,40 +90,40 @@ func (c *Cache[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash
 }
 
 // sendFetch notes that a fetch is about to be sent, so that nobody joins it any more. The segment is locked.
-func (c *Cache[V]) sendFetch(hash uint32, f *fetch[V]) {
+func (p *peering[V]) sendFetch(hash uint32, f *fetch[V]) {
 	f.sent = true
-	f.late = time.AfterFunc(fetchPatience, func() { c.abandonFetch(f.key, hash, f) })
+	f.late = time.AfterFunc(fetchPatience, func() { p.abandonFetch(f.key, hash, f) })
 }
 
 // endFetch ends a fetch, unless it has ended, with the owner's answer. The owner will be told how many more requests that answered.
-func (c *Cache[V]) endFetch(key string, hash uint32, f *fetch[V], value V, err error) {
+func (p *peering[V]) endFetch(key string, hash uint32, f *fetch[V], value V, err error) {
 	if f == nil {
 		return
 	}
-	g := c.store.index.segment(hash)
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
 	others := uint64(0)
 	if !f.ended {
 		f.shared, f.value, f.err = true, value, err
 		others = f.others
-		c.keyed(hash).endFetch(key, f)
+		p.c.keyed(hash).endFetch(key, f)
 	}
 	g.mu.Unlock()
 	if others > 0 {
-		c.copies.oweFor(f.link, key, others)
+		p.c.copies.oweFor(f.link, key, others)
 	}
 }
 
 // abandonFetch ends a fetch without an answer, unless it has ended: those who wait ask on their own. f may be nil.
-func (c *Cache[V]) abandonFetch(key string, hash uint32, f *fetch[V]) {
+func (p *peering[V]) abandonFetch(key string, hash uint32, f *fetch[V]) {
 	if f == nil {
 		return
 	}
-	g := c.store.index.segment(hash)
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !f.ended {
-		c.keyed(hash).endFetch(key, f)
+		p.c.keyed(hash).endFetch(key, f)
 	}
 }
 

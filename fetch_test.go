@@ -45,7 +45,7 @@ func TestFetch(t *testing.T) {
 		wg.Wait()
 		require.LessOrEqual(t, a.cache.Stats().Served-before, int64(2*rounds))
 		time.Sleep(5 * time.Second)
-		hot := a.cache.hotKeys(1)
+		hot := a.cache.peering.hotKeys(1)
 		require.NotEmpty(t, hot)
 		require.InDelta(t, callers*rounds, hot[0].Rate*time.Since(begun).Seconds(), callers*rounds*0.1)
 	})
@@ -193,24 +193,24 @@ func TestFetchOfAnotherOwner(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		c := w.procs[2].cache
 		linkTo := func(p *proc) *link.Link {
-			v := c.tenures.view()
-			l, err := c.linkTo(t.Context(), v.peers[v.owner(p.key())])
+			v := c.peering.tenures.view()
+			l, err := c.peering.linkTo(t.Context(), v.peers[v.owner(p.key())])
 			require.NoError(t, err)
 			return l
 		}
 		a, b := linkTo(w.procs[0]), linkTo(w.procs[1])
-		first, leads := c.joinFetch(t.Context(), a, "k", 1)
+		first, leads := c.peering.joinFetch(t.Context(), a, "k", 1)
 		require.True(t, leads)
 		var next *fetch[string]
 		go func() {
-			next, _ = c.joinFetch(context.Background(), a, "k", 1)
+			next, _ = c.peering.joinFetch(context.Background(), a, "k", 1)
 			time.Sleep(time.Second)
-			c.endFetch("k", 1, next, "v", nil)
+			c.peering.endFetch("k", 1, next, "v", nil)
 		}()
 		synctest.Wait() // next is not sent
-		f, leads := c.joinFetch(t.Context(), b, "k", 1)
+		f, leads := c.peering.joinFetch(t.Context(), b, "k", 1)
 		require.True(t, f == nil && !leads)
-		c.abandonFetch("k", 1, first)
+		c.peering.abandonFetch("k", 1, first)
 		time.Sleep(2 * time.Second)
 		require.Zero(t, fetches(w.procs[2]))
 	})

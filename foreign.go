@@ -74,11 +74,11 @@ func (e *UnconfirmedError) items() []byte {
 const maxPeersSent = 16
 
 // writeError returns the error of an answer that does not confirm a write of key.
-func (c *Cache[V]) writeError(peer, key string, f *wire.Frame) error {
+func (p *peering[V]) writeError(peer, key string, f *wire.Frame) error {
 	if f.Type != wire.Failed || f.Code != wire.CodeUnconfirmed {
 		return answerError(peer, f)
 	}
-	e := &UnconfirmedError{Cache: c.name, Key: strings.Clone(key), Err: &foreignError{peer: peer, text: strings.Clone(f.Text), is: ErrUnconfirmed}}
+	e := &UnconfirmedError{Cache: p.c.name, Key: strings.Clone(key), Err: &foreignError{peer: peer, text: strings.Clone(f.Text), is: ErrUnconfirmed}}
 	var one wire.Frame
 	for items := f.Items; len(items) > 0; {
 		var err error

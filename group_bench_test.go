@@ -29,12 +29,12 @@ func benchGroup(b *testing.B, o Options[[]byte]) (asker, owner *Cache[[]byte], k
 		require.NoError(b, err)
 		caches = append(caches, c)
 	}
-	for len(caches[0].group.view.Load().ring.members) < 2 || len(caches[1].group.view.Load().ring.members) < 2 {
+	for len(caches[0].peering.group.view.Load().ring.members) < 2 || len(caches[1].peering.group.view.Load().ring.members) < 2 {
 	}
-	require.NoError(b, caches[0].group.Ready(b.Context()))
-	require.NoError(b, caches[1].group.Ready(b.Context()))
+	require.NoError(b, caches[0].peering.group.Ready(b.Context()))
+	require.NoError(b, caches[1].peering.group.Ready(b.Context()))
 	for i := 0; len(keys) < 10_000; i++ {
-		if k := fmt.Sprint("user:", i); caches[0].group.Owner(k) == caches[1].group.Name() {
+		if k := fmt.Sprint("user:", i); caches[0].peering.group.Owner(k) == caches[1].peering.group.Name() {
 			keys = append(keys, k)
 			require.NoError(b, caches[1].Put(b.Context(), k, make([]byte, 100)))
 		}

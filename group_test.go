@@ -254,7 +254,7 @@ func TestCallbacksDoNotHoldUpLinks(t *testing.T) {
 			"a peer that goes by another ring": func() error {
 				l, err := b.group.peers[a.group.Name()].Link(ctx)
 				if err == nil {
-					_, err = l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: b.cache.id, Key: k})
+					_, err = l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: b.cache.peering.id, Key: k})
 				}
 				return err
 			},

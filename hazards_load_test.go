@@ -302,7 +302,7 @@ func TestHazard16NobodyIsThereForTheRight(t *testing.T) {
 		w.net.Pause("a")
 		ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer leave()
-		_, err = l.Call(ctx, &wire.Frame{Type: wire.Get, Flags: wire.CanLoad, Cache: b.cache.id, Key: k})
+		_, err = l.Call(ctx, &wire.Frame{Type: wire.Get, Flags: wire.CanLoad, Cache: b.cache.peering.id, Key: k})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		time.Sleep(6 * time.Second)
 		start := time.Now()

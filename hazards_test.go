@@ -339,7 +339,7 @@ func TestHazard13ClearTakesBack(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "v1", v, "the lease lasts still")
 			start = time.Now()
-			require.NoError(t, a.cache.recallAll(t.Context(), nil))
+			require.NoError(t, a.cache.peering.recallAll(t.Context(), nil))
 			require.Greater(t, time.Since(start), time.Second)
 			require.Less(t, time.Since(start), 3*time.Second)
 			_, ok, _ := b.cache.Lookup(t.Context(), keys[0])

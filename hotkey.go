@@ -89,9 +89,9 @@ func (g *Group) serveTop(r *link.Request) {
 const hotShown = 100
 
 // hotKeys returns the k keys, among those that this process owns, that are asked for most.
-func (c *Cache[V]) hotKeys(k int) (hot []HotKey) {
-	for _, h := range c.hot.Top(k, c.store.clock.now()) {
-		hot = append(hot, HotKey{Cache: c.name, Key: h.Key, Rate: h.Rate})
+func (p *peering[V]) hotKeys(k int) (hot []HotKey) {
+	for _, h := range p.c.hot.Top(k, p.c.store.clock.now()) {
+		hot = append(hot, HotKey{Cache: p.c.name, Key: h.Key, Rate: h.Rate})
 	}
 	return hot
 }

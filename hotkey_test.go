@@ -94,7 +94,7 @@ func TestReportsOfHits(t *testing.T) {
 		require.NoError(t, err)
 		report := func(most int) map[string]uint64 {
 			got := make(map[string]uint64)
-			c.reportHits(l, func(_ uint16, key string, hits uint64) bool {
+			c.peering.reportHits(l, func(_ uint16, key string, hits uint64) bool {
 				if len(got) == most {
 					return false
 				}

@@ -185,7 +185,7 @@ func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 			if hasVersion {
 				o = append(o, DeleteOption{version: n, hasVersion: true})
 			}
-			err = c.Delete(ctx, key, o...)
+			err = c.delete(ctx, key, o...)
 		}
 	default:
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
@@ -263,26 +263,26 @@ func (e *plainEntry) head(h http.Header) {
 }
 
 // plainGet is a Get, or only a Lookup if there is no loader or it must not load.
-func (c *Cache[V]) plainGet(ctx context.Context, key string, load bool) (p plainEntry, err error) {
-	if err := c.check(key); err != nil {
-		return p, err
+func (p *peering[V]) plainGet(ctx context.Context, key string, load bool) (plain plainEntry, err error) {
+	if err := p.c.check(key); err != nil {
+		return plain, err
 	}
-	e, ok, err := c.Lookup(ctx, key)
+	e, ok, err := p.c.Lookup(ctx, key)
 	if e.NotFound {
-		return p, ErrNotFound
+		return plain, ErrNotFound
 	}
 	if err == nil && (!ok || e.Stale) && !load {
-		return p, errNotCached
+		return plain, errNotCached
 	}
-	if (!ok || e.Stale) && (err == nil || c.opt.Loader != nil) {
-		if c.opt.Loader == nil && !e.Stale {
-			return p, ErrNotFound
+	if (!ok || e.Stale) && (err == nil || p.c.opt.Loader != nil) {
+		if p.c.opt.Loader == nil && !e.Stale {
+			return plain, ErrNotFound
 		}
-		if c.opt.Loader != nil {
+		if p.c.opt.Loader != nil {
 			e = Entry[V]{}
-			if e.Value, err = c.Get(ctx, key, nil); err == nil {
+			if e.Value, err = p.c.Get(ctx, key, nil); err == nil {
 				value := e.Value
-				if now, ok, _ := c.Lookup(ctx, key); ok {
+				if now, ok, _ := p.c.Lookup(ctx, key); ok {
 					e = now
 				} else {
 					e.Value = value
@@ -291,21 +291,21 @@ func (c *Cache[V]) plainGet(ctx context.Context, key string, load bool) (p plain
 		}
 	}
 	if err != nil {
-		return p, err
+		return plain, err
 	}
 	var f wire.Frame
-	if err := c.encode(&f, e.Value); err != nil {
-		return p, err
+	if err := p.encode(&f, e.Value); err != nil {
+		return plain, err
 	}
 	return plainEntry{body: f.Value, version: e.Version, age: e.Age, ttl: e.TTL}, nil
 }
 
-func (c *Cache[V]) plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error {
-	v, err := c.decode(body)
+func (p *peering[V]) plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error {
+	v, err := p.decode(body)
 	if err != nil {
 		refused := badRequest("the body is not a value as the cache's Codec encodes it")
 		refused.withheld = err
 		return refused
 	}
-	return c.Put(ctx, key, v, o...)
+	return p.c.Put(ctx, key, v, o...)
 }

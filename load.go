@@ -20,7 +20,11 @@ type LoadResult struct {
 
 // newLoading makes the node of a load of keys that is started within ctx.
 func (c *Cache[V]) newLoading(ctx context.Context, info *Load, keys ...string) *loading {
-	return &loading{info: info, group: c.group, cache: c.name, keys: keys, parent: loadingOf(ctx)}
+	l := &loading{info: info, cache: c.name, keys: keys, parent: loadingOf(ctx)}
+	if c.peering != nil {
+		l.group = c.peering.group
+	}
+	return l
 }
 
 // loadContext returns the context that a load runs on: the caller's
@@ -52,7 +56,7 @@ func (c *Cache[V]) launch(ctx context.Context, f *flight[V], load Loader[V], ref
 		_ = c.attach(ctx, f) // a load that has not begun waits for nobody
 	}
 	if f.right != nil {
-		c.announce(f)
+		c.peering.announce(f)
 	}
 	c.wg.Go(func() {
 		if refresh != nil {
@@ -167,7 +171,7 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 		o.err = fmt.Errorf("covey: cache %q, key %q: its loader called SetTTL: %w", c.name, f.key, err)
 	}
 	if f.right != nil && f.right.over != nil {
-		c.deliver(f, o)
+		c.peering.deliver(f, o)
 		return
 	}
 	w := write[V]{key: f.key, hash: f.hash, f: f}

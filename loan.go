@@ -42,36 +42,36 @@ const (
 
 // lend answers r with a copy to keep, if the key may be lent, and reports whether it did. Looking up, registering the loan and
 // queueing the answer are one critical section.
-func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
+func (p *peering[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	f := wire.Frame{Type: wire.NotFound}
 	if n.flags&flagNegative == 0 {
-		if c.hit(&f, n, r.Link()); f.Type != wire.Hit {
+		if p.hit(&f, n, r.Link()); f.Type != wire.Hit {
 			return false
 		}
 	}
-	g := c.store.index.segment(hash)
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := c.store.clock.now()
-	st := c.judge(n, now)
-	if c.closed.Load() || c.store.index.find(hash, n.key) != n || st != fresh && st != negative || n.flags&flagBorrowed != 0 || c.group.strange.Load() != nil {
+	now := p.c.store.clock.now()
+	st := p.c.judge(n, now)
+	if p.c.closed.Load() || p.c.store.index.find(hash, n.key) != n || st != fresh && st != negative || n.flags&flagBorrowed != 0 || p.group.strange.Load() != nil {
 		return false
 	}
-	k := c.keyed(hash)
+	k := p.c.keyed(hash)
 	if k.writing[n.key] != nil {
 		return false
 	}
 	until := n.expires
 	if until != never && st == fresh {
 		// Copies end before the entry. Then everybody who wants it asks here, and one of them causes the early refresh.
-		until -= nanos(3 * c.delta(n))
+		until -= nanos(3 * p.c.delta(n))
 		if until <= now {
 			return false
 		}
 	}
 	l := k.loans[n.key]
 	if l == nil {
-		if len(k.loans) >= maxLoans && !c.forgetLoans(k, c.store.clock.steady()) {
+		if len(k.loans) >= maxLoans && !p.forgetLoans(k, p.c.store.clock.steady()) {
 			return false
 		}
 		if k.loans == nil {
@@ -85,14 +85,14 @@ func (c *Cache[V]) lend(r *link.Request, hash uint32, n *node) bool {
 		return false
 	}
 	end := until
-	c.meta(&f, n, now)
+	p.meta(&f, n, now)
 	if until != never {
 		f.TTL = time.Duration(until - now)
-		end = c.store.clock.steady() + int64(f.TTL)
+		end = p.c.store.clock.steady() + int64(f.TTL)
 	}
-	l.lend(loan{r.Link(), end, c.group.tokens.Add(1)})
+	l.lend(loan{r.Link(), end, p.group.tokens.Add(1)})
 	f.Flags |= wire.Loan
-	c.n.loans.Add(1)
+	p.c.n.loans.Add(1)
 	r.Answer(&f)
 	return true
 }
@@ -109,7 +109,7 @@ func (l *lending) lend(one loan) {
 
 // forgetLoans makes room for more loans: those that have run out need not be remembered. If that is not enough it takes some copies
 // back, whichever they are, since borrowers do not say when they give one up. The segment is locked.
-func (c *Cache[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
+func (p *peering[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
 	if now < k.forget {
 		return false
 	}
@@ -117,7 +117,7 @@ func (c *Cache[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
 	for key, l := range k.loans {
 		live := l.copies[:0]
 		for _, one := range l.copies {
-			if one.until > now && (one.link.Err() == nil || c.group.leased(one.link)) {
+			if one.until > now && (one.link.Err() == nil || p.group.leased(one.link)) {
 				live = append(live, one)
 			}
 		}
@@ -134,11 +134,11 @@ func (c *Cache[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
 			break
 		}
 	}
-	c.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
+	p.c.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 		defer cancel()
 		for _, key := range some {
-			if err := c.recall(ctx, key, c.store.hash(key)); err != nil {
+			if err := p.recall(ctx, key, p.c.store.hash(key)); err != nil {
 				return
 			}
 		}
@@ -157,10 +157,10 @@ func (k *keyed[V]) lent(key string) bool {
 
 // recall takes back all copies of a key and returns when nobody can use one any more. The caller keeps the key from being lent
 // meanwhile.
-func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
-	g := c.store.index.segment(hash)
+func (p *peering[V]) recall(ctx context.Context, key string, hash uint32) error {
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
-	k := c.keyed(hash)
+	k := p.c.keyed(hash)
 	l := k.loans[key]
 	if l == nil || len(l.copies) == 0 {
 		g.mu.Unlock()
@@ -169,14 +169,14 @@ func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
 	copies := append([]loan(nil), l.copies...)
 	g.mu.Unlock()
 
-	now := c.store.clock.steady()
+	now := p.c.store.clock.steady()
 	var borrowers []*link.Link
 	for _, one := range copies {
 		if one.until > now {
 			borrowers = append(borrowers, one.link)
 		}
 	}
-	asked, err := c.recallFrom(ctx, borrowers, key)
+	asked, err := p.recallFrom(ctx, borrowers, key)
 	if err != nil {
 		return err
 	}
@@ -197,15 +197,15 @@ func (c *Cache[V]) recall(ctx context.Context, key string, hash uint32) error {
 
 // recallFrom has the borrowers give back their copies of a key or, if key is empty, all that this cache has lent them. It returns
 // when none of them can use one any more.
-func (c *Cache[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key string) ([]*recallOf, error) {
+func (p *peering[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key string) ([]*recallOf, error) {
 	waits := recalls{all: make(chan struct{}, 1), left: 1}
 	asked := make([]*recallOf, 0, len(borrowers))
 	for _, l := range borrowers {
-		c.n.recalls.Add(1)
+		p.c.n.recalls.Add(1)
 		a := &recallOf{recalls: &waits, link: l}
 		asked = append(asked, a)
 		waits.expect()
-		if _, err := l.Send(ctx, &wire.Frame{Type: wire.Recall, Cache: c.id, Key: key}, a); err != nil {
+		if _, err := l.Send(ctx, &wire.Frame{Type: wire.Recall, Cache: p.id, Key: key}, a); err != nil {
 			l.Close() // so that the copy goes even if the caller has no time left
 			a.Fail(err)
 		}
@@ -221,7 +221,7 @@ func (c *Cache[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key s
 		a.link.Close() // all of them, even if there is no time left to wait
 	}
 	for _, a := range silent {
-		if err := c.group.outwait(ctx, a.link); err != nil {
+		if err := p.group.outwait(ctx, a.link); err != nil {
 			return nil, newPeerError(a.link.Name(), err)
 		}
 	}
@@ -317,10 +317,10 @@ func (g *Group) reported(_ *link.Link, cache, key string, hits uint64) {
 	}
 }
 
-func (c *Cache[V]) used(key string, hits uint64) {
-	hash := c.store.hash(key)
-	if n := c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed == 0 {
-		c.store.touch(n)
+func (p *peering[V]) used(key string, hits uint64) {
+	hash := p.c.store.hash(key)
+	if n := p.c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed == 0 {
+		p.c.store.touch(n)
 	}
-	c.hot.Add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())
+	p.c.hot.Add(ringHash(key), key, min(hits, 1<<32), p.c.store.clock.now())
 }

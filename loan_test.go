@@ -159,7 +159,7 @@ func TestRecallWithoutTime(t *testing.T) {
 			require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
 			borrowAt(t, b, k)
 			hash := a.cache.store.hash(k)
-			if err := a.cache.recall(ctx, k, hash); err != nil {
+			if err := a.cache.peering.recall(ctx, k, hash); err != nil {
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 			}
 			time.Sleep(10 * time.Second) // a link that ends again and again is not dialled at once

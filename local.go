@@ -97,14 +97,14 @@ func (c *Cache[V]) useCopy(n *node) bool {
 }
 
 // borrow keeps a copy that came with an answer. The request was made at the time start, under generation gen.
-func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer *wire.Frame, start int64, gen uint32) {
-	limit := c.copies.limit.Load() / 8
-	size := c.baseSize + int64(unsafe.Sizeof(loanOf{})) + sizeClass(int64(len(key)))
+func (p *peering[V]) borrow(l *link.Link, key string, hash uint32, value V, answer *wire.Frame, start int64, gen uint32) {
+	limit := p.c.copies.limit.Load() / 8
+	size := p.c.baseSize + int64(unsafe.Sizeof(loanOf{})) + sizeClass(int64(len(key)))
 	flags := uint8(flagBorrowed)
 	if answer.Type == wire.NotFound {
 		flags |= flagNegative
 	} else {
-		of := c.measure(key, value, false)
+		of := p.c.measure(key, value, false)
 		if of < 0 || int64(of) > limit {
 			return
 		}
@@ -113,10 +113,10 @@ func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer
 	if size > limit {
 		return
 	}
-	now := c.store.clock.now()
+	now := p.c.store.clock.now()
 	e := &borrowed[V]{}
 	e.value, e.lender = value, l
-	c.stamp(&e.node, strings.Clone(key), hash, size, now-int64(answer.Age), now)
+	p.c.stamp(&e.node, strings.Clone(key), hash, size, now-int64(answer.Age), now)
 	e.flags, e.guard, e.expires = flags, guardAlways, never
 	if answer.HasVersion {
 		e.flags |= flagVersioned
@@ -126,25 +126,25 @@ func (c *Cache[V]) borrow(l *link.Link, key string, hash uint32, value V, answer
 		e.expires = start + int64(answer.TTL)
 	}
 	e.gen.Store(gen)
-	g := c.store.index.segment(hash)
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
-	k := c.keyed(hash)
-	if recalled, ok := k.recalled[key]; c.closed.Load() || ok && recalled >= start || k.recalledAll >= start || c.store.gen.Load() != gen || !c.isLent(&e.node, now) {
+	k := p.c.keyed(hash)
+	if recalled, ok := k.recalled[key]; p.c.closed.Load() || ok && recalled >= start || k.recalledAll >= start || p.c.store.gen.Load() != gen || !p.c.isLent(&e.node, now) {
 		g.mu.Unlock()
 		return
 	}
-	if old := c.store.index.find(hash, key); old != nil {
+	if old := p.c.store.index.find(hash, key); old != nil {
 		if old.flags&flagBorrowed == 0 {
 			g.mu.Unlock()
 			return
 		}
-		c.removeCopy(g, old)
+		p.c.removeCopy(g, old)
 	}
-	g.insert(&e.node, c.store.index.shift)
-	c.copies.add(&e.node, &e.loanOf)
+	g.insert(&e.node, p.c.store.index.shift)
+	p.c.copies.add(&e.node, &e.loanOf)
 	g.mu.Unlock()
-	c.trimCopies(&e.node)
-	for c.trim() {
+	p.c.trimCopies(&e.node)
+	for p.c.trim() {
 	}
 }
 
@@ -266,22 +266,22 @@ func (l *copies) harvest(n *node) bool {
 
 // serveRecall gives a copy back and says how many requests it has saved. From here on this process does not use it, nor a copy of the
 // same key that is still on its way.
-func (c *Cache[V]) serveRecall(r *link.Request) {
+func (p *peering[V]) serveRecall(r *link.Request) {
 	if r.Key == "" {
-		c.serveRecallAll(r)
+		p.serveRecallAll(r)
 		return
 	}
-	hash := c.store.hash(r.Key)
-	now := c.store.clock.now()
+	hash := p.c.store.hash(r.Key)
+	now := p.c.store.clock.now()
 	saved := uint32(0)
-	g := c.store.index.segment(hash)
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
-	if n := c.store.index.find(hash, r.Key); n != nil && n.flags&flagBorrowed != 0 {
+	if n := p.c.store.index.find(hash, r.Key); n != nil && n.flags&flagBorrowed != 0 {
 		saved = borrowedOf[V](n).hits.Load()
-		c.copies.harvest(n)
-		c.removeCopy(g, n)
+		p.c.copies.harvest(n)
+		p.c.removeCopy(g, n)
 	}
-	c.keyed(hash).noteRecall(r.Key, now)
+	p.c.keyed(hash).noteRecall(r.Key, now)
 	g.mu.Unlock()
 	r.Answer(&wire.Frame{Type: wire.Done, Count: uint64(saved)})
 }
@@ -317,24 +317,24 @@ func (g *Group) reportHits(l *link.Link, add func(cache uint16, key string, hits
 	}
 }
 
-func (c *Cache[V]) reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool) {
-	p := &c.copies
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for d, hits := range p.due {
-		if d.lender == l && !add(c.id, d.key, hits) {
+func (p *peering[V]) reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool) {
+	plain := &p.c.copies
+	plain.mu.Lock()
+	defer plain.mu.Unlock()
+	for d, hits := range plain.due {
+		if d.lender == l && !add(p.id, d.key, hits) {
 			return
 		}
 		if d.lender == l || d.lender.Err() != nil {
-			delete(p.due, d)
+			delete(plain.due, d)
 		}
 	}
-	for range len(p.ring) {
-		if p.report >= len(p.ring) {
-			p.report = 0
+	for range len(plain.ring) {
+		if plain.report >= len(plain.ring) {
+			plain.report = 0
 		}
-		n := p.ring[p.report]
-		p.report++
+		n := plain.ring[plain.report]
+		plain.report++
 		b := &borrowedOf[V](n).loanOf
 		if b.lender != l {
 			continue
@@ -343,7 +343,7 @@ func (c *Cache[V]) reportHits(l *link.Link, add func(cache uint16, key string, h
 		if hits == b.reported {
 			continue
 		}
-		if !add(c.id, n.key, uint64(hits-b.reported)) {
+		if !add(p.id, n.key, uint64(hits-b.reported)) {
 			return
 		}
 		b.reported = hits

@@ -36,7 +36,7 @@ func (b *batches[V]) add(c *Cache[V], owner int, key string, hash uint32, most i
 			return
 		}
 	}
-	one, _ := c.parts.Get().(*part[V])
+	one, _ := c.peering.parts.Get().(*part[V])
 	if one == nil {
 		one = &part[V]{keys: make([]string, 0, most), hashes: make([]uint32, 0, most), answered: make([]bool, 0, most)}
 	}
@@ -50,7 +50,7 @@ func (b *part[V]) recycle(c *Cache[V]) {
 	clear(b.asked)
 	clear(b.answered)
 	*b = part[V]{keys: b.keys[:0], hashes: b.hashes[:0], answered: b.answered[:0], asked: b.asked[:0]}
-	c.parts.Put(b)
+	c.peering.parts.Put(b)
 }
 
 // A sent is a request that waits for its answers.
@@ -156,19 +156,19 @@ func (m *many[V]) send(v *view, b *part[V]) {
 	}
 	p := v.peers[b.owner]
 	b.peer = p.Name()
-	l, err := c.linkTo(m.ctx, p)
+	l, err := c.peering.linkTo(m.ctx, p)
 	if err != nil {
 		b.err = err
 		return
 	}
-	f := wire.Frame{Type: wire.GetMany, Cache: c.id, Chain: loadingOf(m.ctx).chain(c.group)}
+	f := wire.Frame{Type: wire.GetMany, Cache: c.peering.id, Chain: loadingOf(m.ctx).chain(c.peering.group)}
 	if m.passed {
 		f.Flags = wire.CanLoad | wire.Closure
 	} else if m.load != nil || c.opt.Loader != nil {
 		f.Flags = wire.CanLoad
 	}
 	ask := func() {
-		s, _ := c.sinks.Get().(*manySink)
+		s, _ := c.peering.sinks.Get().(*manySink)
 		if s == nil {
 			s = &manySink{changed: make(chan struct{}, 1)}
 		}
@@ -181,7 +181,7 @@ func (m *many[V]) send(v *view, b *part[V]) {
 	}
 	one := wire.Frame{Type: wire.Get}
 	n := 0
-	buf := c.buffer()
+	buf := c.peering.buffer()
 	f.Items = (*buf)[:0]
 	for i, key := range b.keys {
 		one.Op, one.Key = uint32(i), key
@@ -195,12 +195,12 @@ func (m *many[V]) send(v *view, b *part[V]) {
 		ask()
 	}
 	*buf = f.Items
-	c.buffers.Put(buf)
+	c.peering.buffers.Put(buf)
 }
 
 // buffer returns memory for items.
-func (c *Cache[V]) buffer() *[]byte {
-	if b, ok := c.buffers.Get().(*[]byte); ok {
+func (p *peering[V]) buffer() *[]byte {
+	if b, ok := p.buffers.Get().(*[]byte); ok {
 		return b
 	}
 	return new([]byte)
@@ -223,7 +223,7 @@ func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]
 		if last || err != nil {
 			if err == nil {
 				q.s.last = false
-				m.c.sinks.Put(q.s)
+				m.c.peering.sinks.Put(q.s)
 			}
 			q.s = nil
 			return waiting
@@ -236,7 +236,7 @@ func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]
 		case <-m.ctx.Done():
 			q.l.Cancel(q.op, q.s)
 			l := q.l
-			q.s.leave(func(items []byte) { m.c.group.unwantedMany(l, items) })
+			q.s.leave(func(items []byte) { m.c.peering.group.unwantedMany(l, items) })
 			b.err, q.s = context.Cause(m.ctx), nil
 		}
 	}
@@ -261,9 +261,9 @@ func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pend
 		key := b.keys[i]
 		switch f.Type {
 		case wire.Hit:
-			v, err := c.decode(f.Value)
+			v, err := c.peering.decode(f.Value)
 			if err != nil {
-				c.undecodable(b.peer, key, err)
+				c.peering.undecodable(b.peer, key, err)
 				b.answered[i] = false
 				b.err = errLoadHere
 				continue
@@ -321,13 +321,13 @@ func (c *Cache[V]) single(load BulkLoader[V]) Loader[V] {
 // loadHeld loads a key under a right, together with the other keys of the call.
 func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.Frame) (p pending[V], ok bool) {
 	c := m.c
-	held := c.holds.enter(key)
-	r := &right{link: l, token: answer.Token, over: func(err error) { c.holds.leave(held, err) }}
-	old := c.staleOf(answer, key, hash)
+	held := c.peering.holds.enter(key)
+	r := &right{link: l, token: answer.Token, over: func(err error) { c.peering.holds.leave(held, err) }}
+	old := c.peering.staleOf(answer, key, hash)
 	if m.load == nil {
-		f, err := c.startHeld(m.ctx, key, hash, c.opt.Loader, r, old, nil)
+		f, err := c.peering.startHeld(m.ctx, key, hash, c.opt.Loader, r, old, nil)
 		if err != nil {
-			c.giveBack(r, key, err)
+			c.peering.giveBack(r, key, err)
 			m.fail(key, err)
 			return p, false
 		}
@@ -343,10 +343,10 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.F
 	if m.bulk == nil {
 		m.bulk = c.newBulk(m.ctx)
 	}
-	f := c.newHeld(key, hash, r, old)
+	f := c.peering.newHeld(key, hash, r, old)
 	m.bulk.add(f)
 	_ = c.attach(m.ctx, f) // a load that has not begun waits for nobody
-	c.announce(f)
+	c.peering.announce(f)
 	return pending[V]{f: f, key: key, own: true}, true
 }
 
@@ -372,7 +372,7 @@ func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V
 		case m.ctx.Err() != nil:
 			m.fail(key, context.Cause(m.ctx))
 			continue
-		case c.tenures.view() != v:
+		case c.peering.tenures.view() != v:
 			m.again = append(m.again, key)
 			continue
 		}
@@ -399,7 +399,7 @@ func (m *many[V]) finish(b *part[V]) {
 		m.wait(waiting)
 	}
 	if b.err != nil {
-		v := m.c.tenures.view()
+		v := m.c.peering.tenures.view()
 		waiting := m.failover(v, m.c.store.gen.Load(), b)
 		m.startBulk()
 		m.wait(waiting)

@@ -81,7 +81,7 @@ func TestKeysMayBeReused(t *testing.T) {
 				require.Empty(t, k.fetches)
 				require.Empty(t, k.writing)
 			}
-			require.Empty(t, p.cache.holds.m)
+			require.Empty(t, p.cache.peering.holds.m)
 		}
 		for _, hot := range a.group.HotKeys() {
 			require.NotContains(t, hot.Key, "#")

@@ -18,13 +18,13 @@ type notice struct {
 	refused chan struct{} // closed when the peer's load waits for that load
 }
 
-// notify tells the holder of f's right that l waits for f. It returns nil if there
+// notify tells the holder of f's right, which is another process, that l waits for f. It returns nil if there
 // is nobody to tell.
-func (c *Cache[V]) notify(ctx context.Context, l *loading, f *flight[V]) *notice {
-	if f.load != nil || !l.isRunning() {
+func (p *peering[V]) notify(ctx context.Context, l *loading, f *flight[V]) *notice {
+	if !l.isRunning() {
 		return nil
 	}
-	g := c.store.index.segment(f.hash)
+	g := p.c.store.index.segment(f.hash)
 	g.mu.Lock()
 	r := f.right
 	g.mu.Unlock()
@@ -33,7 +33,7 @@ func (c *Cache[V]) notify(ctx context.Context, l *loading, f *flight[V]) *notice
 	}
 	n := &notice{link: r.link, refused: make(chan struct{})}
 	var err error
-	req := &wire.Frame{Type: wire.Await, Cache: c.id, Key: f.key, Chain: l.chain(c.group)}
+	req := &wire.Frame{Type: wire.Await, Cache: p.id, Key: f.key, Chain: l.chain(p.group)}
 	if n.op, err = n.link.Send(ctx, req, n); err != nil {
 		return nil // the link is down, and the right will pass on
 	}
@@ -70,15 +70,15 @@ func (n *notice) Fail(error) {}
 
 // serveAwait takes a notice of the owner of a key that this process loads, or soon
 // will.
-func (c *Cache[V]) serveAwait(r *link.Request) {
-	l := loadingOf(c.contextOf(&r.Frame))
+func (p *peering[V]) serveAwait(r *link.Request) {
+	l := loadingOf(p.contextOf(&r.Frame))
 	if l == nil {
 		r.Answer(&wire.Frame{Type: wire.Done})
 		return
 	}
-	t := c.away(r.Key)
+	t := p.away(r.Key)
 	if !l.enter(t) {
-		r.Answer(failed(recursive(c.name, r.Key)))
+		r.Answer(failed(recursive(p.c.name, r.Key)))
 		return
 	}
 	op := r.Keep(func(op *link.Op) {

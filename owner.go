@@ -28,8 +28,8 @@ func (g *Group) serve(r *link.Request) {
 	r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeUnknownCache})
 }
 
-func (c *Cache[V]) serve(r *link.Request) {
-	if c.closed.Load() {
+func (p *peering[V]) serve(r *link.Request) {
+	if p.c.closed.Load() {
 		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
 		return
 	}
@@ -43,56 +43,56 @@ func (c *Cache[V]) serve(r *link.Request) {
 	}
 	switch r.Type {
 	case wire.Get:
-		c.serveGet(r)
+		p.serveGet(r)
 	case wire.Reload:
-		c.serveReload(r)
+		p.serveReload(r)
 	case wire.Await:
-		c.serveAwait(r)
+		p.serveAwait(r)
 	case wire.GetMany:
-		c.serveMany(r)
+		p.serveMany(r)
 	case wire.Lookup, wire.Peek:
-		c.serveLookup(r)
+		p.serveLookup(r)
 	case wire.Put, wire.Delete, wire.Expire:
-		c.serveWrite(r)
+		p.serveWrite(r)
 	case wire.Fill:
-		c.serveFill(r)
+		p.serveFill(r)
 	case wire.Confirm:
-		c.serveConfirm(r)
+		p.serveConfirm(r)
 	case wire.Recall:
-		c.serveRecall(r)
+		p.serveRecall(r)
 	case wire.Clear:
-		c.serveClear(r)
+		p.serveClear(r)
 	}
 }
 
 // later has f answer a kept request on a goroutine of its own.
-func (c *Cache[V]) later(op *link.Op, f func()) {
-	if !c.spawn(f) {
+func (p *peering[V]) later(op *link.Op, f func()) {
+	if !p.c.spawn(f) {
 		op.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
 	}
 }
 
-func (c *Cache[V]) serveGet(r *link.Request) {
-	hash := c.store.hash(r.Key)
-	c.countServed(r.Key)
-	n := c.store.index.find(hash, r.Key)
-	if n != nil && c.store.fresh(n) && n.flags&flagBorrowed == 0 {
-		c.store.touch(n)
-		c.hits.inc()
-		if r.Flags&wire.Borrow != 0 && c.lend(r, hash, n) {
+func (p *peering[V]) serveGet(r *link.Request) {
+	hash := p.c.store.hash(r.Key)
+	p.countServed(r.Key)
+	n := p.c.store.index.find(hash, r.Key)
+	if n != nil && p.c.store.fresh(n) && n.flags&flagBorrowed == 0 {
+		p.c.store.touch(n)
+		p.c.hits.inc()
+		if r.Flags&wire.Borrow != 0 && p.lend(r, hash, n) {
 			return
 		}
 		var f wire.Frame
-		c.hit(&f, n, r.Link())
+		p.hit(&f, n, r.Link())
 		r.Answer(&f)
 		return
 	}
-	if r.Flags&wire.Borrow != 0 && n != nil && n.flags&flagNegative != 0 && c.lend(r, hash, n) {
-		c.count(n, negative)
+	if r.Flags&wire.Borrow != 0 && n != nil && n.flags&flagNegative != 0 && p.lend(r, hash, n) {
+		p.c.count(n, negative)
 		return
 	}
-	f, ok := c.answerGet(&r.Frame, strings.Clone(r.Key), hash, r.Link(), func(cancelled func()) answerer {
-		return c.keep(r, cancelled)
+	f, ok := p.answerGet(&r.Frame, strings.Clone(r.Key), hash, r.Link(), func(cancelled func()) answerer {
+		return p.keep(r, cancelled)
 	})
 	if ok {
 		r.Answer(f)
@@ -100,42 +100,42 @@ func (c *Cache[V]) serveGet(r *link.Request) {
 }
 
 // countServed counts a request by another peer.
-func (c *Cache[V]) countServed(key string) {
-	if n := c.n.served.inc(); sampled(n, sampleServed) {
-		c.hot.Add(ringHash(key), key, sampleServed, c.store.clock.now())
+func (p *peering[V]) countServed(key string) {
+	if n := p.c.n.served.inc(); sampled(n, sampleServed) {
+		p.c.hot.Add(ringHash(key), key, sampleServed, p.c.store.clock.now())
 	}
 }
 
 // hit makes f the answer to a peer that carries n's value.
-func (c *Cache[V]) hit(f *wire.Frame, n *node, to *link.Link) {
+func (p *peering[V]) hit(f *wire.Frame, n *node, to *link.Link) {
 	f.Type = wire.Hit
-	if err := c.encodeFor(to, f, n.key, entryOf[V](n).value); err != nil {
+	if err := p.encodeFor(to, f, n.key, entryOf[V](n).value); err != nil {
 		*f = *failed(errTooLargeToSend)
 	}
 }
 
 // answerGet returns the answer to a Get by another peer. If the Get has to wait, answerGet calls wait for whom to answer later, and
 // returns false.
-func (c *Cache[V]) answerGet(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer) (*wire.Frame, bool) {
+func (p *peering[V]) answerGet(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer) (*wire.Frame, bool) {
 	for {
-		gen := c.store.gen.Load()
-		v := c.tenures.view()
+		gen := p.c.store.gen.Load()
+		v := p.tenures.view()
 		if v.owner(key) != v.self || v.self < 0 {
-			c.n.notOwner.Add(1)
-			return c.answerLater(req, key, hash, from, wait)
+			p.c.n.notOwner.Add(1)
+			return p.answerLater(req, key, hash, from, wait)
 		}
-		now := c.store.clock.now()
-		n := c.store.index.find(hash, key)
-		switch st := c.judge(n, now); {
+		now := p.c.store.clock.now()
+		n := p.c.store.index.find(hash, key)
+		switch st := p.c.judge(n, now); {
 		case st == negative:
-			c.count(n, st)
+			p.c.count(n, st)
 			return &wire.Frame{Type: wire.NotFound}, true
-		case st < usable || st == usable && c.isThrottled(key, hash):
-			c.count(n, st)
+		case st < usable || st == usable && p.c.isThrottled(key, hash):
+			p.c.count(n, st)
 			f := new(wire.Frame)
-			c.hit(f, n, from)
-			if st == aging || st == fresh && c.refreshDue(n, now) {
-				c.offerRefresh(f, req, n, from)
+			p.hit(f, n, from)
+			if st == aging || st == fresh && p.c.refreshDue(n, now) {
+				p.offerRefresh(f, req, n, from)
 			}
 			if st != fresh {
 				f.Flags |= wire.Stale
@@ -143,9 +143,9 @@ func (c *Cache[V]) answerGet(req *wire.Frame, key string, hash uint32, from *lin
 			return f, true
 		}
 		if !isReady(v) {
-			return c.answerLater(req, key, hash, from, wait)
+			return p.answerLater(req, key, hash, from, wait)
 		}
-		f, ok, err := c.joinRemote(req, key, hash, gen, true, from, wait)
+		f, ok, err := p.joinRemote(req, key, hash, gen, true, from, wait)
 		if !errors.Is(err, errElsewhere) {
 			return f, ok
 		}
@@ -182,65 +182,65 @@ func isReady(v *view) bool {
 
 // joinRemote makes a request wait for the key's flight. If there is none it starts one: it loads here, or gives the one who asks the
 // right to load.
-func (c *Cache[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint32, keep bool, from *link.Link, wait func(func()) answerer) (answer *wire.Frame, ok bool, err error) {
-	ctx := c.contextOf(req)
-	g := c.store.index.segment(hash)
+func (p *peering[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint32, keep bool, from *link.Link, wait func(func()) answerer) (answer *wire.Frame, ok bool, err error) {
+	ctx := p.contextOf(req)
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
 	var old *node // that goes along with a right
 	defer func() {
 		g.mu.Unlock()
-		c.addOld(answer, old)
+		p.addOld(answer, old)
 	}()
-	if c.closed.Load() {
+	if p.c.closed.Load() {
 		return &wire.Frame{Type: wire.Failed, Code: wire.CodeClosed}, true, nil
 	}
-	if c.store.gen.Load() != gen {
+	if p.c.store.gen.Load() != gen {
 		return nil, false, errElsewhere
 	}
-	n := c.store.index.find(hash, key)
-	if st := c.judge(n, c.store.clock.now()); st == fresh || st == negative {
+	n := p.c.store.index.find(hash, key)
+	if st := p.c.judge(n, p.c.store.clock.now()); st == fresh || st == negative {
 		return nil, false, errElsewhere // the key has come meanwhile
 	} else if st == gone {
 		n = nil
 	}
-	c.n.misses.Add(1)
+	p.c.n.misses.Add(1)
 	canLoad := req.Flags&wire.CanLoad != 0
-	f := c.joinable(key, hash, keep)
+	f := p.c.joinable(key, hash, keep)
 	if f == nil {
 		switch {
-		case c.opt.Loader != nil && req.Flags&wire.Closure == 0:
-			f = c.start(ctx, key, hash, n, c.opt.Loader, nil)
+		case p.c.opt.Loader != nil && req.Flags&wire.Closure == 0:
+			f = p.c.start(ctx, key, hash, n, p.c.opt.Loader, nil)
 		case canLoad:
-			f = c.link(key, hash, n)
+			f = p.c.link(key, hash, n)
 			f.ctx, f.cancel = context.WithCancelCause(context.Background())
 			f.gen, f.noStore = gen, !keep
 			f.waiters = 1
 			old = n
-			return c.grant(f, from, 0), true, nil
+			return p.grant(f, from, 0), true, nil
 		default:
-			return failed(noLoader(c.name, key)), true, nil
+			return failed(noLoader(p.c.name, key)), true, nil
 		}
 		f.gen, f.noStore = gen, !keep
 	} else {
-		if err := c.attach(ctx, f); err != nil {
+		if err := p.c.attach(ctx, f); err != nil {
 			return failed(err), true, nil
 		}
-		c.n.coalesced.Add(1)
+		p.c.n.coalesced.Add(1)
 	}
-	c.awaitHere(ctx, f, canLoad, wait)
+	p.awaitHere(ctx, f, canLoad, wait)
 	return nil, false, nil
 }
 
 // awaitHere has a request, within ctx, that is a waiter of the flight, answered when that ends. The segment is locked.
-func (c *Cache[V]) awaitHere(ctx context.Context, f *flight[V], canLoad bool, wait func(func()) answerer) {
+func (p *peering[V]) awaitHere(ctx context.Context, f *flight[V], canLoad bool, wait func(func()) answerer) {
 	var to answerer
-	to = wait(func() { c.leaveRemote(f, to) })
+	to = wait(func() { p.leaveRemote(f, to) })
 	f.remote = append(f.remote, waiter{to: to, canLoad: canLoad, within: loadingOf(ctx)})
 }
 
 // leaveRemote is called when the other end no longer waits.
-func (c *Cache[V]) leaveRemote(f *flight[V], to answerer) {
-	g := c.store.index.segment(f.hash)
+func (p *peering[V]) leaveRemote(f *flight[V], to answerer) {
+	g := p.c.store.index.segment(f.hash)
 	g.mu.Lock()
 	i := slices.IndexFunc(f.remote, func(w waiter) bool { return w.to == to })
 	var w waiter
@@ -250,40 +250,40 @@ func (c *Cache[V]) leaveRemote(f *flight[V], to answerer) {
 	}
 	g.mu.Unlock()
 	if i >= 0 {
-		c.answerWaiter(f, w, &wire.Frame{Type: wire.Failed, Code: wire.CodeCancelled})
-		c.leave(f, false)
+		p.answerWaiter(f, w, &wire.Frame{Type: wire.Failed, Code: wire.CodeCancelled})
+		p.c.leave(f, false)
 	}
 }
 
 // contextOf returns a context that carries the loads within which the request was made.
-func (c *Cache[V]) contextOf(req *wire.Frame) context.Context {
+func (p *peering[V]) contextOf(req *wire.Frame) context.Context {
 	ctx := context.Background()
 	if req.Chain.Len() > 0 {
-		ctx = context.WithValue(ctx, loadingKey{}, &loading{info: new(Load), group: c.group, peers: slices.Clone(req.Chain)})
+		ctx = context.WithValue(ctx, loadingKey{}, &loading{info: new(Load), group: p.group, peers: slices.Clone(req.Chain)})
 	}
 	return ctx
 }
 
 // offerRefresh refreshes n with the cache's own loader, or else offers the right to do so to the one who asks.
-func (c *Cache[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *link.Link) {
-	if c.opt.Loader != nil && req.Flags&wire.Closure == 0 {
-		c.refresh(c.contextOf(req), n, c.opt.Loader)
+func (p *peering[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *link.Link) {
+	if p.c.opt.Loader != nil && req.Flags&wire.Closure == 0 {
+		p.c.refresh(p.contextOf(req), n, p.c.opt.Loader)
 		return
 	}
-	if req.Flags&wire.CanLoad == 0 || c.opt.MaxRefreshes == 0 || f.Type != wire.Hit {
+	if req.Flags&wire.CanLoad == 0 || p.c.opt.MaxRefreshes == 0 || f.Type != wire.Hit {
 		return
 	}
-	g := c.store.index.segment(n.hash)
+	g := p.c.store.index.segment(n.hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !c.refreshable(n) {
+	if !p.c.refreshable(n) {
 		return
 	}
-	fl := c.link(n.key, n.hash, n)
+	fl := p.c.link(n.key, n.hash, n)
 	fl.ctx, fl.cancel = context.WithCancelCause(context.Background())
 	fl.refresh = true
 	fl.waiters = 1
-	right := c.grant(fl, from, maxPasses)
+	right := p.grant(fl, from, maxPasses)
 	f.Token, f.Cache, f.Key = right.Token, right.Cache, right.Key
 	f.Flags |= wire.Refresh
 	if fl.old.flags&flagVersioned != 0 {
@@ -293,32 +293,32 @@ func (c *Cache[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *l
 
 // answerLater answers for a key that this process perhaps does not own. It does not pass the request on, but looks into the memory
 // of the owner by its own ring, and if need be loads without storing anything.
-func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(func()) answerer) (*wire.Frame, bool) {
+func (p *peering[V]) answerLater(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(func()) answerer) (*wire.Frame, bool) {
 	var leave departing
 	to := wait(leave.now)
 	own := wire.Frame{Flags: req.Flags, Chain: slices.Clone(req.Chain)}
-	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.opt.OpTimeout)
-	ok := c.spawn(func() {
+	ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
+	ok := p.c.spawn(func() {
 		defer cancel()
-		if f := c.peek(ctx, key); f != nil {
+		if f := p.peek(ctx, key); f != nil {
 			to.answer(f)
 			return
 		}
 		for {
-			gen := c.store.gen.Load()
-			v := c.tenures.view() // it may have turned out that the owner is gone
+			gen := p.c.store.gen.Load()
+			v := p.tenures.view() // it may have turned out that the owner is gone
 			mine := v.self >= 0 && v.owner(key) == v.self && v.await(ctx)
 			if !mine {
-				waits, cancel := context.WithCancel(c.contextOf(&own))
+				waits, cancel := context.WithCancel(p.contextOf(&own))
 				leave.then(cancel)
-				err := c.outwaitLoad(waits, key, hash)
+				err := p.c.outwaitLoad(waits, key, hash)
 				cancel()
 				if err != nil {
 					to.answer(failed(err))
 					return
 				}
 			}
-			f, ok, err := c.joinRemote(&own, key, hash, gen, mine, from, func(cancelled func()) answerer {
+			f, ok, err := p.joinRemote(&own, key, hash, gen, mine, from, func(cancelled func()) answerer {
 				leave.then(cancelled)
 				return to
 			})
@@ -326,17 +326,17 @@ func (c *Cache[V]) answerLater(req *wire.Frame, key string, hash uint32, from *l
 			case ok:
 				token := f.Token
 				if !to.answer(f) && token != 0 {
-					c.refuse(key, hash, token)
+					p.refuse(key, hash, token)
 				}
 				return
 			case err == nil:
 				return
 			}
-			n := c.store.index.find(hash, key)
-			switch c.judge(n, c.store.clock.now()) {
+			n := p.c.store.index.find(hash, key)
+			switch p.c.judge(n, p.c.store.clock.now()) {
 			case fresh:
 				f := new(wire.Frame)
-				c.hit(f, n, from)
+				p.hit(f, n, from)
 				to.answer(f)
 				return
 			case negative:
@@ -380,19 +380,19 @@ func (d *departing) then(f func()) {
 }
 
 // peek returns what the owner of key has in memory; nil if it has nothing or that cannot be found out.
-func (c *Cache[V]) peek(ctx context.Context, key string) *wire.Frame {
-	v := c.tenures.view()
+func (p *peering[V]) peek(ctx context.Context, key string) *wire.Frame {
+	v := p.tenures.view()
 	i := v.owner(key)
 	if i < 0 || i == v.self {
 		return nil
 	}
 	f := wire.Frame{Type: wire.Failed}
 	for range 2 { // if the link breaks, dialling again shows whether the owner is gone
-		l, err := c.linkTo(ctx, v.peers[i])
+		l, err := p.linkTo(ctx, v.peers[i])
 		if err != nil {
 			return nil
 		}
-		if f, err = l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: c.id, Key: key}); err == nil || !isBroken(err) {
+		if f, err = l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: p.id, Key: key}); err == nil || !isBroken(err) {
 			break
 		}
 	}
@@ -403,20 +403,20 @@ func (c *Cache[V]) peek(ctx context.Context, key string) *wire.Frame {
 }
 
 // serveLookup answers with what this process has.
-func (c *Cache[V]) serveLookup(r *link.Request) {
-	hash := c.store.hash(r.Key)
-	now := c.store.clock.now()
-	n := c.store.index.find(hash, r.Key)
-	st := c.judge(n, now)
+func (p *peering[V]) serveLookup(r *link.Request) {
+	hash := p.c.store.hash(r.Key)
+	now := p.c.store.clock.now()
+	n := p.c.store.index.find(hash, r.Key)
+	st := p.c.judge(n, now)
 	if st != gone && n.flags&flagBorrowed != 0 {
 		st = gone
 	}
 	if r.Type == wire.Lookup {
-		c.n.served.inc()
+		p.c.n.served.inc()
 		if st == gone {
-			c.n.misses.Add(1)
+			p.c.n.misses.Add(1)
 		} else {
-			c.count(n, st)
+			p.c.count(n, st)
 		}
 	}
 	f := &wire.Frame{Type: wire.Done}
@@ -424,10 +424,10 @@ func (c *Cache[V]) serveLookup(r *link.Request) {
 	case gone:
 	case negative:
 		f.Type = wire.NotFound
-		c.meta(f, n, now)
+		p.meta(f, n, now)
 	default:
-		c.hit(f, n, r.Link())
-		c.meta(f, n, now)
+		p.hit(f, n, r.Link())
+		p.meta(f, n, now)
 		if st != fresh {
 			f.Flags |= wire.Stale
 		}
@@ -436,7 +436,7 @@ func (c *Cache[V]) serveLookup(r *link.Request) {
 }
 
 // meta adds what is known of n besides its value. Times travel as durations, not as clock readings.
-func (c *Cache[V]) meta(f *wire.Frame, n *node, now int64) {
+func (p *peering[V]) meta(f *wire.Frame, n *node, now int64) {
 	f.Age = duration(now - n.born)
 	if n.expires != never {
 		f.TTL = duration(n.expires - now)
@@ -445,7 +445,7 @@ func (c *Cache[V]) meta(f *wire.Frame, n *node, now int64) {
 }
 
 // keep keeps a request that has to wait; cancelled is called when the other end no longer waits.
-func (c *Cache[V]) keep(r *link.Request, cancelled func()) answerer {
+func (p *peering[V]) keep(r *link.Request, cancelled func()) answerer {
 	op := r.Keep(func(*link.Op) { cancelled() })
 	op.Held()
 	return keptOp{op}

@@ -68,8 +68,8 @@ type shared interface {
 	hotKeys(k int) []HotKey
 	plainGet(ctx context.Context, key string, load bool) (plainEntry, error)
 	plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error
-	Delete(ctx context.Context, key string, o ...DeleteOption) error
-	Close() error
+	delete(ctx context.Context, key string, o ...DeleteOption) error
+	close() error
 }
 
 // NewGroup makes this process a member of a group. It waits for the first list of members, for 2 s at most, but not for the
@@ -280,7 +280,7 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 	g.pursuits.close()
 	err = g.node.Shutdown(ctx)
 	for _, c := range *g.caches.Load() {
-		err = errors.Join(err, c.Close())
+		err = errors.Join(err, c.close())
 	}
 	if g.server != nil {
 		_ = g.server.Close()

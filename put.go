@@ -35,6 +35,14 @@ func (c *Cache[V]) PutNotFound(ctx context.Context, key string, opts ...PutOptio
 	return c.put(ctx, &change[V]{kind: wire.Put, key: key, negative: true, put: joinPutOptions(key, opts)})
 }
 
+// change carries out a write of a key.
+func (c *Cache[V]) change(ctx context.Context, ch *change[V]) error {
+	if c.peering == nil {
+		return c.changeHere(ch, c.store.gen.Load(), nil)
+	}
+	return c.peering.change(ctx, ch)
+}
+
 func (c *Cache[V]) put(ctx context.Context, ch *change[V]) error {
 	if err := c.check(ch.key); err != nil {
 		return err
@@ -95,7 +103,7 @@ func (c *Cache[V]) each(n int, keys iter.Seq[string], f func(key string) error) 
 			}
 			return nil
 		}
-		if c.group == nil || n == 1 {
+		if c.peering == nil || n == 1 {
 			_ = one()
 		} else {
 			calls.Go(one)

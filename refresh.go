@@ -27,9 +27,9 @@ func (c *Cache[V]) Refresh(ctx context.Context, key string) (V, error) {
 	if c.opt.Loader == nil {
 		return zero, noLoader(c.name, key)
 	}
-	if c.group != nil {
-		if v := c.tenures.view(); v.self < 0 || v.owner(key) != v.self {
-			return c.refreshAway(ctx, v, key)
+	if c.peering != nil {
+		if v := c.peering.tenures.view(); v.self < 0 || v.owner(key) != v.self {
+			return c.peering.refreshAway(ctx, v, key)
 		}
 	}
 	return c.refreshHere(ctx, key)
@@ -54,12 +54,12 @@ func (c *Cache[V]) refreshHere(ctx context.Context, key string) (V, error) {
 			break // else it was somebody else's load; ours may go better
 		}
 	}
-	if err = bulkCause(err); err != nil && !errors.Is(err, ErrNotFound) || c.group == nil {
+	if err = bulkCause(err); err != nil && !errors.Is(err, ErrNotFound) || c.peering == nil {
 		return v, err
 	}
-	recalling, cancel := context.WithTimeout(ctx, c.group.opt.OpTimeout)
+	recalling, cancel := context.WithTimeout(ctx, c.peering.group.opt.OpTimeout)
 	defer cancel()
-	if e := c.recall(recalling, key, hash); e != nil {
+	if e := c.peering.recall(recalling, key, hash); e != nil {
 		return v, unconfirmed(c.name, key, e)
 	}
 	return v, err
@@ -74,7 +74,7 @@ func (c *Cache[V]) joinNext(ctx context.Context, key string, hash uint32) (*flig
 	if err := c.outwait(ctx, first); err != nil {
 		return nil, err
 	}
-	keep := c.group == nil || c.tenures.view().await(ctx)
+	keep := c.peering == nil || c.peering.tenures.view().await(ctx)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -97,22 +97,22 @@ func (c *Cache[V]) joinNext(ctx context.Context, key string, hash uint32) (*flig
 }
 
 // refreshAway is Refresh of a key that another process owns.
-func (c *Cache[V]) refreshAway(ctx context.Context, v *view, key string) (value V, err error) {
+func (p *peering[V]) refreshAway(ctx context.Context, v *view, key string) (value V, err error) {
 	i := v.owner(key)
 	if i < 0 {
 		return value, errors.New("covey: the group has no members that own keys")
 	}
 	if l := loadingOf(ctx); l != nil {
-		if !l.enter(c.away(key)) {
-			return value, recursive(c.name, key)
+		if !l.enter(p.away(key)) {
+			return value, recursive(p.c.name, key)
 		}
-		defer l.leave(c.away(key))
+		defer l.leave(p.away(key))
 	}
-	l, err := c.linkTo(ctx, v.peers[i])
+	l, err := p.linkTo(ctx, v.peers[i])
 	if err != nil {
 		return value, err
 	}
-	f, err := l.Call(ctx, &wire.Frame{Type: wire.Reload, Cache: c.id, Key: key, Chain: loadingOf(ctx).chain(c.group)})
+	f, err := l.Call(ctx, &wire.Frame{Type: wire.Reload, Cache: p.id, Key: key, Chain: loadingOf(ctx).chain(p.group)})
 	switch {
 	case err != nil:
 		return value, peerError(ctx, l.Name(), err)
@@ -121,32 +121,32 @@ func (c *Cache[V]) refreshAway(ctx context.Context, v *view, key string) (value 
 	case f.Type != wire.Hit:
 		return value, answerError(l.Name(), &f)
 	}
-	if value, err = c.decode(f.Value); err != nil {
+	if value, err = p.decode(f.Value); err != nil {
 		return value, &PeerError{Peer: l.Name(), Err: err}
 	}
 	return value, nil
 }
 
 // serveReload refreshes a key for another peer.
-func (c *Cache[V]) serveReload(r *link.Request) {
+func (p *peering[V]) serveReload(r *link.Request) {
 	key := strings.Clone(r.Key)
-	if v := c.tenures.view(); v.self < 0 || v.owner(key) != v.self {
+	if v := p.tenures.view(); v.self < 0 || v.owner(key) != v.self {
 		r.Answer(&wire.Frame{Type: wire.Failed, Text: "by its ring it does not own the key; try again when the rings have settled"})
 		return
 	}
-	if c.opt.Loader == nil {
-		r.Answer(failed(noLoader(c.name, key)))
+	if p.c.opt.Loader == nil {
+		r.Answer(failed(noLoader(p.c.name, key)))
 		return
 	}
-	ctx, cancel := context.WithCancel(c.contextOf(&r.Frame))
+	ctx, cancel := context.WithCancel(p.contextOf(&r.Frame))
 	op := r.Keep(func(*link.Op) { cancel() })
 	op.Held()
-	c.later(op, func() {
+	p.later(op, func() {
 		defer cancel()
-		v, err := c.refreshHere(ctx, key)
+		v, err := p.c.refreshHere(ctx, key)
 		f := &wire.Frame{Type: wire.Hit}
 		if err == nil {
-			err = c.encode(f, v)
+			err = p.encode(f, v)
 		}
 		if err != nil {
 			f = failed(err)

@@ -36,8 +36,8 @@ type waiter struct {
 }
 
 // answerWaiter answers a request that waits for f.
-func (c *Cache[V]) answerWaiter(f *flight[V], w waiter, answer *wire.Frame) (queued bool) {
-	w.within.leave(c.target(f))
+func (p *peering[V]) answerWaiter(f *flight[V], w waiter, answer *wire.Frame) (queued bool) {
+	w.within.leave(p.c.target(f))
 	return w.to.answer(answer)
 }
 
@@ -48,25 +48,25 @@ type answerer interface {
 }
 
 // grant gives the right to load the flight's key to the other end of l. The segment is locked.
-func (c *Cache[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
-	k := c.keyed(f.hash)
+func (p *peering[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
+	k := p.c.keyed(f.hash)
 	if k.rights == nil {
 		k.rights = make(map[uint64]*flight[V])
 	}
-	token := c.group.tokens.Add(1)
+	token := p.group.tokens.Add(1)
 	k.rights[token] = f
 	f.right = &right{link: l, token: token, passes: passes}
-	if c.opt.LoadTimeout > 0 {
+	if p.c.opt.LoadTimeout > 0 {
 		// The holder's own limit comes first.
-		f.right.timer = time.AfterFunc(c.opt.LoadTimeout+time.Second, func() { c.passOn(f, token) })
+		f.right.timer = time.AfterFunc(p.c.opt.LoadTimeout+time.Second, func() { p.passOn(f, token) })
 	}
-	return &wire.Frame{Type: wire.FillRight, Token: token, Cache: c.id, Key: f.key} // the last two for Group.unwanted
+	return &wire.Frame{Type: wire.FillRight, Token: token, Cache: p.id, Key: f.key} // the last two for Group.unwanted
 }
 
 // addOld adds to an answer with a right what its holder is to fall back on, which is f.old. It calls the codec, so no lock may
 // be held.
-func (c *Cache[V]) addOld(answer *wire.Frame, old *node) {
-	if old == nil || c.judge(old, c.store.clock.now()) > usable || c.encode(answer, entryOf[V](old).value) != nil {
+func (p *peering[V]) addOld(answer *wire.Frame, old *node) {
+	if old == nil || p.c.judge(old, p.c.store.clock.now()) > usable || p.encode(answer, entryOf[V](old).value) != nil {
 		return
 	}
 	answer.Flags |= wire.Stale
@@ -75,8 +75,8 @@ func (c *Cache[V]) addOld(answer *wire.Frame, old *node) {
 
 // takeRight ends the right of a flight. It returns false if the flight no longer has the right with that token. The segment is
 // locked.
-func (c *Cache[V]) takeRight(f *flight[V], token uint64) bool {
-	rights := c.keyed(f.hash).rights
+func (p *peering[V]) takeRight(f *flight[V], token uint64) bool {
+	rights := p.c.keyed(f.hash).rights
 	if rights[token] != f {
 		return false
 	}
@@ -89,10 +89,10 @@ func (c *Cache[V]) takeRight(f *flight[V], token uint64) bool {
 
 // passOn gives the right to the next one who waits and can load, since its holder is gone, has no time left or was refused by the
 // protection of its own origin.
-func (c *Cache[V]) passOn(f *flight[V], token uint64) {
-	g := c.store.index.segment(f.hash)
+func (p *peering[V]) passOn(f *flight[V], token uint64) {
+	g := p.c.store.index.segment(f.hash)
 	g.mu.Lock()
-	if !c.takeRight(f, token) {
+	if !p.takeRight(f, token) {
 		g.mu.Unlock()
 		return
 	}
@@ -103,43 +103,43 @@ func (c *Cache[V]) passOn(f *flight[V], token uint64) {
 		for i, w := range f.remote {
 			if w.canLoad {
 				f.remote = append(f.remote[:i], f.remote[i+1:]...)
-				answer := c.grant(f, w.to.link(), passes)
+				answer := p.grant(f, w.to.link(), passes)
 				g.mu.Unlock()
-				c.addOld(answer, f.old)
-				if token := answer.Token; !c.answerWaiter(f, w, answer) {
-					c.passOn(f, token)
+				p.addOld(answer, f.old)
+				if token := answer.Token; !p.answerWaiter(f, w, answer) {
+					p.passOn(f, token)
 				}
 				return
 			}
 		}
 	}
 	if f.refresh && f.linked { // the old value is still served, and the next one who asks must not try again at once
-		c.throttle(f.key, f.hash)
+		p.c.throttle(f.key, f.hash)
 	}
-	c.end(f)
+	p.c.end(f)
 	g.mu.Unlock()
 	var zero V
-	c.land(f, zero, errRightLost)
+	p.c.land(f, zero, errRightLost)
 }
 
 // refuse passes on a right that was granted to somebody who no longer waits for it.
-func (c *Cache[V]) refuse(key string, hash uint32, token uint64) {
-	g := c.store.index.segment(hash)
+func (p *peering[V]) refuse(key string, hash uint32, token uint64) {
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
-	f := c.keyed(hash).rights[token]
+	f := p.c.keyed(hash).rights[token]
 	g.mu.Unlock()
 	if f != nil {
-		c.passOn(f, token)
+		p.passOn(f, token)
 	}
 }
 
 // lost is called when a link is down: the rights of its other end pass on.
-func (c *Cache[V]) lost(l *link.Link) {
-	for i := range c.segments {
-		g := &c.store.index.segments[i]
+func (p *peering[V]) lost(l *link.Link) {
+	for i := range p.c.segments {
+		g := &p.c.store.index.segments[i]
 		g.mu.Lock()
 		var held []*flight[V]
-		for _, f := range c.segments[i].rights {
+		for _, f := range p.c.segments[i].rights {
 			if f.right.link == l {
 				held = append(held, f)
 			}
@@ -150,41 +150,41 @@ func (c *Cache[V]) lost(l *link.Link) {
 			r := f.right
 			g.mu.Unlock()
 			if r != nil && r.link == l {
-				c.passOn(f, r.token)
+				p.passOn(f, r.token)
 			}
 		}
 	}
 }
 
 // serveFill takes what the holder of a right has loaded.
-func (c *Cache[V]) serveFill(r *link.Request) {
-	hash := c.store.hash(r.Key)
-	g := c.store.index.segment(hash)
+func (p *peering[V]) serveFill(r *link.Request) {
+	hash := p.c.store.hash(r.Key)
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
-	f := c.keyed(hash).rights[r.Token]
+	f := p.c.keyed(hash).rights[r.Token]
 	if f == nil || f.right.link != r.Link() {
 		g.mu.Unlock()
-		c.n.discarded.Add(1)
+		p.c.n.discarded.Add(1)
 		r.Answer(&wire.Frame{Type: wire.Done})
 		return
 	}
 	passes := r.Result == wire.Failed && (r.Code == wire.CodeOverloaded || r.Code == wire.CodeCancelled || r.Code == wire.CodeLoadTimeout)
 	if !passes {
-		c.takeRight(f, r.Token)
+		p.takeRight(f, r.Token)
 	}
 	g.mu.Unlock()
 	if passes {
-		c.passOn(f, r.Token)
+		p.passOn(f, r.Token)
 		r.Answer(&wire.Frame{Type: wire.Done})
 		return
 	}
-	now := c.store.clock.now()
+	now := p.c.store.clock.now()
 	o := outcome[V]{begin: now - int64(r.Age), end: now}
 	o.meta = loadMeta{ttl: userTTL(r.TTL), hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion, noStore: r.Flags&wire.NoStore != 0}
 	switch r.Result {
 	case wire.Hit:
-		if o.value, o.err = c.decode(ownValue(r)); o.err != nil {
-			c.undecodable(r.Link().Name(), f.key, o.err)
+		if o.value, o.err = p.decode(ownValue(r)); o.err != nil {
+			p.undecodable(r.Link().Name(), f.key, o.err)
 			o.err = errTooLargeToSend
 		}
 	case wire.NotFound:
@@ -195,10 +195,10 @@ func (c *Cache[V]) serveFill(r *link.Request) {
 		o.err = failure(r.Link().Name(), r.Code, string(append([]byte(nil), r.Text...)))
 	}
 	r.Answer(&wire.Frame{Type: wire.Done})
-	if c.opt.Events.Removed == nil {
-		c.finish(f, o)
+	if p.c.opt.Events.Removed == nil {
+		p.c.finish(f, o)
 	} else { // the user's callback may ask the other end for something, so it must not run here
-		c.spawn(func() { c.finish(f, o) }) // Close has ended the flight if it comes first
+		p.c.spawn(func() { p.c.finish(f, o) }) // Close has ended the flight if it comes first
 	}
 }
 
@@ -214,28 +214,28 @@ func ownValue(r *link.Request) []byte {
 }
 
 // loadUnderRight loads key because its owner has answered with the right to do so.
-func (c *Cache[V]) loadUnderRight(ctx context.Context, l *link.Link, a *ask, key string, hash uint32, load Loader[V]) (V, error) {
+func (p *peering[V]) loadUnderRight(ctx context.Context, l *link.Link, a *ask, key string, hash uint32, load Loader[V]) (V, error) {
 	var zero V
 	answer := &a.answer
 	a.mu.Lock()
 	held := a.held
 	a.held = nil
 	a.mu.Unlock()
-	r := &right{link: l, token: answer.Token, over: func(err error) { c.holds.leave(held, err) }}
-	f, err := c.startHeld(ctx, key, hash, load, r, c.staleOf(answer, key, hash), nil)
+	r := &right{link: l, token: answer.Token, over: func(err error) { p.holds.leave(held, err) }}
+	f, err := p.startHeld(ctx, key, hash, load, r, p.staleOf(answer, key, hash), nil)
 	if err != nil {
-		c.giveBack(r, key, err)
+		p.giveBack(r, key, err)
 		return zero, err
 	}
-	return c.wait(ctx, f, nil)
+	return p.c.wait(ctx, f, nil)
 }
 
 // refreshUnderRight loads key in the background, with a right that the owner has sent together with the value.
-func (c *Cache[V]) refreshUnderRight(ctx context.Context, l *link.Link, key string, hash uint32, load Loader[V], answer *wire.Frame, value V) {
+func (p *peering[V]) refreshUnderRight(ctx context.Context, l *link.Link, key string, hash uint32, load Loader[V], answer *wire.Frame, value V) {
 	r := &right{link: l, token: answer.Token, over: func(error) {}}
-	if load == nil || c.opt.MaxRefreshes == 0 || !c.refreshes.TryAcquire(1) {
-		c.n.refreshSkips.Add(1)
-		c.giveBack(r, key, ErrOverloaded)
+	if load == nil || p.c.opt.MaxRefreshes == 0 || !p.c.refreshes.TryAcquire(1) {
+		p.c.n.refreshSkips.Add(1)
+		p.giveBack(r, key, ErrOverloaded)
 		return
 	}
 	old := &entry[V]{value: value}
@@ -243,21 +243,21 @@ func (c *Cache[V]) refreshUnderRight(ctx context.Context, l *link.Link, key stri
 	if answer.HasVersion {
 		old.flags |= flagVersioned
 	}
-	release := func() { c.refreshes.Release(1) }
-	if _, err := c.startHeld(ctx, key, hash, load, r, &old.node, release); err != nil {
+	release := func() { p.c.refreshes.Release(1) }
+	if _, err := p.startHeld(ctx, key, hash, load, r, &old.node, release); err != nil {
 		release()
-		c.giveBack(r, key, err)
+		p.giveBack(r, key, err)
 		return
 	}
-	c.n.refreshes.Add(1)
+	p.c.n.refreshes.Add(1)
 }
 
 // staleOf returns a node with the old value that came with a right; nil if there was none.
-func (c *Cache[V]) staleOf(answer *wire.Frame, key string, hash uint32) *node {
+func (p *peering[V]) staleOf(answer *wire.Frame, key string, hash uint32) *node {
 	if answer.Flags&wire.Stale == 0 {
 		return nil
 	}
-	value, err := c.decode(answer.Value)
+	value, err := p.decode(answer.Value)
 	if err != nil {
 		return nil
 	}
@@ -270,25 +270,25 @@ func (c *Cache[V]) staleOf(answer *wire.Frame, key string, hash uint32) *node {
 }
 
 // startHeld runs a load under a right. Nobody can join it: those who come later wait until it is over and ask the owner.
-func (c *Cache[V]) startHeld(ctx context.Context, key string, hash uint32, load Loader[V], r *right, old *node, refresh func()) (*flight[V], error) {
-	g := c.store.index.segment(hash)
+func (p *peering[V]) startHeld(ctx context.Context, key string, hash uint32, load Loader[V], r *right, old *node, refresh func()) (*flight[V], error) {
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c.closed.Load() {
-		return nil, c.errClosed()
+	if p.c.closed.Load() {
+		return nil, p.c.errClosed()
 	}
-	f := c.newHeld(key, hash, r, old)
-	c.launch(ctx, f, load, refresh)
+	f := p.newHeld(key, hash, r, old)
+	p.c.launch(ctx, f, load, refresh)
 	return f, nil
 }
 
 // newHeld makes a flight under a right that cannot be joined. The owner is its first waiter. The
 // segment is locked.
-func (c *Cache[V]) newHeld(key string, hash uint32, r *right, old *node) *flight[V] {
-	f := c.newFlight(key, hash, old)
+func (p *peering[V]) newHeld(key string, hash uint32, r *right, old *node) *flight[V] {
+	f := p.c.newFlight(key, hash, old)
 	f.right = r
 	f.waiters = 1
-	c.detach(f)
+	p.c.detach(f)
 	return f
 }
 
@@ -318,27 +318,27 @@ func (g *Group) unwantedMany(l *link.Link, items []byte) {
 }
 
 // giveBack tells the owner that nothing will come of a right.
-func (c *Cache[V]) giveBack(r *right, key string, err error) {
+func (p *peering[V]) giveBack(r *right, key string, err error) {
 	f := failed(err)
-	c.sendFill(r, &wire.Frame{Type: wire.Fill, Cache: c.id, Key: key, Token: r.token, Result: wire.Failed, Code: f.Code, Text: f.Text})
+	p.sendFill(r, &wire.Frame{Type: wire.Fill, Cache: p.id, Key: key, Token: r.token, Result: wire.Failed, Code: f.Code, Text: f.Text})
 	r.over(err)
 }
 
 // deliver ends a flight that ran under a right. The owner and those who wait here get what was loaded.
-func (c *Cache[V]) deliver(f *flight[V], o outcome[V]) {
-	g := c.store.index.segment(f.hash)
+func (p *peering[V]) deliver(f *flight[V], o outcome[V]) {
+	g := p.c.store.index.segment(f.hash)
 	g.mu.Lock()
 	if f.finished {
 		g.mu.Unlock()
 		return
 	}
-	c.end(f)
+	p.c.end(f)
 	g.mu.Unlock()
 	var zero V
 	value, err := o.value, o.err
 	fill := &wire.Frame{
-		Type: wire.Fill, Cache: c.id, Key: f.key, Token: f.right.token,
-		Version: o.meta.version, HasVersion: o.meta.hasVersion, Age: time.Duration(c.store.clock.now() - o.begin),
+		Type: wire.Fill, Cache: p.id, Key: f.key, Token: f.right.token,
+		Version: o.meta.version, HasVersion: o.meta.hasVersion, Age: time.Duration(p.c.store.clock.now() - o.begin),
 	}
 	if o.meta.hasTTL {
 		fill.Flags |= wire.HasTTL
@@ -356,7 +356,7 @@ func (c *Cache[V]) deliver(f *flight[V], o outcome[V]) {
 		value, err = entryOf[V](f.old).value, nil
 	case err == nil:
 		fill.Result = wire.Hit
-		if c.encodeFor(f.right.link, fill, f.key, value) != nil {
+		if p.encodeFor(f.right.link, fill, f.key, value) != nil {
 			fill.Result, fill.Code = wire.Failed, wire.CodeTooLarge
 		}
 	case errors.Is(err, ErrNotFound):
@@ -365,7 +365,7 @@ func (c *Cache[V]) deliver(f *flight[V], o outcome[V]) {
 		e := failed(err)
 		fill.Result, fill.Code, fill.Text = wire.Failed, e.Code, e.Text
 	}
-	c.sendFill(f.right, fill)
+	p.sendFill(f.right, fill)
 	told := err
 	if err != nil && !errors.Is(err, ErrNotFound) && f.old != nil {
 		value, err = entryOf[V](f.old).value, nil
@@ -374,11 +374,11 @@ func (c *Cache[V]) deliver(f *flight[V], o outcome[V]) {
 		value = zero
 	}
 	if f.bulk == nil {
-		f.right.over(asForeign(c.group.opt.Name, told))
+		f.right.over(asForeign(p.group.opt.Name, told))
 	} else {
 		f.right.over(nil)
 	}
-	c.land(f, value, err)
+	p.c.land(f, value, err)
 }
 
 // asForeign returns a loader's error as callers get it who waited for somebody else's load; nil if they are to ask the owner
@@ -391,8 +391,8 @@ func asForeign(peer string, err error) error {
 }
 
 // sendFill sends the result of a load to the owner. It may fail: if the link is down the owner knows that.
-func (c *Cache[V]) sendFill(r *right, f *wire.Frame) {
-	_, _ = r.link.Send(c.group.ctx, f, ignore{})
+func (p *peering[V]) sendFill(r *right, f *wire.Frame) {
+	_, _ = r.link.Send(p.group.ctx, f, ignore{})
 }
 
 // ignore is the sink of requests whose answers do not matter.

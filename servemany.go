@@ -13,29 +13,29 @@ import (
 
 // serveMany answers a request for many keys. For keys that are here, or that the other end is to load, it answers at once; for keys
 // that are being loaded it answers one by one, as they come.
-func (c *Cache[V]) serveMany(r *link.Request) {
-	buf := c.buffer()
+func (p *peering[V]) serveMany(r *link.Request) {
+	buf := p.buffer()
 	answers := &manyAnswers{left: 1, items: (*buf)[:0]}
 	var req wire.Frame
-	gen := c.store.gen.Load()
-	v := c.tenures.view()
+	gen := p.c.store.gen.Load()
+	v := p.tenures.view()
 	var b *bulk[V]
 	var cancels []func()
-	ctx := c.contextOf(&r.Frame)
+	ctx := p.contextOf(&r.Frame)
 	for items, keys := r.Items, 0; len(items) > 0; keys++ {
 		var err error
 		if items, err = wire.Next(items, &req); err != nil || keys == wire.MaxItems {
 			answers.add(r.Op, &wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed})
 			break
 		}
-		hash := c.store.hash(req.Key)
-		c.countServed(req.Key)
+		hash := p.c.store.hash(req.Key)
+		p.countServed(req.Key)
 		index := req.Op
-		if n := c.store.index.find(hash, req.Key); n != nil && c.store.fresh(n) && n.flags&flagBorrowed == 0 {
-			c.store.touch(n)
-			c.hits.inc()
+		if n := p.c.store.index.find(hash, req.Key); n != nil && p.c.store.fresh(n) && n.flags&flagBorrowed == 0 {
+			p.c.store.touch(n)
+			p.c.hits.inc()
 			var f wire.Frame
-			c.hit(&f, n, r.Link())
+			p.hit(&f, n, r.Link())
 			answers.add(index, &f)
 			continue
 		}
@@ -57,45 +57,45 @@ func (c *Cache[V]) serveMany(r *link.Request) {
 			answers.expect()
 			return manyItem{answers, index}
 		}
-		if c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.owner(key) == v.self {
-			if c.joinBulk(ctx, &b, &req, key, hash, gen, isReady(v), wait) {
-				if len(b.flights) == c.opt.BulkSize {
-					c.startBulk(b, c.opt.BulkLoader, nil)
+		if p.c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.owner(key) == v.self {
+			if p.joinBulk(ctx, &b, &req, key, hash, gen, isReady(v), wait) {
+				if len(b.flights) == p.c.opt.BulkSize {
+					p.c.startBulk(b, p.c.opt.BulkLoader, nil)
 					b = nil
 				}
 				continue
 			}
 		}
-		if f, ok := c.answerGet(&req, key, hash, r.Link(), wait); ok {
+		if f, ok := p.answerGet(&req, key, hash, r.Link(), wait); ok {
 			answers.add(index, f)
 		}
 	}
 	if b != nil {
-		c.startBulk(b, c.opt.BulkLoader, nil)
+		p.c.startBulk(b, p.c.opt.BulkLoader, nil)
 	}
 	answers.flush(r)
 	if *buf = answers.items; cap(*buf) <= 4*maxRequest {
-		c.buffers.Put(buf) // the link has copied them
+		p.buffers.Put(buf) // the link has copied them
 	}
 }
 
 // joinBulk makes a key part of one bulk load with the others of the request, if it is missing and nobody is loading it.
-func (c *Cache[V]) joinBulk(ctx context.Context, b **bulk[V], req *wire.Frame, key string, hash uint32, gen uint32, keep bool, wait func(func()) answerer) bool {
-	g := c.store.index.segment(hash)
+func (p *peering[V]) joinBulk(ctx context.Context, b **bulk[V], req *wire.Frame, key string, hash uint32, gen uint32, keep bool, wait func(func()) answerer) bool {
+	g := p.c.store.index.segment(hash)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := c.store.index.find(hash, key)
-	if c.closed.Load() || c.store.gen.Load() != gen || c.judge(n, c.store.clock.now()) != gone || c.joinable(key, hash, keep) != nil {
+	n := p.c.store.index.find(hash, key)
+	if p.c.closed.Load() || p.c.store.gen.Load() != gen || p.c.judge(n, p.c.store.clock.now()) != gone || p.c.joinable(key, hash, keep) != nil {
 		return false
 	}
-	c.n.misses.Add(1)
+	p.c.n.misses.Add(1)
 	if *b == nil {
-		*b = c.newBulk(ctx)
+		*b = p.c.newBulk(ctx)
 	}
-	f := c.linkBulk(*b, key, hash, nil)
+	f := p.c.linkBulk(*b, key, hash, nil)
 	f.gen, f.noStore = gen, !keep
-	_ = c.attach(ctx, f) // a load that has not begun waits for nobody
-	c.awaitHere(ctx, f, req.Flags&wire.CanLoad != 0, wait)
+	_ = p.c.attach(ctx, f) // a load that has not begun waits for nobody
+	p.awaitHere(ctx, f, req.Flags&wire.CanLoad != 0, wait)
 	return true
 }
 

@@ -15,22 +15,22 @@ import (
 )
 
 // encodeFor is encode for the peer at the other end of l, which has to do without the value if that fails: it is logged.
-func (c *Cache[V]) encodeFor(l *link.Link, f *wire.Frame, key string, v V) error {
-	err := c.encode(f, v)
+func (p *peering[V]) encodeFor(l *link.Link, f *wire.Frame, key string, v V) error {
+	err := p.encode(f, v)
 	if err != nil {
-		c.log.warn("covey: cannot encode a value for a peer, which loads it for itself on every Get", l.Name(), "key", key, "peer", l.Name(), "err", err)
+		p.c.log.warn("covey: cannot encode a value for a peer, which loads it for itself on every Get", l.Name(), "key", key, "peer", l.Name(), "err", err)
 	}
 	return err
 }
 
 // encode puts the encoding of v into f. Its memory must not be modified.
-func (c *Cache[V]) encode(f *wire.Frame, v V) error {
+func (p *peering[V]) encode(f *wire.Frame, v V) error {
 	var b []byte
-	if p, ok := any(c.opt.Codec).(plainCodec[V]); ok {
-		b = p.plain(v)
+	if plain, ok := any(p.c.opt.Codec).(plainCodec[V]); ok {
+		b = plain.plain(v)
 	} else {
 		err := guard("Codec.Append", func() (err error) {
-			b, err = c.opt.Codec.Append(nil, v)
+			b, err = p.c.opt.Codec.Append(nil, v)
 			return err
 		})
 		if err != nil {
@@ -45,18 +45,18 @@ func (c *Cache[V]) encode(f *wire.Frame, v V) error {
 }
 
 // decode returns the value that b encodes. The value may keep b.
-func (c *Cache[V]) decode(b []byte) (V, error) {
-	if p, ok := any(c.opt.Codec).(plainCodec[V]); ok {
-		v := p.own(b)
-		c.seal(&v)
+func (p *peering[V]) decode(b []byte) (V, error) {
+	if plain, ok := any(p.c.opt.Codec).(plainCodec[V]); ok {
+		v := plain.own(b)
+		p.c.seal(&v)
 		return v, nil
 	}
 	var v V
 	err := guard("Codec.Decode", func() (err error) {
-		v, err = c.opt.Codec.Decode(b)
+		v, err = p.c.opt.Codec.Decode(b)
 		return err
 	})
-	c.seal(&v)
+	p.c.seal(&v)
 	return v, err
 }
 
@@ -64,22 +64,22 @@ func (c *Cache[V]) decode(b []byte) (V, error) {
 const maxWireValue = defaultMaxValueBytes
 
 // undecodable counts and logs a value of key from a peer that the codec does not understand.
-func (c *Cache[V]) undecodable(peer, key string, err error) {
-	c.n.undecodable.Add(1)
-	c.log.warn("covey: cannot decode a value from a peer; it is loaded anew on every Get", peer, "key", key, "peer", peer, "err", err)
+func (p *peering[V]) undecodable(peer, key string, err error) {
+	p.c.n.undecodable.Add(1)
+	p.c.log.warn("covey: cannot decode a value from a peer; it is loaded anew on every Get", peer, "key", key, "peer", peer, "err", err)
 }
 
 // lookupShared is Lookup of a key that another peer owns.
-func (c *Cache[V]) lookupShared(ctx context.Context, v *view, key string) (e Entry[V], ok bool, err error) {
+func (p *peering[V]) lookupShared(ctx context.Context, v *view, key string) (e Entry[V], ok bool, err error) {
 	i := v.owner(key)
 	if i < 0 {
 		return e, false, nil
 	}
-	l, err := c.linkTo(ctx, v.peers[i])
+	l, err := p.linkTo(ctx, v.peers[i])
 	if err != nil {
 		return e, false, err
 	}
-	f, err := l.Call(ctx, &wire.Frame{Type: wire.Lookup, Cache: c.id, Key: key})
+	f, err := l.Call(ctx, &wire.Frame{Type: wire.Lookup, Cache: p.id, Key: key})
 	if err != nil {
 		return e, false, peerError(ctx, l.Name(), err)
 	}
@@ -87,8 +87,8 @@ func (c *Cache[V]) lookupShared(ctx context.Context, v *view, key string) (e Ent
 	case wire.Done:
 		return e, false, nil
 	case wire.Hit:
-		if e.Value, err = c.decode(f.Value); err != nil {
-			c.undecodable(l.Name(), key, err)
+		if e.Value, err = p.decode(f.Value); err != nil {
+			p.undecodable(l.Name(), key, err)
 			return e, false, nil
 		}
 	case wire.NotFound:
@@ -137,7 +137,7 @@ func (g *Group) cacheID(name string) (uint16, bool) {
 	return 0, false
 }
 
-func (c *Cache[V]) number() uint16 { return c.id }
+func (p *peering[V]) number() uint16 { return p.id }
 
 // duration returns a remaining time as it goes on the wire, where 0 means that there is no end.
 func duration(ns int64) time.Duration {

@@ -128,9 +128,9 @@ func (c *Cache[V]) end(f *flight[V]) {
 	}
 	if f.right != nil {
 		if f.right.over == nil {
-			c.takeRight(f, f.right.token)
+			c.peering.takeRight(f, f.right.token)
 		} else {
-			c.group.loads.remove(loadHash(c.name, f.key), f.load)
+			c.peering.group.loads.remove(loadHash(c.name, f.key), f.load)
 		}
 	}
 	f.finished = true
@@ -152,12 +152,12 @@ func (c *Cache[V]) land(f *flight[V], v V, err error) {
 	var answer wire.Frame
 	if err != nil {
 		answer = *failed(bulkCause(err))
-	} else if answer.Type = wire.Hit; c.encodeFor(f.landing[0].to.link(), &answer, f.key, v) != nil {
+	} else if answer.Type = wire.Hit; c.peering.encodeFor(f.landing[0].to.link(), &answer, f.key, v) != nil {
 		answer = *failed(errTooLargeToSend)
 	}
 	for _, w := range f.landing {
 		one := answer
-		c.answerWaiter(f, w, &one)
+		c.peering.answerWaiter(f, w, &one)
 	}
 }
 
@@ -174,8 +174,8 @@ func (c *Cache[V]) wait(ctx context.Context, f *flight[V], soft <-chan time.Time
 	default:
 	}
 	var n *notice
-	if l != nil {
-		n = c.notify(ctx, l, f)
+	if l != nil && f.load == nil {
+		n = c.peering.notify(ctx, l, f)
 		defer n.end()
 	}
 	select {

@@ -30,23 +30,27 @@ func (t *tenures) view() *view {
 }
 
 // adopt makes the cache go by v. From now on nothing that was stored before is served without a look at current.
-func (c *Cache[V]) adopt(v *view) {
-	t := &c.tenures
+func (p *peering[V]) adopt(v *view) {
+	t := &p.tenures
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var list []tenure
 	if old := t.list.Load(); old != nil {
 		list = append(list, *old...)
 	}
-	gen := c.store.gen.Load() + 1
+	gen := p.c.store.gen.Load() + 1
 	list = append(list, tenure{gen, v})
 	t.list.Store(&list)
-	c.store.gen.Store(gen)
+	p.c.store.gen.Store(gen)
 }
 
 // nextGeneration makes everything that is stored invalid.
 func (c *Cache[V]) nextGeneration() {
-	t := &c.tenures
+	if c.peering == nil {
+		c.store.gen.Add(1)
+		return
+	}
+	t := &c.peering.tenures
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	gen := c.store.gen.Load() + 1
@@ -61,8 +65,11 @@ func (c *Cache[V]) current(n *node) bool {
 	if have == gen {
 		return true
 	}
-	t := &c.tenures
-	if c.group == nil || have < t.cleared.Load() || n.flags&flagBorrowed != 0 {
+	if c.peering == nil || n.flags&flagBorrowed != 0 {
+		return false
+	}
+	t := &c.peering.tenures
+	if have < t.cleared.Load() {
 		return false
 	}
 	list := *t.list.Load()
@@ -79,12 +86,12 @@ func (c *Cache[V]) current(n *node) bool {
 }
 
 // sweep removes what is no longer valid, and forgets the views under which nothing is stored any more.
-func (c *Cache[V]) sweep() {
-	t := &c.tenures
+func (p *peering[V]) sweep() {
+	t := &p.tenures
 	list := *t.list.Load()
 	last := list[len(list)-1].from
-	for i := range c.store.index.segments {
-		c.removeInvalid(i)
+	for i := range p.c.store.index.segments {
+		p.c.removeInvalid(i)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

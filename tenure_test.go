@@ -16,13 +16,13 @@ func TestSweepsOverlap(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for range 200 {
-					c.adopt(v)
-					c.sweep()
+					c.peering.adopt(v)
+					c.peering.sweep()
 				}
 			})
 		}
 		wg.Wait()
-		c.sweep()
-		require.Len(t, *c.tenures.list.Load(), 1)
+		c.peering.sweep()
+		require.Len(t, *c.peering.tenures.list.Load(), 1)
 	})
 }

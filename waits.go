@@ -72,13 +72,13 @@ func recursive(cache, key string) error {
 }
 
 // away is the load of a key that a peer owns, or that runs under a right.
-func (c *Cache[V]) away(key string) target {
-	return target{group: c.group, hash: loadHash(c.name, key)}
+func (p *peering[V]) away(key string) target {
+	return target{group: p.group, hash: loadHash(p.c.name, key)}
 }
 
 func (c *Cache[V]) target(f *flight[V]) target {
 	if f.load == nil {
-		return c.away(f.key) // this process has given away the right
+		return c.peering.away(f.key) // this process has given away the right
 	}
 	return target{load: f.load}
 }
@@ -94,8 +94,8 @@ func (c *Cache[V]) attach(ctx context.Context, f *flight[V]) error {
 }
 
 // announce says that f, a load under a right, runs in this process.
-func (c *Cache[V]) announce(f *flight[V]) {
-	if c.group.loads.add(loadHash(c.name, f.key), f.load) {
+func (p *peering[V]) announce(f *flight[V]) {
+	if p.group.loads.add(loadHash(p.c.name, f.key), f.load) {
 		f.load.want()
 	}
 }

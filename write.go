@@ -123,11 +123,11 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 		if w.f.noStore {
 			w.e = nil
 		}
-	case c.group == nil || w.drop:
+	case c.peering == nil || w.drop:
 	case gen != w.gen:
 		w.err = errElsewhere
 		return true
-	case w.writing == nil && (c.group.strange.Load() != nil || c.keyed(w.hash).writing[w.key] != nil || c.keyed(w.hash).lent(w.key)):
+	case w.writing == nil && (c.peering.group.strange.Load() != nil || c.keyed(w.hash).writing[w.key] != nil || c.keyed(w.hash).lent(w.key)):
 		w.err = errDisputed
 		return true
 	case w.writing != nil && w.writing.disputed:

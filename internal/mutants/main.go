@@ -131,7 +131,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: copies are recalled before a write takes effect", "TestLoan",
-		"agree.go", "recalled := c.recall(ctx, ch.key, ch.hash)", "var recalled error",
+		"agree.go", "recalled := p.recall(ctx, ch.key, ch.hash)", "var recalled error",
 	},
 	{
 		"I3: an eviction forgets no loan", "TestLoanOutlivesEviction",
@@ -311,7 +311,7 @@ var mutants = []mutant{
 	},
 	{
 		"I12: a write that could not be confirmed is replayed", "TestGroupOwnerIsSilent",
-		"agree.go", "\t\t\tc.group.pursuits.add(p.Name(), c.name, ch.key)\n", "",
+		"agree.go", "\t\t\tp.group.pursuits.add(peer.Name(), p.c.name, ch.key)\n", "",
 	},
 	{
 		"I13: nothing from before a Clear is served after it", "TestHazard13ClearAgainstLoad",
@@ -319,7 +319,7 @@ var mutants = []mutant{
 	},
 	{
 		"I13: whoever clears takes back what he has lent", "TestHazard13UnconfirmedClear",
-		"clear.go", "\t\terr := c.recallAll(ctx, nil)\n", "\t\terr := ctx.Err()\n",
+		"clear.go", "\t\terr := p.recallAll(ctx, nil)\n", "\t\terr := ctx.Err()\n",
 	},
 	{
 		"plain HTTP: a write that was given up comes to nothing", "internal/link.TestPlainLateWrite",
@@ -339,7 +339,7 @@ var mutants = []mutant{
 	},
 	{
 		"I15: hits on copies are reported to the owner", "TestReportedHits",
-		"loan.go", "c.hot.Add(ringHash(key), key, min(hits, 1<<32), c.store.clock.now())", "_ = hits",
+		"loan.go", "p.c.hot.Add(ringHash(key), key, min(hits, 1<<32), p.c.store.clock.now())", "_ = hits",
 	},
 	{
 		"I3: leases that are held end by the later clock", "TestSuspendedBorrower",
@@ -347,7 +347,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: a clock that is set forward ends no loan", "TestOwnersClockJumps",
-		"loan.go", "now := c.store.clock.steady()", "now := c.store.clock.now()",
+		"loan.go", "now := p.c.store.clock.steady()", "now := p.c.store.clock.now()",
 	},
 	{
 		"what is stored expires by the later clock", "TestSuspended",
@@ -371,7 +371,7 @@ var mutants = []mutant{
 	},
 	{
 		"I16: a panic of a codec is an error", "TestCodecMisbehaves",
-		"shared.go", "err := guard(\"Codec.Decode\", func() (err error) {\n\t\tv, err = c.opt.Codec.Decode(b)\n\t\treturn err\n\t})", "var err error\n\tv, err = c.opt.Codec.Decode(b)",
+		"shared.go", "err := guard(\"Codec.Decode\", func() (err error) {\n\t\tv, err = p.c.opt.Codec.Decode(b)\n\t\treturn err\n\t})", "var err error\n\tv, err = p.c.opt.Codec.Decode(b)",
 	},
 	{
 		"I16: Goexit in Options.Size does not end a load", "TestSizeMisbehaves",
@@ -419,7 +419,7 @@ var mutants = []mutant{
 	},
 	{
 		"I16: a codec is called without locks", "TestCodecCallsTheCache",
-		"owner.go", "\t\tg.mu.Unlock()\n\t\tc.addOld(answer, old)", "\t\tc.addOld(answer, old)\n\t\tg.mu.Unlock()",
+		"owner.go", "\t\tg.mu.Unlock()\n\t\tp.addOld(answer, old)", "\t\tp.addOld(answer, old)\n\t\tg.mu.Unlock()",
 	},
 	{
 		"a load that a running load waits for is let in", "TestQueuedLoadsAreLetIn",
@@ -439,7 +439,7 @@ var mutants = []mutant{
 	},
 	{
 		"loads under rights are let in and told, too", "TestRingOfLoads",
-		"singleflight.go", "\t\tn = c.notify(ctx, l, f)\n", "",
+		"singleflight.go", "\t\tn = c.peering.notify(ctx, l, f)\n", "",
 	},
 	{
 		"an eviction looks at so many entries and no more", "TestLRUAfterManyHits",

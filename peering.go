@@ -1,0 +1,56 @@
+package covey
+
+// peering.go is a cache's half of its group.
+
+import (
+	"context"
+	"sync"
+
+	"github.com/coveycache/covey/internal/freq"
+)
+
+// A peering is what a cache has because it is in a group: what it asks of the other processes, what it answers them, and what it
+// remembers for that. A cache that is alone has none. What the path of a hit touches stays in Cache: copies and hot.
+//
+// Its methods are in the files peer_*.go.
+type peering[V any] struct {
+	c       *Cache[V]
+	group   *Group
+	id      uint16 // the cache's number in the group's frames
+	codec   string // the codec's name
+	tenures tenures
+	holds   holds
+	asks    *sync.Pool
+
+	// Memory of requests for many keys, to be used again.
+	buffers sync.Pool // of *[]byte
+	parts   sync.Pool // of *part[V]
+	sinks   sync.Pool // of *manySink
+}
+
+// joinGroup makes the cache take part in a group.
+func (c *Cache[V]) joinGroup(g *Group) error {
+	p := &peering[V]{c: c, group: g, codec: c.opt.Codec.Name()}
+	p.asks = newAsks(&p.holds)
+	c.peering = p
+	c.store.clock.skew = g.skew
+	c.hot = freq.NewTop(c.store.clock.now())
+	c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }
+	c.copies.offset = int64(g.skew.start.Sub(c.store.clock.start))
+	c.copies.limit.Store(c.opt.L1)
+	if c.opt.L1 > 0 {
+		c.copies.demand = freq.NewDemand(c.opt.L1)
+	}
+	c.store.outside = &c.copies.bytes
+	return g.join(c.name, p.codec, p, &p.id)
+}
+
+// What a group asks of a cache besides.
+
+func (p *peering[V]) clearHere() { p.c.clearHere() }
+
+func (p *peering[V]) delete(ctx context.Context, key string, o ...DeleteOption) error {
+	return p.c.Delete(ctx, key, o...)
+}
+
+func (p *peering[V]) close() error { return p.c.Close() }
