@@ -11,10 +11,10 @@ import (
 
 // A tombstone remembers the highest version that a deleted key had.
 //
-// It has a hash of 64 bits instead of the key, which may be long. Keys of the same hash share what is
-// known of their versions, so a write of one may be refused or done because of the other. Beside the
-// most tombstones that there can be, a write meets one of another key with a chance of 2^-48. Nobody can
-// bring that about: the hash is seeded for each cache.
+// It has a hash of 64 bits instead of the key, which may be long. Keys of the same hash share what
+// is known of their versions, so a write of one may be refused or done because of the other. Beside
+// the most tombstones that there can be, a write meets one of another key with a chance of 2^-48.
+// Nobody can bring that about: the hash is seeded for each cache.
 type tombstone struct {
 	hash         uint64
 	version      uint64
@@ -30,8 +30,8 @@ const (
 	buryAtOnce     = 2           // tombstones whose time is over that a write forgets
 )
 
-// tombstones are those of a cache. Everything takes O(1) time, but for growth and resize. If there are too
-// many, the oldest one is forgotten. mu is a leaf.
+// tombstones are those of a cache. Everything takes O(1) time, but for growth and resize. If there
+// are too many, the oldest one is forgotten. mu is a leaf.
 type tombstones struct {
 	clock *clock
 	seed  maphash.Seed
