@@ -5,7 +5,6 @@ package covey
 import (
 	"math"
 	"net/http/httptest"
-	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -30,12 +29,6 @@ func TestLargestSizes(t *testing.T) {
 	require.NoError(t, c.SetMaxBytes(math.MaxInt32))
 	require.False(t, c.Contains("largest"))
 	require.True(t, c.Contains("one"))
-}
-
-func TestSizeofBeyondAnInt(t *testing.T) {
-	large := string(make([]byte, 8<<20))
-	total := int64(300 * len(large))
-	require.GreaterOrEqual(t, sizeof(slices.Repeat([]string{large}, 300)), int(min(total, math.MaxInt)))
 }
 
 // A value that is too large to be borrowed does not push out what is.

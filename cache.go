@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/coveycache/covey/internal/freq"
+	"github.com/coveycache/covey/internal/sizeof"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -79,7 +80,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		puts:         newStriped(),
 		origin:       newOrigin(o.MaxLoads, o.LoadRate, o.LoadBurst, o.Breaker),
 		refreshes:    semaphore.NewWeighted(int64(o.MaxRefreshes)),
-		baseSize:     allocSize(int64(unsafe.Sizeof(entry[V]{})), true) + perEntry,
+		baseSize:     sizeof.Object(int64(unsafe.Sizeof(entry[V]{})), true) + perEntry,
 		stop:         make(chan struct{}),
 		wake:         make(chan struct{}, 1),
 		userMaxValue: o.MaxValueBytes,

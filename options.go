@@ -11,6 +11,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/coveycache/covey/internal/sizeof"
 	"github.com/coveycache/covey/internal/wire"
 )
 
@@ -213,7 +214,7 @@ func (o Options[V]) withDefaults() Options[V] {
 	o.EarlyRefresh = max(o.EarlyRefresh, 0)
 	o.MaxRefreshes = max(o.MaxRefreshes, 0)
 	if o.Size == nil {
-		o.Size = sizeofFunc[V]()
+		o.Size = sizeof.Func[V]()
 	}
 	if o.Codec == nil {
 		o.Codec = defaultCodec[V]()

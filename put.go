@@ -123,25 +123,3 @@ func (c *Cache[V]) Expire(ctx context.Context, key string) error {
 	ch := change[V]{kind: wire.Expire, key: key, hash: c.store.hash(key)}
 	return c.change(ctx, &ch)
 }
-
-// removeAll takes out those of the nodes that are still there.
-func (c *Cache[V]) removeAll(g *segment, nodes []*node) {
-	s := c.store
-	var left []departure
-	s.mu.Lock()
-	g.mu.Lock()
-	for _, n := range nodes {
-		if s.index.find(n.hash, n.key) != n {
-			continue
-		}
-		if n.flags&flagBorrowed != 0 {
-			c.removeCopy(g, n)
-		} else {
-			s.remove(g, n)
-			left = append(left, departure{n, CauseDeleted})
-		}
-	}
-	g.mu.Unlock()
-	s.mu.Unlock()
-	c.departed(left)
-}

@@ -137,3 +137,52 @@ func TestTestingPage(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(page), "```go\n"+string(code)+"```\n")
 }
+
+// What the store is made of does not know that there is a group, the group does not know what type a cache has, and leaves do not
+// know Covey.
+func TestDirections(t *testing.T) {
+	names := func(file string) map[string]bool {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		require.NoError(t, err)
+		found := make(map[string]bool)
+		ast.Inspect(f, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok {
+				found[id.Name] = true
+			}
+			return true
+		})
+		return found
+	}
+	for _, file := range []string{
+		"index.go", "store.go", "policy.go", "lfu.go", "lfu_duel.go", "lfu_value.go", "lru.go", "fifo.go", "heap.go", "expiry.go", "tombstones.go",
+		"histogram.go", "failures.go", "guard.go",
+	} {
+		for _, name := range []string{"Group", "peering", "Cache", "link", "wire"} {
+			require.False(t, names(file)[name], "%s names %s", file, name)
+		}
+	}
+	groups, err := filepath.Glob("group_*.go")
+	require.NoError(t, err)
+	for _, file := range append(groups, "peers.go") {
+		if !strings.HasSuffix(file, "_test.go") {
+			require.False(t, names(file)["peering"], "%s names peering", file)
+		}
+	}
+	const module = "github.com/coveycache/covey"
+	for leaf, allowed := range map[string]string{"freq": "", "sizeof": "", "wire": "", "link": module + "/internal/wire"} {
+		files, err := filepath.Glob("internal/" + leaf + "/*.go")
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+			require.NoError(t, err)
+			for _, i := range f.Imports {
+				path := strings.Trim(i.Path.Value, `"`)
+				require.False(t, strings.HasPrefix(path, module) && path != allowed, "%s imports %s", file, path)
+			}
+		}
+	}
+}

@@ -219,3 +219,42 @@ func (c *Cache[V]) leave(f *flight[V], keep bool) {
 	}
 	f.cancel(context.Canceled)
 }
+
+// unstored returns the load of key that is under way in this process and is not to be stored, nil if there is none.
+func (c *Cache[V]) unstored(key string, hash uint32) *flight[V] {
+	g := c.store.index.segment(hash)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f := c.joinable(key, hash, false); f != nil && f.noStore {
+		return f
+	}
+	return nil
+}
+
+// outwaitLoad waits until the load of key has ended that is under way in this process and is not to be stored. The owner acknowledges
+// writes without telling this process, so a caller who comes after a write must not join a load that began before it. Any such load
+// that there is to join after outwaitLoad has begun since it was called.
+func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) error {
+	return c.outwait(ctx, c.unstored(key, hash))
+}
+
+// outwait waits for the end of a flight, if there is one.
+func (c *Cache[V]) outwait(ctx context.Context, f *flight[V]) error {
+	if f == nil {
+		return nil
+	}
+	if l, t := loadingOf(ctx), c.target(f); l != nil {
+		if !l.enter(t) {
+			return recursive(c.name, f.key)
+		}
+		defer l.leave(t)
+	}
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.stop:
+		return c.errClosed()
+	}
+}

@@ -9,29 +9,7 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 )
-
-// Flags of a node.
-const (
-	flagNegative  = 1 << iota // stands for ErrNotFound
-	flagVersioned             // version was given by the user
-	flagBorrowed              // lent by the key's owner
-)
-
-// An entry is what the cache stores for a key. The node comes first, so that a
-// pointer to the one is a pointer to the other.
-type entry[V any] struct {
-	node
-	value V
-}
-
-// entryOf returns the entry that n is the head of. Every node in the store of a Cache[V] heads an entry[V].
-func entryOf[V any](n *node) *entry[V] { return (*entry[V])(unsafe.Pointer(n)) }
-
-// perEntry is what the store itself spends on an entry beyond its own memory:
-// its place in the index, its slot and its share of the policy's memory.
-const perEntry = 13 + 4 + 16 + 1 + 4
 
 const segmentBits = 6
 

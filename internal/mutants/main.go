@@ -47,7 +47,7 @@ var mutants = []mutant{
 	},
 	{
 		"I1: nobody has the answer to a request that was sent before he came", "TestFetchIsNotJoinedLate",
-		"fetch.go", "case !before.sent:", "case true:",
+		"peer_fetch.go", "case !before.sent:", "case true:",
 	},
 	{
 		"I4: the last waiter takes the flight along", "TestLastWaiterCancelsAndNewcomerLoads",
@@ -75,15 +75,15 @@ var mutants = []mutant{
 	},
 	{
 		"I8: values are accounted", "TestAccountedBytesAgainstHeap",
-		"write.go", "sizeClass(int64(len(key))) + int64(size)", "sizeClass(int64(len(key))) + int64(size)/4",
+		"entry.go", "sizeof.Class(int64(len(key))) + int64(size)", "sizeClass(int64(len(key))) + int64(size)/4",
 	},
 	{
-		"I8: the walk of a value is bounded", "TestWalkIsBounded",
-		"sizeof.go", "k < n && w.left > 0", "k < n",
+		"I8: the walk of a value is bounded", "internal/sizeof.TestWalkIsBounded",
+		"internal/sizeof/sizeof.go", "k < n && w.left > 0", "k < n",
 	},
 	{
-		"I8: what a walk does not see is estimated", "TestSizeofArraysInSlices",
-		"sizeof.go", "if !w.sample || k == 0", "if k >= 0",
+		"I8: what a walk does not see is estimated", "internal/sizeof.TestSizeofArraysInSlices",
+		"internal/sizeof/sizeof.go", "if !w.sample || k == 0", "if k >= 0",
 	},
 	{
 		"I9: a callback runs without locks", "TestCallbacksMayCallTheCache",
@@ -131,7 +131,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: copies are recalled before a write takes effect", "TestLoan",
-		"agree.go", "recalled := p.recall(ctx, ch.key, ch.hash)", "var recalled error",
+		"peer_write.go", "recalled := p.recall(ctx, ch.key, ch.hash)", "var recalled error",
 	},
 	{
 		"I3: an eviction forgets no loan", "TestLoanOutlivesEviction",
@@ -139,19 +139,19 @@ var mutants = []mutant{
 	},
 	{
 		"I3b: a member that was apart drops what it has", "TestDroppedMemberReturns",
-		"apart.go", "l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: id})", "l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: id, Key: \"k\"})",
+		"group_apart.go", "l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: id})", "l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: id, Key: \"k\"})",
 	},
 	{
 		"I3b: copies of keys that get another owner are taken back", "TestHazard08CopyOfAFormerOwner",
-		"members.go", "\tg.takeBack(v)\n", "",
+		"group_members.go", "\tg.takeBack(v)\n", "",
 	},
 	{
 		"I1: a load that is not stored is joined only before it begins", "TestHazard08LateToAFormerOwner",
-		"owner.go", "\t\t\tif !mine {", "\t\t\tif false {",
+		"peer_owner.go", "\t\t\tif !mine {", "\t\t\tif false {",
 	},
 	{
 		"I5: a request of a peer is not passed on", "TestHazard15PlainHTTP",
-		"http.go", "r.Header.Get(PeerHeader) != \"\" && owner != g.opt.Name", "owner == \"\"",
+		"group_http.go", "r.Header.Get(PeerHeader) != \"\" && owner != g.opt.Name", "owner == \"\"",
 	},
 	{
 		"I6: a load under a right does not win over a write", "TestHazard02HolderKeepsLoading",
@@ -163,7 +163,7 @@ var mutants = []mutant{
 	},
 	{
 		"I6: a caller who leaves does not take the recall along", "TestRecallWithoutTime",
-		"loan.go", "\t\t\tl.Close() // so that", "\t\t\t// so that",
+		"peer_lend.go", "\t\t\tl.Close() // so that", "\t\t\t// so that",
 	},
 	{
 		"I11: the length of a frame", "internal/link.TestBoundsComeBeforeMemory",
@@ -199,7 +199,7 @@ var mutants = []mutant{
 	},
 	{
 		"I11: keys in a request", "TestTooManyKeysInARequest",
-		"servemany.go", "err != nil || keys == wire.MaxItems {", "err != nil {",
+		"peer_many_owner.go", "err != nil || keys == wire.MaxItems {", "err != nil {",
 	},
 	{
 		"a stranger is told nothing", "internal/link.TestStrangersLearnNothing",
@@ -215,11 +215,11 @@ var mutants = []mutant{
 	},
 	{
 		"a group without secrets answers only to a loopback Host", "TestHazard15OpenDoors",
-		"http.go", "!isLoopbackHost(asked)", "asked == \"\"",
+		"group_http.go", "!isLoopbackHost(asked)", "asked == \"\"",
 	},
 	{
 		"a certificate goes with one name", "TestCertificateOfAnotherMember",
-		"verifypeer.go", "return state.PeerCertificates[0].VerifyHostname(cmp.Or(g.opt.TLS.ServerName, host))", "_ = cmp.Or(host, \"\")\n\treturn nil",
+		"group_verify.go", "return state.PeerCertificates[0].VerifyHostname(cmp.Or(g.opt.TLS.ServerName, host))", "_ = cmp.Or(host, \"\")\n\treturn nil",
 	},
 	{
 		"I11: bodies over plain HTTP share a bound", "internal/link.TestBodiesShareABound",
@@ -243,15 +243,15 @@ var mutants = []mutant{
 	},
 	{
 		"nobody keeps a connection for nothing: idle", "TestListenerWaitsForNobody",
-		"shared.go", ", IdleTimeout: 2 * time.Minute", "",
+		"group_listen.go", ", IdleTimeout: 2 * time.Minute", "",
 	},
 	{
 		"nobody keeps a connection for nothing: a body", "TestListenerWaitsForNobody",
-		"http.go", "_ = control.SetReadDeadline(at)", "",
+		"group_http.go", "_ = control.SetReadDeadline(at)", "",
 	},
 	{
 		"nobody keeps a connection for nothing: a refusal", "TestListenerWritesToNobody",
-		"http.go", "_ = control.SetWriteDeadline(at)", "",
+		"group_http.go", "_ = control.SetWriteDeadline(at)", "",
 	},
 	{
 		"nobody keeps a connection for nothing: a value", "TestListenerWritesToNobody",
@@ -259,11 +259,11 @@ var mutants = []mutant{
 	},
 	{
 		"whoever is admitted may wait for a load", "TestListenerWaitsForLoads",
-		"http.go", "_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})", "",
+		"group_http.go", "_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})", "",
 	},
 	{
 		"no deadline for what has come", "TestListenerWaitsForLoads",
-		"http.go", "if r.ContentLength != 0 {", "if true {",
+		"group_http.go", "if r.ContentLength != 0 {", "if true {",
 	},
 	{
 		"a request over plain HTTP is from a peer", "internal/link.TestPlainReplays",
@@ -311,7 +311,7 @@ var mutants = []mutant{
 	},
 	{
 		"I12: a write that could not be confirmed is replayed", "TestGroupOwnerIsSilent",
-		"agree.go", "\t\t\tp.group.pursuits.add(peer.Name(), p.c.name, ch.key)\n", "",
+		"peer_write.go", "\t\t\tp.group.pursuits.add(peer.Name(), p.c.name, ch.key)\n", "",
 	},
 	{
 		"I13: nothing from before a Clear is served after it", "TestHazard13ClearAgainstLoad",
@@ -319,7 +319,7 @@ var mutants = []mutant{
 	},
 	{
 		"I13: whoever clears takes back what he has lent", "TestHazard13UnconfirmedClear",
-		"clear.go", "\t\terr := p.recallAll(ctx, nil)\n", "\t\terr := ctx.Err()\n",
+		"peer_clear.go", "\t\terr := p.recallAll(ctx, nil)\n", "\t\terr := ctx.Err()\n",
 	},
 	{
 		"plain HTTP: a write that was given up comes to nothing", "internal/link.TestPlainLateWrite",
@@ -339,15 +339,15 @@ var mutants = []mutant{
 	},
 	{
 		"I15: hits on copies are reported to the owner", "TestReportedHits",
-		"loan.go", "p.c.hot.Add(ringHash(key), key, min(hits, 1<<32), p.c.store.clock.now())", "_ = hits",
+		"peer_lend.go", "p.c.hot.Add(ringHash(key), key, min(hits, 1<<32), p.c.store.clock.now())", "_ = hits",
 	},
 	{
 		"I3: leases that are held end by the later clock", "TestSuspendedBorrower",
-		"local.go", "now < held+c.copies.offset", "now-c.store.clock.skew.ahead.Load() < held+c.copies.offset",
+		"peer_copy.go", "now < held+c.copies.offset", "now-c.store.clock.skew.ahead.Load() < held+c.copies.offset",
 	},
 	{
 		"I3: a clock that is set forward ends no loan", "TestOwnersClockJumps",
-		"loan.go", "now := p.c.store.clock.steady()", "now := p.c.store.clock.now()",
+		"peer_lend.go", "now := p.c.store.clock.steady()", "now := p.c.store.clock.now()",
 	},
 	{
 		"what is stored expires by the later clock", "TestSuspended",
@@ -371,7 +371,7 @@ var mutants = []mutant{
 	},
 	{
 		"I16: a panic of a codec is an error", "TestCodecMisbehaves",
-		"shared.go", "err := guard(\"Codec.Decode\", func() (err error) {\n\t\tv, err = p.c.opt.Codec.Decode(b)\n\t\treturn err\n\t})", "var err error\n\tv, err = p.c.opt.Codec.Decode(b)",
+		"peer_codec.go", "err := guard(\"Codec.Decode\", func() (err error) {\n\t\tv, err = p.c.opt.Codec.Decode(b)\n\t\treturn err\n\t})", "var err error\n\tv, err = p.c.opt.Codec.Decode(b)",
 	},
 	{
 		"I16: Goexit in Options.Size does not end a load", "TestSizeMisbehaves",
@@ -387,7 +387,7 @@ var mutants = []mutant{
 	},
 	{
 		"I16: a discovery that panics is watched again", "TestDiscoveryMisbehaves",
-		"discovery.go", "guard(\"Discovery.Watch\", func() error { return g.opt.Discovery.Watch(g.ctx, g.update) })", "g.opt.Discovery.Watch(g.ctx, g.update)",
+		"group_discovery.go", "guard(\"Discovery.Watch\", func() error { return g.opt.Discovery.Watch(g.ctx, g.update) })", "g.opt.Discovery.Watch(g.ctx, g.update)",
 	},
 	{
 		"I16: a panic of Dial is an error", "TestDialMisbehaves",
@@ -407,7 +407,7 @@ var mutants = []mutant{
 	},
 	{
 		"HTTP clients get no text of users' functions", "TestHTTPClientsSeeNoErrors",
-		"httperrors.go", "refused = &refusal{status: s.status, text: s.err.Error()}", "refused = &refusal{status: s.status, text: err.Error()}",
+		"group_http_errors.go", "refused = &refusal{status: s.status, text: s.err.Error()}", "refused = &refusal{status: s.status, text: err.Error()}",
 	},
 	{
 		"I16: no lock is held while a peer's lines are logged", "TestLoggerCallsTheGroup",
@@ -419,7 +419,7 @@ var mutants = []mutant{
 	},
 	{
 		"I16: a codec is called without locks", "TestCodecCallsTheCache",
-		"owner.go", "\t\tg.mu.Unlock()\n\t\tp.addOld(answer, old)", "\t\tp.addOld(answer, old)\n\t\tg.mu.Unlock()",
+		"peer_owner.go", "\t\tg.mu.Unlock()\n\t\tp.addOld(answer, old)", "\t\tp.addOld(answer, old)\n\t\tg.mu.Unlock()",
 	},
 	{
 		"a load that a running load waits for is let in", "TestQueuedLoadsAreLetIn",

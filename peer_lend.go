@@ -1,6 +1,6 @@
 package covey
 
-// loan.go is the owner's side of copies: a peer that often asks for a key may keep a copy, and a write recalls all copies before it
+// peer_lend.go is the owner's side of copies: a peer that often asks for a key may keep a copy, and a write recalls all copies before it
 // takes effect.
 //
 // A copy is valid until its own TTL ends, it is recalled, or the lease of the link over which it was lent ends, whichever comes

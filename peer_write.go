@@ -1,6 +1,6 @@
 package covey
 
-// agree.go carries out a write wherever the key may have a value: at the owner and, while peers go by different rings, at
+// peer_write.go carries out a write wherever the key may have a value: at the owner and, while peers go by different rings, at
 // every peer that may think itself the owner.
 //
 // Why that reaches all of them: a peer stores a key only if it is the owner by its own ring, and only after everybody within
@@ -17,18 +17,6 @@ import (
 	"github.com/coveycache/covey/internal/link"
 	"github.com/coveycache/covey/internal/wire"
 )
-
-// A change is a Put, Delete or Expire as the caller gave it.
-type change[V any] struct {
-	kind     wire.Type
-	key      string
-	hash     uint32
-	value    V    // of a Put
-	negative bool // of a Put: there is no value
-	foreign  bool // another peer asks for it
-	put      PutOption
-	del      DeleteOption
-}
 
 // maxHops is how many peers in a row may each name another as the owner.
 const maxHops = 4
@@ -391,38 +379,4 @@ func written(err error) *wire.Frame {
 		return failed(err)
 	}
 	return &wire.Frame{Type: wire.Done}
-}
-
-// changeHere carries out a change in this process's own store. gen is the generation under which the caller has found that
-// this process is the owner.
-func (c *Cache[V]) changeHere(ch *change[V], gen uint32, asked *writing) error {
-	w := write[V]{key: ch.key, hash: ch.hash, gen: gen, writing: asked}
-	size, tooLarge := 0, false
-	switch ch.kind {
-	case wire.Put:
-		now := c.store.clock.now()
-		w.version, w.versioned = ch.put.version, ch.put.hasVersion
-		if ch.negative {
-			ttl := c.opt.NegativeTTL
-			if ch.put.hasTTL {
-				ttl = ch.put.ttl
-			}
-			w.e = c.newNegative(ch.key, ch.hash, now, now, ttl)
-			break
-		}
-		size = c.measure(ch.key, ch.value, !ch.foreign)
-		w.e = c.newEntry(ch.key, ch.hash, ch.value, size, now, now, loadMeta{ttl: ch.put.ttl, hasTTL: ch.put.hasTTL})
-		tooLarge = w.e == nil
-	case wire.Delete:
-		w.version, w.versioned = ch.del.version, ch.del.hasVersion
-	case wire.Expire:
-		w.expire = true
-	}
-	c.write(&w)
-	if tooLarge && w.err == nil {
-		c.n.tooLarge.Add(1)
-		return fmt.Errorf("%w: cache %q, key %q: it has %d bytes, MaxValueBytes is %d, MaxBytes is %d",
-			ErrTooLarge, c.name, ch.key, size, c.maxValue.Load(), c.maxBytes.Load())
-	}
-	return w.err
 }

@@ -1,4 +1,4 @@
-package covey
+package sizeof
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,11 +21,11 @@ import (
 )
 
 func TestSizeClass(t *testing.T) {
-	require.Zero(t, sizeClass(0))
-	require.Zero(t, sizeClass(-1))
+	require.Zero(t, Class(0))
+	require.Zero(t, Class(-1))
 	check := func(n int) {
 		want := cap(append([]byte(nil), make([]byte, n)...))
-		require.EqualValues(t, want, sizeClass(int64(n)), "%d bytes", n)
+		require.EqualValues(t, want, Class(int64(n)), "%d bytes", n)
 	}
 	for n := 1; n <= 2100; n++ {
 		check(n)
@@ -42,8 +43,8 @@ func TestSizeClass(t *testing.T) {
 func TestAllocSizeWithPointers(t *testing.T) {
 	for n := int64(1); n < 10_000; n += 7 {
 		c := int64(cap(append([]*int(nil), make([]*int, n)...)))
-		require.Equal(t, allocSize(n*wordBytes, true), allocSize(c*wordBytes, true), "%d pointers", n)
-		require.GreaterOrEqual(t, allocSize(n*wordBytes, true), c*wordBytes)
+		require.Equal(t, Object(n*wordBytes, true), Object(c*wordBytes, true), "%d pointers", n)
+		require.GreaterOrEqual(t, Object(n*wordBytes, true), c*wordBytes)
 	}
 }
 
@@ -57,6 +58,12 @@ type user struct {
 }
 
 func text(r *rand.Rand, n int) string { return string(make([]byte, n+r.IntN(n))) }
+
+func newRand(t *testing.T) *rand.Rand {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
 
 func newUser(r *rand.Rand) user {
 	u := user{Name: text(r, 10), Email: text(r, 20), Attrs: map[string]string{}, Born: time.Now()}
@@ -111,7 +118,7 @@ func heapGrowth[V any](count int, one func() V) (vs []V, bytes int) {
 func testHeapGrowth[V any](t *testing.T, name string, count int, one func() V) {
 	t.Run(name, func(t *testing.T) {
 		vs, real := heapGrowth(count, one)
-		size := sizeofFunc[V]()
+		size := Func[V]()
 		accounted := 0
 		for _, v := range vs {
 			accounted += size("", v)
@@ -348,7 +355,7 @@ func TestWalkIsBounded(t *testing.T) {
 	}
 }
 
-func sizeof[V any](v V) int { return sizeofFunc[V]()("", v) }
+func sizeof[V any](v V) int { return Func[V]()("", v) }
 
 func TestSizeofPointerFree(t *testing.T) {
 	require.Zero(t, sizeof(1))
@@ -359,11 +366,11 @@ func TestSizeofPointerFree(t *testing.T) {
 		d [0]*int
 	}{}))
 
-	flat := sizeofFunc[struct{ a, b int }]()
+	flat := Func[struct{ a, b int }]()
 	require.Zero(t, testing.AllocsPerRun(100, func() { flat("", struct{ a, b int }{}) }))
-	bytes, str := sizeofFunc[[]byte](), sizeofFunc[string]()
+	bytes, str := Func[[]byte](), Func[string]()
 	b, s := make([]byte, 100), "something"
-	sizeClass(1)
+	Class(1)
 	require.Zero(t, testing.AllocsPerRun(100, func() { bytes("", b); str("", s) }))
 }
 
@@ -390,7 +397,7 @@ func TestSizeofSharesAndCycles(t *testing.T) {
 	a, b := &ring{}, &ring{}
 	a.next, b.next = b, a
 	one := sizeof(a)
-	require.EqualValues(t, 2*sizeClass(7*wordBytes), one)
+	require.EqualValues(t, 2*Class(7*wordBytes), one)
 	a.all = map[string]*ring{"a": a, "b": b}
 	a.self, b.self = a, any(a)
 	a.list = []*ring{a, b, a, b}
@@ -413,7 +420,7 @@ func TestSizeofLongChain(t *testing.T) {
 	for range 1_000_000 {
 		list = &cell{list}
 	}
-	require.EqualValues(t, walkBound*sizeClass(wordBytes), sizeof(list))
+	require.EqualValues(t, walkBound*Class(wordBytes), sizeof(list))
 }
 
 // What a value shares with the whole process is not its own, and what a lock guards is not looked at.
@@ -430,7 +437,7 @@ func TestSizeofLeavesAlone(t *testing.T) {
 	type holder struct{ v atomic.Value }
 	h := &holder{}
 	h.v.Store("text")
-	require.EqualValues(t, sizeClass(2*wordBytes), sizeof(h))
+	require.EqualValues(t, Class(2*wordBytes), sizeof(h))
 
 	type guardedMap struct {
 		mu sync.RWMutex
@@ -490,7 +497,7 @@ func TestSizeofOddValues(t *testing.T) {
 func BenchmarkSizeof(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	b.Run("bytes", func(b *testing.B) {
-		f, v := sizeofFunc[[]byte](), make([]byte, 100)
+		f, v := Func[[]byte](), make([]byte, 100)
 		for b.Loop() {
 			f("", v)
 		}
@@ -500,7 +507,7 @@ func BenchmarkSizeof(b *testing.B) {
 			a, b, c string
 			n       int
 		}
-		f, v := sizeofFunc[flat](), flat{"a", "b", "c", 1}
+		f, v := Func[flat](), flat{"a", "b", "c", 1}
 		for b.Loop() {
 			f("", v)
 		}
@@ -510,21 +517,27 @@ func BenchmarkSizeof(b *testing.B) {
 			a, b, c string
 			n       int
 		}
-		f, v := sizeofFunc[*flat](), &flat{"a", "b", "c", 1}
+		f, v := Func[*flat](), &flat{"a", "b", "c", 1}
 		for b.Loop() {
 			f("", v)
 		}
 	})
 	b.Run("user", func(b *testing.B) {
-		f, v := sizeofFunc[user](), newUser(r)
+		f, v := Func[user](), newUser(r)
 		for b.Loop() {
 			f("", v)
 		}
 	})
 	b.Run("bound", func(b *testing.B) {
-		f, v := sizeofFunc[[]string](), make([]string, 1_000_000)
+		f, v := Func[[]string](), make([]string, 1_000_000)
 		for b.Loop() {
 			f("", v)
 		}
 	})
+}
+
+func TestSizeofBeyondAnInt(t *testing.T) {
+	large := string(make([]byte, 8<<20))
+	total := int64(300 * len(large))
+	require.GreaterOrEqual(t, sizeof(slices.Repeat([]string{large}, 300)), int(min(total, math.MaxInt)))
 }

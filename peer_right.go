@@ -1,6 +1,6 @@
 package covey
 
-// right.go deals with fill rights (the leases of Nishtala et al., "Scaling Memcache at Facebook", 2013): the owner of a missing key
+// peer_right.go deals with fill rights (the leases of Nishtala et al., "Scaling Memcache at Facebook", 2013): the owner of a missing key
 // lets one caller of the group load it with a loader of its own, and everybody else waits for what that caller brings.
 
 import (

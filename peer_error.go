@@ -1,6 +1,6 @@
 package covey
 
-// foreign.go takes errors across the wire: covey's own keep their identity, a loader's becomes its text.
+// peer_error.go takes errors across the wire: covey's own keep their identity, a loader's becomes its text.
 
 import (
 	"context"

@@ -1,6 +1,6 @@
 package covey
 
-// many.go is the caller's side of a GetMany of keys that other peers own: one request for each owner.
+// peer_many.go is the caller's side of a GetMany of keys that other peers own: one request for each owner.
 
 import (
 	"context"

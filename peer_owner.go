@@ -1,6 +1,6 @@
 package covey
 
-// owner.go answers what other peers ask about the keys that this process owns. It runs on the goroutines that read the links, so
+// peer_owner.go answers what other peers ask about the keys that this process owns. It runs on the goroutines that read the links, so
 // nothing here waits: what takes time goes on in a goroutine of its own.
 
 import (
@@ -400,48 +400,6 @@ func (p *peering[V]) peek(ctx context.Context, key string) *wire.Frame {
 		return nil
 	}
 	return &wire.Frame{Type: f.Type, Flags: f.Flags&wire.Stale | wire.NoKeep, Value: f.Value}
-}
-
-// serveLookup answers with what this process has.
-func (p *peering[V]) serveLookup(r *link.Request) {
-	hash := p.c.store.hash(r.Key)
-	now := p.c.store.clock.now()
-	n := p.c.store.index.find(hash, r.Key)
-	st := p.c.judge(n, now)
-	if st != gone && n.flags&flagBorrowed != 0 {
-		st = gone
-	}
-	if r.Type == wire.Lookup {
-		p.c.n.served.inc()
-		if st == gone {
-			p.c.n.misses.Add(1)
-		} else {
-			p.c.count(n, st)
-		}
-	}
-	f := &wire.Frame{Type: wire.Done}
-	switch st {
-	case gone:
-	case negative:
-		f.Type = wire.NotFound
-		p.meta(f, n, now)
-	default:
-		p.hit(f, n, r.Link())
-		p.meta(f, n, now)
-		if st != fresh {
-			f.Flags |= wire.Stale
-		}
-	}
-	r.Answer(f)
-}
-
-// meta adds what is known of n besides its value. Times travel as durations, not as clock readings.
-func (p *peering[V]) meta(f *wire.Frame, n *node, now int64) {
-	f.Age = duration(now - n.born)
-	if n.expires != never {
-		f.TTL = duration(n.expires - now)
-	}
-	f.Version, f.HasVersion = n.version, n.flags&flagVersioned != 0
 }
 
 // keep keeps a request that has to wait; cancelled is called when the other end no longer waits.

@@ -1,8 +1,8 @@
 package covey
 
-// ask.go is the caller's side of a key that another peer owns.
+// peer_ask.go is the caller's side of a key that another peer owns.
 //
-// The owner's answer is only for callers who came before the request was sent (see fetch.go). Whoever comes later asks again,
+// The owner's answer is only for callers who came before the request was sent (see peer_fetch.go). Whoever comes later asks again,
 // because a Put or Delete may have been acknowledged in between. Once the owner has said that it waits for a load, newcomers wait
 // here (see holds) and ask when the load is over, so that a slow load does not fill the link with requests for one key.
 
@@ -261,45 +261,6 @@ func (p *peering[V]) loadHere(ctx context.Context, key string, hash uint32, load
 		return zero, errElsewhere // the key has become available
 	}
 	return p.c.wait(ctx, f, nil)
-}
-
-// unstored returns the load of key that is under way in this process and is not to be stored, nil if there is none.
-func (c *Cache[V]) unstored(key string, hash uint32) *flight[V] {
-	g := c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if f := c.joinable(key, hash, false); f != nil && f.noStore {
-		return f
-	}
-	return nil
-}
-
-// outwaitLoad waits until the load of key has ended that is under way in this process and is not to be stored. The owner acknowledges
-// writes without telling this process, so a caller who comes after a write must not join a load that began before it. Any such load
-// that there is to join after outwaitLoad has begun since it was called.
-func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) error {
-	return c.outwait(ctx, c.unstored(key, hash))
-}
-
-// outwait waits for the end of a flight, if there is one.
-func (c *Cache[V]) outwait(ctx context.Context, f *flight[V]) error {
-	if f == nil {
-		return nil
-	}
-	if l, t := loadingOf(ctx), c.target(f); l != nil {
-		if !l.enter(t) {
-			return recursive(c.name, f.key)
-		}
-		defer l.leave(t)
-	}
-	select {
-	case <-f.done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-c.stop:
-		return c.errClosed()
-	}
 }
 
 // askPeer gets key from a peer: the owner by the ring of generation gen, or the member that stands in for it.

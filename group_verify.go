@@ -1,6 +1,6 @@
 package covey
 
-// verifypeer.go binds a peer's certificate to its name.
+// group_verify.go binds a peer's certificate to its name.
 
 import (
 	"cmp"

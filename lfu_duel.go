@@ -1,6 +1,6 @@
 package covey
 
-// duel.go finds out in which mode of lfu.go a cache has the most hits.
+// lfu_duel.go finds out in which mode of lfu.go a cache has the most hits.
 
 import (
 	"math/bits"

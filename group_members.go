@@ -1,6 +1,6 @@
 package covey
 
-// members.go keeps who is in the group: members come from the discovery, leave when their machine refuses connections or
+// group_members.go keeps who is in the group: members come from the discovery, leave when their machine refuses connections or
 // when they say so, and come back with their first link. Each change makes another ring, which is announced to all members.
 
 import (
@@ -361,4 +361,41 @@ func (g *Group) leave(name string, err error) {
 			g.out[name] = err
 		}
 	})
+}
+
+// allLinks returns the links that are up.
+func (g *Group) allLinks() (links []*link.Link) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for l := range g.links {
+		links = append(links, l)
+	}
+	return links
+}
+
+// linkBy returns a link to the peer of that name, dialling it if need be; nil if there is none.
+func (g *Group) linkBy(name string) *link.Link {
+	for _, l := range g.allLinks() {
+		if l.Name() == name && l.Err() == nil {
+			return l
+		}
+	}
+	g.mu.Lock()
+	p := g.peers[name]
+	g.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(g.ctx, time.Second)
+	defer cancel()
+	l, _ := p.Link(ctx)
+	return l
+}
+
+// cacheID returns a cache's number in this process's frames.
+func (g *Group) cacheID(name string) (uint16, bool) {
+	if c := (*g.caches.Load())[name]; c != nil {
+		return c.number(), true
+	}
+	return 0, false
 }

@@ -1,6 +1,6 @@
 package covey
 
-// groupoptions.go holds what can be set on a group, its defaults and its limits.
+// group_options.go holds what can be set on a group, its defaults and its limits.
 
 import (
 	"context"

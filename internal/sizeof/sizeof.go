@@ -1,6 +1,5 @@
-package covey
-
-// sizeof.go says how many bytes values hold, as the allocator sees it.
+// Package sizeof says how many bytes values hold on the heap, as the allocator sees it. It knows no cache.
+package sizeof
 
 import (
 	"math"
@@ -11,8 +10,8 @@ import (
 	"unsafe"
 )
 
-// sizeClass returns what the allocator takes for an object of n bytes without pointers.
-func sizeClass(n int64) int64 {
+// Class returns what the allocator takes for an object of n bytes without pointers.
+func Class(n int64) int64 {
 	switch {
 	case n <= 0:
 		return 0
@@ -24,14 +23,14 @@ func sizeClass(n int64) int64 {
 	return (n + pageSize - 1) &^ (pageSize - 1)
 }
 
-// allocSize is sizeClass for any type of object: one with pointers gets a
+// Object is Class for any type of object: one with pointers gets a
 // header, unless it is so small that its bitmap lies elsewhere.
-func allocSize(n int64, pointers bool) int64 {
+func Object(n int64, pointers bool) int64 {
 	const header = 8
 	if pointers && n > wordBytes*wordBytes*8 && n <= smallSizes-header {
 		n += header
 	}
-	return sizeClass(n)
+	return Class(n)
 }
 
 // The allocator's classes are multiples of 8 up to fineSizes and of 128 up to
@@ -64,7 +63,7 @@ var sizeClasses = sync.OnceValue(func() *sizeClassTable {
 	return t
 })
 
-// sizeofFunc returns the default of Options.Size: the bytes that a value holds
+// Func returns the default of Options.Size: the bytes that a value holds
 // beyond the V itself. That is exact for strings and for slices of elements
 // without pointers, taken to begin where their arrays begin, and 0 for a V
 // without pointers.
@@ -80,14 +79,14 @@ var sizeClasses = sync.OnceValue(func() *sizeClassTable {
 // and of a longer chain or tree of pointers the end is not counted.
 //
 // Objects of less than 8 bytes count 8, though several may share them.
-func sizeofFunc[V any]() func(key string, v V) int {
+func Func[V any]() func(key string, v V) int {
 	t := reflect.TypeFor[V]()
 	if t.Kind() == reflect.String {
-		return func(_ string, v V) int { return asInt(sizeClass(int64(len(*(*string)(unsafe.Pointer(&v)))))) }
+		return func(_ string, v V) int { return asInt(Class(int64(len(*(*string)(unsafe.Pointer(&v)))))) }
 	}
 	if t.Kind() == reflect.Slice && !hasPointers(t.Elem()) {
 		elem := int64(t.Elem().Size())
-		return func(_ string, v V) int { return asInt(sizeClass(int64(cap(*(*[]byte)(unsafe.Pointer(&v)))) * elem)) }
+		return func(_ string, v V) int { return asInt(Class(int64(cap(*(*[]byte)(unsafe.Pointer(&v)))) * elem)) }
 	}
 	s := new(sizers)
 	walkV := s.of(t)
@@ -230,14 +229,14 @@ func (s *sizers) later(t reflect.Type) func() sizer {
 
 func sizeofString(w *walk, v reflect.Value) int64 {
 	w.left--
-	return sizeClass(int64(v.Len()))
+	return Class(int64(v.Len()))
 }
 
 func (s *sizers) pointer(t reflect.Type) sizer {
 	if opaque(t.Elem()) {
 		return nil
 	}
-	self := allocSize(int64(t.Elem().Size()), hasPointers(t.Elem()))
+	self := Object(int64(t.Elem().Size()), hasPointers(t.Elem()))
 	elem := s.later(t.Elem())
 	return func(w *walk, v reflect.Value) int64 {
 		w.left--
@@ -259,7 +258,7 @@ func (s *sizers) slice(t reflect.Type) sizer {
 		if v.Cap() == 0 || !w.visit(v) {
 			return 0
 		}
-		sum := allocSize(int64(v.Cap())*size, pointers)
+		sum := Object(int64(v.Cap())*size, pointers)
 		if f := elem(); f != nil {
 			sum += w.elements(v.Len(), func(i int) int64 { return f(w, v.Index(i)) })
 		}
@@ -313,7 +312,7 @@ func (s *sizers) boxed(w *walk, v reflect.Value) int64 {
 	v = v.Elem()
 	t, sum := v.Type(), int64(0)
 	if !isPointer(t) {
-		sum = allocSize(int64(t.Size()), hasPointers(t))
+		sum = Object(int64(t.Size()), hasPointers(t))
 	}
 	if f := s.of(t); f != nil && w.left > 0 {
 		sum += f(w, v)
@@ -339,7 +338,7 @@ func (s *sizers) mapping(t reflect.Type) sizer {
 		if t.Size() <= indirect {
 			return int64(t.Size()), int64(t.Align()), hasPointers(t)
 		}
-		apart += allocSize(int64(t.Size()), hasPointers(t))
+		apart += Object(int64(t.Size()), hasPointers(t))
 		return wordBytes, wordBytes, true
 	}
 	keySize, keyAlign, keyPointers := inline(t.Key())
@@ -361,12 +360,12 @@ func (s *sizers) mapping(t reflect.Type) sizer {
 		case n == 0:
 			return sum
 		case n <= slots:
-			sum += allocSize(group, pointers)
+			sum += Object(group, pointers)
 		default:
 			tables := powerOf2(ceilDiv(n, tableMax/slots*load))
 			capacity := powerOf2(ceilDiv(ceilDiv(n, tables)*slots, load))
-			sum += allocSize(tables*wordBytes, true)
-			sum += tables * (allocSize(tableSize, true) + allocSize(capacity/slots*group, pointers))
+			sum += Object(tables*wordBytes, true)
+			sum += tables * (Object(tableSize, true) + Object(capacity/slots*group, pointers))
 		}
 		keys, elems := key(), elem()
 		if keys == nil && elems == nil {

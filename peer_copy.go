@@ -1,6 +1,6 @@
 package covey
 
-// local.go keeps the copies that owners have lent to this process: L1. They are in the same index as the entries that the process owns,
+// peer_copy.go keeps the copies that owners have lent to this process: L1. They are in the same index as the entries that the process owns,
 // so that one lookup finds either. But they have a bound of their own, and CLOCK (Corbató 1968) chooses which ones leave.
 
 import (
@@ -11,6 +11,7 @@ import (
 
 	"github.com/coveycache/covey/internal/freq"
 	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/sizeof"
 	"github.com/coveycache/covey/internal/wire"
 )
 
@@ -99,7 +100,7 @@ func (c *Cache[V]) useCopy(n *node) bool {
 // borrow keeps a copy that came with an answer. The request was made at the time start, under generation gen.
 func (p *peering[V]) borrow(l *link.Link, key string, hash uint32, value V, answer *wire.Frame, start int64, gen uint32) {
 	limit := p.c.copies.limit.Load() / 8
-	size := p.c.baseSize + int64(unsafe.Sizeof(loanOf{})) + sizeClass(int64(len(key)))
+	size := p.c.baseSize + int64(unsafe.Sizeof(loanOf{})) + sizeof.Class(int64(len(key)))
 	flags := uint8(flagBorrowed)
 	if answer.Type == wire.NotFound {
 		flags |= flagNegative
@@ -348,4 +349,16 @@ func (p *peering[V]) reportHits(l *link.Link, add func(cache uint16, key string,
 		}
 		b.reported = hits
 	}
+}
+
+// from returns the copies that came over a link.
+func (l *copies) from(lender *link.Link) (nodes []*node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.ring {
+		if l.loan(n).lender == lender {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
 }

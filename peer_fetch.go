@@ -1,6 +1,6 @@
 package covey
 
-// fetch.go lets callers in this process who want the same key of another peer share the owner's answers.
+// peer_fetch.go lets callers in this process who want the same key of another peer share the owner's answers.
 
 import (
 	"context"

@@ -1,6 +1,6 @@
 package covey
 
-// tenure.go decides whether an entry is still valid after the ring has changed: it is if this process has owned its key by every
+// peer_tenure.go decides whether an entry is still valid after the ring has changed: it is if this process has owned its key by every
 // ring since it was stored. A hit only compares generations; this file is for entries of an older one.
 
 import (

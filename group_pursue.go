@@ -1,6 +1,6 @@
 package covey
 
-// pursue.go makes sure that a write reaches the peers that could not confirm it: they drop the key as soon as there is a link to
+// group_pursue.go makes sure that a write reaches the peers that could not confirm it: they drop the key as soon as there is a link to
 // them.
 
 import (

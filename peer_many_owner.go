@@ -1,6 +1,6 @@
 package covey
 
-// servemany.go is the owner's side of a GetMany by another peer.
+// peer_many_owner.go is the owner's side of a GetMany by another peer.
 
 import (
 	"context"

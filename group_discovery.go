@@ -1,6 +1,6 @@
 package covey
 
-// discovery.go finds out who the members of a group are: from a list or from DNS.
+// group_discovery.go finds out who the members of a group are: from a list or from DNS.
 
 import (
 	"context"

@@ -1,6 +1,6 @@
 package covey
 
-// value.go weighs entries that differ much in size or load time.
+// lfu_value.go weighs entries that differ much in size or load time.
 
 import (
 	"cmp"

@@ -1,6 +1,6 @@
 package covey
 
-// notice.go tells the peer that loads a key under a right which loads wait for it
+// peer_notice.go tells the peer that loads a key under a right which loads wait for it
 // here, at the owner. So the peer lets the load in, and knows a load of its own
 // that the owner's load waits for.
 

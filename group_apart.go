@@ -1,6 +1,6 @@
 package covey
 
-// apart.go deals with processes that run on while the others do without them and acknowledge writes that they do not hear of.
+// group_apart.go deals with processes that run on while the others do without them and acknowledge writes that they do not hear of.
 // A process that hears from nobody finds that out by itself, and so does one that, where there are no links, is not asked back. A
 // process that the discovery has dropped, or whose machine has refused connections, is told when it comes back.
 
@@ -161,12 +161,4 @@ func (g *Group) dropAt(l *link.Link) {
 		delete(g.apart.dropped, l.Name())
 		delete(g.out, l.Name())
 	})
-}
-
-// boundApart returns when an entry that is stored at the time end expires: soon, while this process is alone.
-func (c *Cache[V]) boundApart(expires, end int64) int64 {
-	if c.peering == nil || !c.peering.group.apart.alone.Load() {
-		return expires
-	}
-	return min(expires, end+int64(c.peering.group.opt.IsolatedTTL)) // never is the largest
 }

@@ -1,0 +1,71 @@
+package covey
+
+// peer_refresh.go is Refresh of a key that another process owns, from both ends.
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// refreshAway is Refresh of a key that another process owns.
+func (p *peering[V]) refreshAway(ctx context.Context, v *view, key string) (value V, err error) {
+	i := v.owner(key)
+	if i < 0 {
+		return value, errors.New("covey: the group has no members that own keys")
+	}
+	if l := loadingOf(ctx); l != nil {
+		if !l.enter(p.away(key)) {
+			return value, recursive(p.c.name, key)
+		}
+		defer l.leave(p.away(key))
+	}
+	l, err := p.linkTo(ctx, v.peers[i])
+	if err != nil {
+		return value, err
+	}
+	f, err := l.Call(ctx, &wire.Frame{Type: wire.Reload, Cache: p.id, Key: key, Chain: loadingOf(ctx).chain(p.group)})
+	switch {
+	case err != nil:
+		return value, peerError(ctx, l.Name(), err)
+	case f.Type == wire.NotFound:
+		return value, ErrNotFound
+	case f.Type != wire.Hit:
+		return value, answerError(l.Name(), &f)
+	}
+	if value, err = p.decode(f.Value); err != nil {
+		return value, &PeerError{Peer: l.Name(), Err: err}
+	}
+	return value, nil
+}
+
+// serveReload refreshes a key for another peer.
+func (p *peering[V]) serveReload(r *link.Request) {
+	key := strings.Clone(r.Key)
+	if v := p.tenures.view(); v.self < 0 || v.owner(key) != v.self {
+		r.Answer(&wire.Frame{Type: wire.Failed, Text: "by its ring it does not own the key; try again when the rings have settled"})
+		return
+	}
+	if p.c.opt.Loader == nil {
+		r.Answer(failed(noLoader(p.c.name, key)))
+		return
+	}
+	ctx, cancel := context.WithCancel(p.contextOf(&r.Frame))
+	op := r.Keep(func(*link.Op) { cancel() })
+	op.Held()
+	p.later(op, func() {
+		defer cancel()
+		v, err := p.c.refreshHere(ctx, key)
+		f := &wire.Frame{Type: wire.Hit}
+		if err == nil {
+			err = p.encode(f, v)
+		}
+		if err != nil {
+			f = failed(err)
+		}
+		op.Answer(f)
+	})
+}
