@@ -75,7 +75,7 @@ var mutants = []mutant{
 	},
 	{
 		"I8: values are accounted", "TestAccountedBytesAgainstHeap",
-		"entry.go", "sizeof.Class(int64(len(key))) + int64(size)", "sizeClass(int64(len(key))) + int64(size)/4",
+		"entry.go", "sizeof.Class(int64(len(key))) + int64(size)", "sizeof.Class(int64(len(key))) + int64(size)/4",
 	},
 	{
 		"I8: the walk of a value is bounded", "internal/sizeof.TestWalkIsBounded",
