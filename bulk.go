@@ -211,7 +211,7 @@ func (m *many[V]) get(keys []string) (rest []string) {
 			if !keep {
 				m.outwait(key, hash)
 			}
-			p, hit, err := m.join(key, hash, gen, keep)
+			p, hit, err := m.join(request[V]{ctx: m.ctx, key: key, hash: hash, gen: gen, keep: keep})
 			switch {
 			case errors.Is(err, errElsewhere):
 				m.again = append(m.again, key)
@@ -269,14 +269,14 @@ func (m *many[V]) outwait(key string, hash uint32) {
 
 // join makes the call a waiter of key's flight, making the key part of its own
 // load if nobody is loading it.
-func (m *many[V]) join(key string, hash uint32, gen uint32, keep bool) (p pending[V], hit *node, err error) {
+func (m *many[V]) join(q request[V]) (p pending[V], hit *node, err error) {
 	c := m.c
+	p.key = q.key
 	if m.load == nil {
 		if err := m.places.take(m.ctx); err != nil {
 			return p, nil, err
 		}
-		p.key = key
-		if p.f, hit, err = c.join(m.ctx, key, hash, c.opt.Loader, gen, keep); p.f == nil {
+		if p.f, hit, err = c.join(q); p.f == nil {
 			m.places.free()
 		} else {
 			context.AfterFunc(p.f.ctx, m.places.free) // it ends with the flight
@@ -286,39 +286,13 @@ func (m *many[V]) join(key string, hash uint32, gen uint32, keep bool) (p pendin
 	if m.ctx.Err() != nil {
 		return p, nil, context.Cause(m.ctx)
 	}
-	g := c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if c.closed.Load() {
-		return p, nil, c.errClosed()
-	}
-	if c.store.gen.Load() != gen {
-		return p, nil, errElsewhere
-	}
-	n := c.store.index.find(hash, key)
-	st := c.judge(n, c.store.clock.now())
-	if st == fresh || st == negative {
-		return p, n, nil
-	}
-	c.n.misses.Add(1)
-	f := c.joinable(key, hash, keep)
-	own := f == nil
-	if own {
-		if st == gone {
-			n = nil
-		}
-		if m.bulk == nil {
-			m.bulk = c.newBulk(m.ctx)
-		}
-		f = c.linkBulk(m.bulk, key, hash, n)
-		f.gen, f.noStore = gen, !keep
-	} else {
-		c.n.coalesced.Add(1)
-	}
-	if err := c.attach(m.ctx, f); err != nil {
-		return p, nil, err
-	}
-	return pending[V]{f: f, key: key, own: own}, nil, nil
+	s := c.lock(q.hash)
+	defer s.unlock()
+	p.f, hit, err = s.enrol(q, func(old *node) (*flight[V], error) {
+		p.own = true
+		return s.addToBulk(q, &m.bulk, old), nil
+	})
+	return p, hit, err
 }
 
 // wait collects the results of the flights.
@@ -365,7 +339,7 @@ func (m *many[V]) wait(waiting []pending[V]) {
 	}
 }
 
-// newBulk begins a bulk load; startBulk has to follow. A segment is locked and the cache is not closed.
+// newBulk begins a bulk load; startBulk has to follow. A shard is locked and the cache is not closed.
 func (c *Cache[V]) newBulk(ctx context.Context) *bulk[V] {
 	c.wg.Add(1)
 	b := &bulk[V]{load: c.newLoading(ctx, &Load{keys: make(map[string]*Load)})}
@@ -373,10 +347,15 @@ func (c *Cache[V]) newBulk(ctx context.Context) *bulk[V] {
 	return b
 }
 
-// linkBulk makes key part of the bulk load. The segment is locked.
-func (c *Cache[V]) linkBulk(b *bulk[V], key string, hash uint32, old *node) *flight[V] {
-	f := c.link(key, hash, old)
-	b.add(f)
+// addToBulk makes a request's key part of a bulk load, beginning one if there is none; startBulk has to follow. The cache is not
+// closed.
+func (s *shard[V]) addToBulk(q request[V], b **bulk[V], old *node) *flight[V] {
+	if *b == nil {
+		*b = s.c.newBulk(q.ctx)
+	}
+	f := s.addFlight(q.key, q.hash, old)
+	(*b).add(f)
+	_ = s.attach(q.ctx, f) // a load that has not begun waits for nobody
 	return f
 }
 
@@ -470,15 +449,16 @@ func (c *Cache[V]) refreshBulk(ctx context.Context, due []*node, load BulkLoader
 	}
 	var b *bulk[V]
 	for _, n := range due {
-		g := c.store.index.segment(n.hash)
-		g.mu.Lock()
-		if c.refreshable(n) {
+		s := c.lock(n.hash)
+		if s.refreshable(n) {
 			if b == nil {
 				b = c.newBulk(ctx)
 			}
-			c.linkBulk(b, n.key, n.hash, n).refresh = true
+			f := s.addFlight(n.key, n.hash, n)
+			f.refresh = true
+			b.add(f)
 		}
-		g.mu.Unlock()
+		s.unlock()
 	}
 	if b == nil {
 		c.refreshes.Release(1)

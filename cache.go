@@ -34,7 +34,7 @@ type Cache[V any] struct {
 	puts  striped
 	n     counters
 
-	segments [1 << segmentBits]keyed[V]
+	shards [1 << segmentBits]shard[V]
 
 	peering *peering[V] // nil: the cache is alone
 	copies  copies
@@ -92,6 +92,9 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	c.maxBytes.Store(o.MaxBytes)
 	c.maxEntries.Store(int64(o.MaxEntries))
 	c.maxValue.Store(largestValue(o.MaxValueBytes, o.MaxBytes))
+	for i := range c.shards {
+		c.shards[i].segment, c.shards[i].c = &c.store.index.segments[i], c
+	}
 	s := c.store
 	s.guards = newGuards()
 	s.staleFor = int64(max(o.StaleWhileRevalidate, o.StaleIfError))
@@ -173,12 +176,12 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 	if err := c.check(key); err != nil {
 		return zero, err
 	}
-	passed := load
+	q := request[V]{ctx: ctx, key: key, hash: hash, load: load}
 	if load == nil {
 		load = c.opt.Loader
 	}
 	for attempt := 0; ; attempt++ {
-		gen := c.store.gen.Load()
+		q.gen, q.keep = c.store.gen.Load(), true
 		n := c.store.index.find(hash, key)
 		now, st := int64(0), gone
 		if n != nil {
@@ -188,23 +191,22 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 		if st < usable || st == negative || st == usable && c.isThrottled(key, hash) {
 			return c.answer(ctx, n, st, now, load)
 		}
-		keep := true
 		if c.peering != nil {
 			v := c.peering.tenures.view()
 			if v.self < 0 || v.owner(key) != v.self {
-				value, err := c.peering.getShared(ctx, key, hash, passed)
+				value, err := c.peering.getShared(q)
 				if errors.Is(err, errElsewhere) {
 					continue
 				}
 				return value, err
 			}
-			if keep = v.await(ctx); !keep {
+			if q.keep = v.await(ctx); !q.keep {
 				if err := c.outwaitLoad(ctx, key, hash); err != nil {
 					return zero, err
 				}
 			}
 		}
-		f, hit, err := c.join(ctx, key, hash, load, gen, keep)
+		f, hit, err := c.join(q)
 		if errors.Is(err, errElsewhere) {
 			continue
 		}
@@ -268,45 +270,22 @@ func (c *Cache[V]) count(n *node, st state) bool {
 	return st != negative
 }
 
-// join makes the caller a waiter of key's flight. If there is no flight it starts one, which stores its result only if keep is
-// true. If the key has become available meanwhile, join returns its node instead. gen is the generation under which the caller
-// has looked up who owns the key.
-func (c *Cache[V]) join(ctx context.Context, key string, hash uint32, load Loader[V], gen uint32, keep bool) (*flight[V], *node, error) {
-	if load == nil {
-		return nil, nil, noLoader(c.name, key)
+// join makes the caller a waiter of the key's flight, starting one if there is none; without a loader in the request, with that of
+// the Options. If the key has become available meanwhile,
+// join returns its node instead.
+func (c *Cache[V]) join(q request[V]) (*flight[V], *node, error) {
+	if q.load == nil {
+		q.load = c.opt.Loader
 	}
-	if ctx.Err() != nil {
-		return nil, nil, context.Cause(ctx)
+	if q.load == nil {
+		return nil, nil, noLoader(c.name, q.key)
 	}
-	g := c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if c.closed.Load() {
-		return nil, nil, c.errClosed()
+	if q.ctx.Err() != nil {
+		return nil, nil, context.Cause(q.ctx)
 	}
-	if c.store.gen.Load() != gen {
-		return nil, nil, errElsewhere
-	}
-	n := c.store.index.find(hash, key)
-	st := c.judge(n, c.store.clock.now())
-	if st == fresh || st == negative {
-		return nil, n, nil
-	}
-	c.n.misses.Add(1)
-	f := c.joinable(key, hash, keep)
-	if f == nil {
-		if st == gone {
-			n = nil
-		}
-		f = c.start(ctx, key, hash, n, load, nil)
-		f.gen, f.noStore = gen, !keep
-		return f, nil, nil
-	}
-	if err := c.attach(ctx, f); err != nil {
-		return nil, nil, err
-	}
-	c.n.coalesced.Add(1)
-	return f, nil, nil
+	s := c.lock(q.hash)
+	defer s.unlock()
+	return s.enrol(q, func(old *node) (*flight[V], error) { return s.start(q, old, nil), nil })
 }
 
 func (c *Cache[V]) softTimer(st state) <-chan time.Time {
@@ -317,10 +296,9 @@ func (c *Cache[V]) softTimer(st state) <-chan time.Time {
 }
 
 func (c *Cache[V]) isThrottled(key string, hash uint32) bool {
-	g := c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_, ok := c.keyed(hash).throttled[key]
+	s := c.lock(hash)
+	defer s.unlock()
+	_, ok := s.throttled[key]
 	return ok
 }
 

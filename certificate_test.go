@@ -156,7 +156,7 @@ func TestCertificates(t *testing.T) {
 			} {
 				for _, r := range [][2]string{{"GET", "caches/test?key=" + k}, {"PUT", "caches/test?key=" + k}, {"DELETE", "caches/test?key=" + k}, {"GET", "link"}, {"POST", "ops"}} {
 					for _, header := range []string{"Accept", PeerHeader} {
-						status, text := request(t, cfg, r[0], a.g.opt.Self+"v1/"+r[1], header)
+						status, text := doRequest(t, cfg, r[0], a.g.opt.Self+"v1/"+r[1], header)
 						require.Contains(t, []int{0, http.StatusUnauthorized}, status, "%v", r)
 						require.NotContains(t, text, "the value")
 					}
@@ -172,11 +172,11 @@ func TestCertificates(t *testing.T) {
 			require.Equal(t, s.linkless, a.g.Peers()[0].Plain != nil || a.g.Peers()[1].Plain != nil)
 
 			member := ca.member(t, true, 0)
-			status, text := request(t, member, "GET", a.g.opt.Self+"v1/caches/test?key="+k, "Accept")
+			status, text := doRequest(t, member, "GET", a.g.opt.Self+"v1/caches/test?key="+k, "Accept")
 			require.Equal(t, http.StatusOK, status)
 			require.Equal(t, "the value", text)
 			for _, method := range []string{"PUT", "DELETE"} {
-				status, _ = request(t, member, method, a.g.opt.Self+"v1/caches/test?key="+k, "Accept")
+				status, _ = doRequest(t, member, method, a.g.opt.Self+"v1/caches/test?key="+k, "Accept")
 				require.Equal(t, http.StatusNoContent, status)
 			}
 		})
@@ -201,7 +201,7 @@ func stranger(t *testing.T, cfg *tls.Config, a, b *site, key string) {
 }
 
 // request returns the status of the answer, 0 if there is none, and its body.
-func request(t *testing.T, cfg *tls.Config, method, url, header string) (status int, text string) {
+func doRequest(t *testing.T, cfg *tls.Config, method, url, header string) (status int, text string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader("smuggled"))
 	require.NoError(t, err)

@@ -23,15 +23,13 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 func (c *Cache[V]) clearHere() {
 	c.nextGeneration() // from here on no hit serves what is there now
 	c.store.tombs.clear()
-	for i := range c.store.index.segments {
-		g := &c.store.index.segments[i]
-		k := &c.segments[i]
-		g.mu.Lock()
-		for key, f := range k.flights {
-			c.unlink(key, f.hash)
+	for i := range c.shards {
+		s := c.lockAt(i)
+		for key := range s.flights {
+			s.unlink(key)
 		}
-		clear(k.throttled)
-		g.mu.Unlock()
+		clear(s.throttled)
+		s.unlock()
 		c.removeInvalid(i)
 	}
 }

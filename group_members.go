@@ -200,7 +200,10 @@ const settleTime = 2500 * time.Millisecond
 // keys that have got another owner: those who go by this ring as well no longer tell this process what they write, and it may be
 // the only one that knows of these copies.
 func (g *Group) settle(v *view) {
+	// 1. Take back, while all still tell this process what they write.
 	g.takeBack(v)
+	// 2. Announce. Until the last member has heard, or its lease has ended, some may go by another ring and store what this
+	// process owns; so nothing is stored here, and writes wait.
 	ctx, cancel := context.WithTimeout(g.ctx, settleTime)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -231,6 +234,8 @@ func (g *Group) settle(v *view) {
 		})
 	}
 	wg.Wait()
+	// 3. Remove what has another owner, before anything is stored by this ring: the views that tell the one from the other are
+	// forgotten with it.
 	if g.view.Load() == v {
 		for _, c := range *g.caches.Load() {
 			c.sweep()

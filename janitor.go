@@ -97,22 +97,21 @@ func (c *Cache[V]) expire(now int64) {
 
 // empty takes everything out of a cache that is closed, for good, and returns the tables that have had it.
 func (c *Cache[V]) empty() (dropped []*table) {
-	s := c.store
-	s.mu.Lock()
-	s.closed = true
-	for i := range s.index.segments {
-		g := &s.index.segments[i]
-		g.mu.Lock()
-		c.closeSegment(&c.segments[i])
-		dropped = append(dropped, g.table.Swap(nil))
-		g.count = 0
-		g.mu.Unlock()
+	store := c.store
+	store.mu.Lock()
+	store.closed = true
+	for i := range c.shards {
+		s := c.lockAt(i)
+		s.close()
+		dropped = append(dropped, s.table.Swap(nil))
+		s.count = 0
+		s.unlock()
 	}
-	s.bytes.Store(0)
-	s.entries.Store(0)
-	s.tombs.clear()
-	s.mu.Unlock()
-	s.gen.Add(1)
+	store.bytes.Store(0)
+	store.entries.Store(0)
+	store.tombs.clear()
+	store.mu.Unlock()
+	store.gen.Add(1)
 	c.copies.empty()
 	return dropped
 }
@@ -130,21 +129,22 @@ func (c *Cache[V]) departedAtClose(dropped []*table) {
 	}
 }
 
-// closeSegment ends the flights of a segment, which is locked.
-func (c *Cache[V]) closeSegment(k *keyed[V]) {
+// close ends all flights.
+func (s *shard[V]) close() {
 	var open []*flight[V]
-	for _, f := range k.flights {
+	for _, f := range s.flights {
 		open = append(open, f)
 	}
-	for f := range k.detached {
+	for f := range s.detached {
 		open = append(open, f)
 	}
 	var zero V
+	closed := s.c.errClosed()
 	for _, f := range open {
-		c.end(f)
-		c.land(f, zero, c.errClosed())
+		s.end(f)
+		s.c.land(f, zero, closed)
 		if f.bulk != nil {
-			f.bulk.cancel(c.errClosed())
+			f.bulk.cancel(closed)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func (p *port) dial(format string, args ...any) net.Conn {
 }
 
 // request returns a whole request for a key without body.
-func (p *port) request(method, key, header string) string {
+func (p *port) doRequest(method, key, header string) string {
 	return fmt.Sprintf("%s /_covey/v1/caches/test?key=%s HTTP/1.1\r\nHost: x\r\n%s\r\n", method, url.QueryEscape(key), header)
 }
 
@@ -73,12 +73,12 @@ func TestListenerWaitsForNobody(t *testing.T) {
 	inListener(t, func(t *testing.T, p *port) {
 		require.Equal(t, 10*time.Second, p.ends(p.dial("")), "silent")
 		require.Equal(t, 10*time.Second, p.ends(p.dial("GET /")), "half a header")
-		require.Equal(t, 2*time.Minute, p.ends(p.dial("%s", p.request("GET", "k", ""))), "idle")
-		require.Equal(t, 2*time.Minute, p.ends(p.dial("%s", p.request("GET", "k", bearer))), "idle")
+		require.Equal(t, 2*time.Minute, p.ends(p.dial("%s", p.doRequest("GET", "k", ""))), "idle")
+		require.Equal(t, 2*time.Minute, p.ends(p.dial("%s", p.doRequest("GET", "k", bearer))), "idle")
 		for _, header := range []string{"", bearer} {
 			for _, body := range []string{"Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"} {
 				for _, method := range []string{"GET", "PUT", "POST", "DELETE"} {
-					require.Equal(t, p.g.opt.OpTimeout, p.ends(p.dial("%s", p.request(method, "k", header+body))), "%s %s%s", method, header, body)
+					require.Equal(t, p.g.opt.OpTimeout, p.ends(p.dial("%s", p.doRequest(method, "k", header+body))), "%s %s%s", method, header, body)
 				}
 			}
 		}
@@ -88,7 +88,7 @@ func TestListenerWaitsForNobody(t *testing.T) {
 
 		long := strings.Repeat("k", MaxKeyLen)
 		require.NoError(t, p.c.Put(t.Context(), long, "v"))
-		escaped := strings.ReplaceAll(p.request("GET", long, bearer), "k", "%6b")
+		escaped := strings.ReplaceAll(p.doRequest("GET", long, bearer), "k", "%6b")
 		answer, err = http.ReadResponse(bufio.NewReader(p.dial("%s", strings.Replace(escaped, "?%6bey", "?key", 1))), nil)
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, answer.StatusCode, "the longest key fits in a header")
@@ -100,7 +100,7 @@ func TestListenerWritesToNobody(t *testing.T) {
 	inListener(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.c.Put(t.Context(), "long", strings.Repeat("x", 4<<20)))
 		for what, request := range map[string]string{
-			"refusals": p.request("GET", "k", ""), "a value": p.request("GET", "long", bearer),
+			"refusals": p.doRequest("GET", "k", ""), "a value": p.doRequest("GET", "long", bearer),
 			"refusals of peers": "POST /_covey/v1/ops HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nCovey-Peer: x\r\n\r\n",
 		} {
 			conn := p.dial("")
@@ -119,7 +119,7 @@ func TestListenerWritesToNobody(t *testing.T) {
 		}
 
 		// Whoever reads slowly does not.
-		conn := p.dial("%s", p.request("GET", "long", bearer))
+		conn := p.dial("%s", p.doRequest("GET", "long", bearer))
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		require.NoError(t, err)
 		n := 0
@@ -148,7 +148,7 @@ func TestListenerWaitsForLoads(t *testing.T) {
 			key, header string
 			status      int
 		}{{"a", "", http.StatusOK}, {"b", "Content-Length: 0\r\n", http.StatusOK}, {"none", "", http.StatusNotFound}} {
-			request := strings.Replace(p.request("GET", c.key, bearer+c.header), "caches/test", "caches/slow", 1)
+			request := strings.Replace(p.doRequest("GET", c.key, bearer+c.header), "caches/test", "caches/slow", 1)
 			answer, err := http.ReadResponse(bufio.NewReader(p.dial("%s", request)), nil)
 			require.NoError(t, err)
 			require.Equal(t, c.status, answer.StatusCode)

@@ -41,28 +41,28 @@ func (c *Cache[V]) loadContext(ctx context.Context, l *loading) (context.Context
 	return lctx, cancel
 }
 
-// start links a flight for key and runs its load. The caller is its first waiter, except for a refresh. The segment is locked.
-func (c *Cache[V]) start(ctx context.Context, key string, hash uint32, old *node, load Loader[V], refresh func()) *flight[V] {
-	f := c.link(key, hash, old)
-	c.launch(ctx, f, load, refresh)
+// start adds a flight for the key and runs its load. The caller is its first waiter, except for a refresh.
+func (s *shard[V]) start(q request[V], old *node, refresh func()) *flight[V] {
+	f := s.addFlight(q.key, q.hash, old)
+	s.launch(q.ctx, f, q.load, refresh)
 	return f
 }
 
-// launch runs the load of a flight, within ctx. The caller becomes a waiter, unless it is a refresh. The segment is locked.
-func (c *Cache[V]) launch(ctx context.Context, f *flight[V], load Loader[V], refresh func()) {
-	f.load = c.newLoading(ctx, newLoad(f.old), f.key)
-	f.ctx, f.cancel = c.loadContext(ctx, f.load)
+// launch runs the load of a flight, within ctx. The caller becomes a waiter, unless it is a refresh.
+func (s *shard[V]) launch(ctx context.Context, f *flight[V], load Loader[V], refresh func()) {
+	f.load = s.c.newLoading(ctx, newLoad(f.old), f.key)
+	f.ctx, f.cancel = s.c.loadContext(ctx, f.load)
 	if f.refresh = refresh != nil; !f.refresh {
-		_ = c.attach(ctx, f) // a load that has not begun waits for nobody
+		_ = s.attach(ctx, f) // a load that has not begun waits for nobody
 	}
 	if f.right != nil {
-		c.peering.announce(f)
+		s.c.peering.announce(f)
 	}
-	c.wg.Go(func() {
+	s.c.wg.Go(func() {
 		if refresh != nil {
 			defer refresh()
 		}
-		c.run(f, load)
+		s.c.run(f, load)
 	})
 }
 
@@ -211,22 +211,21 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 // fail ends a flight whose load failed. If the old value may be used it is served
 // instead, and the next load of the key has to wait a while.
 func (c *Cache[V]) fail(f *flight[V], err error) {
-	g := c.store.index.segment(f.hash)
 	now := c.store.clock.now()
-	g.mu.Lock()
+	s := c.lock(f.hash)
 	if f.finished {
-		g.mu.Unlock()
+		s.unlock()
 		return
 	}
 	var value V
 	if f.linked && f.old != nil && c.judge(f.old, now) <= usable {
 		value = entryOf[V](f.old).value
 		f.stale, f.cause = true, err
-		c.throttle(f.key, f.hash)
+		s.throttle(f.key, f.hash)
 	}
 	refresh, stale := f.refresh, f.stale
-	c.end(f)
-	g.mu.Unlock()
+	s.end(f)
+	s.unlock()
 	if refresh && !errors.Is(err, ErrOverloaded) && !errors.Is(err, context.Canceled) {
 		c.log.warn("covey: refresh failed", "", "key", f.key, "err", err)
 	}
@@ -236,34 +235,32 @@ func (c *Cache[V]) fail(f *flight[V], err error) {
 	c.land(f, value, err)
 }
 
-// throttle keeps key from being loaded for a while. The segment is locked.
-func (c *Cache[V]) throttle(key string, hash uint32) {
-	if c.opt.ErrorThrottle <= 0 {
+// throttle keeps key from being loaded for a while.
+func (s *shard[V]) throttle(key string, hash uint32) {
+	if s.c.opt.ErrorThrottle <= 0 {
 		return
 	}
-	k := c.keyed(hash)
-	if _, ok := k.throttled[key]; ok {
+	if _, ok := s.throttled[key]; ok {
 		return
 	}
-	if k.throttled == nil {
-		k.throttled = make(map[string]struct{})
+	if s.throttled == nil {
+		s.throttled = make(map[string]struct{})
 	}
-	k.throttled[key] = struct{}{}
-	time.AfterFunc(c.opt.ErrorThrottle, func() {
-		g := c.store.index.segment(hash)
+	s.throttled[key] = struct{}{}
+	time.AfterFunc(s.c.opt.ErrorThrottle, func() {
+		g := s.c.store.index.segment(hash)
 		g.mu.Lock()
-		delete(k.throttled, key)
+		delete(s.throttled, key)
 		g.mu.Unlock()
 	})
 }
 
 // refreshable reports whether seen is what the cache has for its key, and its load is neither under
-// way nor throttled. The segment is locked.
-func (c *Cache[V]) refreshable(seen *node) bool {
-	k := c.keyed(seen.hash)
-	_, throttled := k.throttled[seen.key]
-	return !throttled && k.flights[seen.key] == nil && !c.closed.Load() &&
-		c.store.index.find(seen.hash, seen.key) == seen
+// way nor throttled.
+func (s *shard[V]) refreshable(seen *node) bool {
+	_, throttled := s.throttled[seen.key]
+	return !throttled && s.flights[seen.key] == nil && !s.c.closed.Load() &&
+		s.c.store.index.find(seen.hash, seen.key) == seen
 }
 
 // refresh replaces seen in the background, unless too many refreshes are running.
@@ -271,10 +268,9 @@ func (c *Cache[V]) refresh(ctx context.Context, seen *node, load Loader[V]) {
 	if load == nil || c.opt.MaxRefreshes == 0 {
 		return
 	}
-	g := c.store.index.segment(seen.hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !c.refreshable(seen) {
+	s := c.lock(seen.hash)
+	defer s.unlock()
+	if !s.refreshable(seen) {
 		return
 	}
 	if !c.refreshes.TryAcquire(1) {
@@ -282,5 +278,5 @@ func (c *Cache[V]) refresh(ctx context.Context, seen *node, load Loader[V]) {
 		return
 	}
 	c.n.refreshes.Add(1)
-	c.start(ctx, seen.key, seen.hash, seen, load, func() { c.refreshes.Release(1) })
+	s.start(request[V]{ctx: ctx, key: seen.key, hash: seen.hash, load: load}, seen, func() { c.refreshes.Release(1) })
 }

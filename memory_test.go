@@ -75,11 +75,12 @@ func TestKeysMayBeReused(t *testing.T) {
 			for key := range p.cache.Keys() {
 				require.NotContains(t, key, "#")
 			}
-			for i := range p.cache.segments {
-				k := &p.cache.segments[i]
-				require.Empty(t, k.flights)
-				require.Empty(t, k.fetches)
-				require.Empty(t, k.writing)
+			for i := range p.cache.shards {
+				s := p.cache.lockAt(i)
+				require.Empty(t, s.flights)
+				require.Empty(t, s.fetches)
+				require.Empty(t, s.writing)
+				s.unlock()
 			}
 			require.Empty(t, p.cache.peering.holds.m)
 		}
@@ -110,7 +111,9 @@ func TestKeysOfWritesMayBeReused(t *testing.T) {
 		require.NoError(t, <-done)
 		require.NoError(t, <-done)
 		synctest.Wait()
-		require.Empty(t, a.cache.keyed(a.cache.store.hash(key)).writing)
+		s := a.cache.lock(a.cache.store.hash(key))
+		defer s.unlock()
+		require.Empty(t, s.writing)
 	})
 }
 

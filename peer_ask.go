@@ -171,25 +171,21 @@ func (h *holds) leave(o *hold, err error) {
 	}
 }
 
-// errElsewhere says that the ring has changed during a call, which then begins again.
-var errElsewhere = errors.New("covey: the ring has changed")
-
 // getShared is get for a key that this process does not own, or may not own.
-func (p *peering[V]) getShared(ctx context.Context, key string, hash uint32, load Loader[V]) (V, error) {
+func (p *peering[V]) getShared(q request[V]) (V, error) {
 	var zero V
-	if ctx.Err() != nil {
-		return zero, context.Cause(ctx)
+	if q.ctx.Err() != nil {
+		return zero, context.Cause(q.ctx)
 	}
-	if l := loadingOf(ctx); l != nil {
-		t := p.away(key)
+	if l := loadingOf(q.ctx); l != nil {
+		t := p.away(q.key)
 		if !l.enter(t) {
-			return zero, recursive(p.c.name, key)
+			return zero, recursive(p.c.name, q.key)
 		}
 		defer l.leave(t)
 	}
-	gen := p.c.store.gen.Load()
 	v := p.tenures.view()
-	place := ringHash(key)
+	place := ringHash(q.key)
 	var last error
 	for n := range 2 { // the owner, and the member that stands in for it
 		i := v.ring.owner(place)
@@ -200,7 +196,7 @@ func (p *peering[V]) getShared(ctx context.Context, key string, hash uint32, loa
 			break
 		}
 		for attempt := 0; ; attempt++ {
-			value, err := p.askPeer(ctx, v.peers[i], key, hash, load, gen, n == 0)
+			value, err := p.askPeer(q, v.peers[i], n == 0)
 			if err == nil {
 				return value, nil
 			}
@@ -208,13 +204,13 @@ func (p *peering[V]) getShared(ctx context.Context, key string, hash uint32, loa
 			switch {
 			case errors.Is(err, errRightLost) && attempt < 3:
 				continue
-			case errors.As(err, &peer) && ctx.Err() == nil:
+			case errors.As(err, &peer) && q.ctx.Err() == nil:
 				if attempt == 0 && isBroken(err) {
 					continue // dialling again shows whether the peer is gone
 				}
 				last = err
 			case errors.Is(err, errLoadHere):
-				return p.loadHere(ctx, key, hash, load, err)
+				return p.loadHere(q, err)
 			default:
 				return value, err
 			}
@@ -225,7 +221,7 @@ func (p *peering[V]) getShared(ctx context.Context, key string, hash uint32, loa
 			return zero, errElsewhere
 		}
 	}
-	return p.loadHere(ctx, key, hash, load, last)
+	return p.loadHere(q, last)
 }
 
 // isBroken reports whether a link has ended during a request.
@@ -239,101 +235,107 @@ var errLoadHere = errors.New("covey: the owner does not take the value")
 
 // loadHere loads key although this process does not own it, or may not own it, and stores nothing. Those in this process who miss the
 // key before the load begins share it.
-func (p *peering[V]) loadHere(ctx context.Context, key string, hash uint32, load Loader[V], cause error) (V, error) {
+func (p *peering[V]) loadHere(q request[V], cause error) (V, error) {
 	var zero V
-	if load == nil {
-		load = p.c.opt.Loader
+	if q.load == nil {
+		q.load = p.c.opt.Loader
 	}
-	if load == nil {
+	if q.load == nil {
 		if cause != nil {
-			return zero, fmt.Errorf("%w: cache %q, key %q, and no peer to ask: %w", ErrNoLoader, p.c.name, key, cause)
+			return zero, fmt.Errorf("%w: cache %q, key %q, and no peer to ask: %w", ErrNoLoader, p.c.name, q.key, cause)
 		}
-		return zero, noLoader(p.c.name, key)
+		return zero, noLoader(p.c.name, q.key)
 	}
-	if err := p.c.outwaitLoad(ctx, key, hash); err != nil {
+	if err := p.c.outwaitLoad(q.ctx, q.key, q.hash); err != nil {
 		return zero, err
 	}
-	f, _, err := p.c.join(ctx, key, hash, load, p.c.store.gen.Load(), false)
+	q.gen, q.keep = p.c.store.gen.Load(), false
+	f, _, err := p.c.join(q)
 	if err != nil {
 		return zero, err
 	}
 	if f == nil {
 		return zero, errElsewhere // the key has become available
 	}
-	return p.c.wait(ctx, f, nil)
+	return p.c.wait(q.ctx, f, nil)
 }
 
-// askPeer gets key from a peer: the owner by the ring of generation gen, or the member that stands in for it.
-func (p *peering[V]) askPeer(ctx context.Context, peer *link.Peer, key string, hash uint32, load Loader[V], gen uint32, owner bool) (V, error) {
+// askPeer gets the key from a peer: its owner, or the member that stands in for that.
+func (p *peering[V]) askPeer(q request[V], peer *link.Peer, owner bool) (V, error) {
 	var zero V
-	if err := p.awaitHold(ctx, key); err != nil {
+	// 1. While the owner waits for a load there is nothing to ask for: asking would only fill the link.
+	if err := p.awaitHold(q.ctx, q.key); err != nil {
 		return zero, err
 	}
-	l, err := p.linkTo(ctx, peer)
+	l, err := p.linkTo(q.ctx, peer)
 	if err != nil {
 		return zero, err
 	}
-	f := wire.Frame{Type: wire.Get, Cache: p.id, Key: key, Chain: loadingOf(ctx).chain(p.group)}
-	if load != nil {
+	f := wire.Frame{Type: wire.Get, Cache: p.id, Key: q.key, Chain: loadingOf(q.ctx).chain(p.group)}
+	if q.load != nil {
 		f.Flags = wire.CanLoad | wire.Closure
-	} else if load = p.c.opt.Loader; load != nil {
+	} else if q.load = p.c.opt.Loader; q.load != nil {
 		f.Flags = wire.CanLoad
 	}
+	// 2. A key that is worth a copy is asked for once for all who come before the request is sent. Whoever comes later asks again,
+	// since a write may have been acknowledged after the owner answered.
 	var start int64
 	var shared *fetch[V] // that this caller leads
-	if owner && l.Plain() == nil && p.c.copies.wants(hash) {
-		joined, leads := p.joinFetch(ctx, l, key, hash)
+	if owner && l.Plain() == nil && p.c.copies.wants(q.hash) {
+		joined, leads := p.joinFetch(q.ctx, l, q.key, q.hash)
 		if joined != nil && !leads {
 			p.c.n.peerHits.Add(1)
 			return joined.value, joined.err
 		}
 		if shared = joined; shared != nil {
-			defer p.abandonFetch(key, hash, shared) // if it has no answer by then
-			if n := p.c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 && p.c.useCopy(n) {
+			defer p.abandonFetch(q.key, q.hash, shared) // if it has no answer by then
+			if n := p.c.store.index.find(q.hash, q.key); n != nil && n.flags&flagBorrowed != 0 && p.c.useCopy(n) {
 				value, err := p.c.content(n)
-				p.endFetch(key, hash, shared, value, err)
+				p.endFetch(q.key, q.hash, shared, value, err)
 				return value, err
 			}
-			if p.holds.of(key) != nil {
-				p.abandonFetch(key, hash, shared)
+			if p.holds.of(q.key) != nil {
+				p.abandonFetch(q.key, q.hash, shared)
 			}
 		}
-		if err := p.awaitHold(ctx, key); err != nil { // for what was waited for may wait for a load
+		if err := p.awaitHold(q.ctx, q.key); err != nil { // for what was waited for may wait for a load
 			return zero, err
 		}
 		f.Flags |= wire.Borrow
 		start = p.c.store.clock.now()
 	}
-	a, err := p.send(ctx, l, &f, hash, shared)
+	// 3. The clock was read before the request is sent: a recall that arrives from now on is newer than the answer.
+	a, err := p.send(q.ctx, l, &f, q.hash, shared)
 	if err != nil {
 		return zero, err
 	}
 	defer a.done()
+	// 4. The answer: a value or that there is none, perhaps lent; the right to load; or an error.
 	switch answer := &a.answer; answer.Type {
 	case wire.Hit, wire.NotFound:
 		var value V
 		var err error = ErrNotFound
 		if answer.Type == wire.Hit {
 			if value, err = p.decode(answer.Value); err != nil {
-				p.undecodable(peer.Name(), key, err)
+				p.undecodable(peer.Name(), q.key, err)
 				return zero, errLoadHere
 			}
 		}
 		p.c.n.peerHits.Add(1)
 		if answer.Flags&wire.Loan != 0 {
-			p.borrow(l, key, hash, value, answer, start, gen)
+			p.borrow(l, q.key, q.hash, value, answer, start, q.gen)
 		}
-		p.endFetch(key, hash, shared, value, err)
+		p.endFetch(q.key, q.hash, shared, value, err)
 		if answer.Flags&wire.Refresh != 0 {
-			p.refreshUnderRight(ctx, l, key, hash, load, answer, value)
+			p.refreshUnderRight(q, l, answer, value)
 		}
 		return value, err
 	case wire.FillRight:
-		p.abandonFetch(key, hash, shared)
-		return p.loadUnderRight(ctx, l, a, key, hash, load)
+		p.abandonFetch(q.key, q.hash, shared)
+		return p.loadUnderRight(q, l, a)
 	}
 	err = answerError(peer.Name(), &a.answer)
-	if code := a.answer.Code; code == wire.CodeTooLarge || code == wire.CodeNoLoader && load != nil {
+	if code := a.answer.Code; code == wire.CodeTooLarge || code == wire.CodeNoLoader && q.load != nil {
 		err = errLoadHere
 	}
 	a.leave(err)

@@ -92,10 +92,9 @@ func (p *peering[V]) serveClear(r *link.Request) {
 func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bool) error {
 	var borrowers []*link.Link
 	now := p.c.store.clock.steady()
-	for i := range p.c.segments {
-		g := &p.c.store.index.segments[i]
-		g.mu.Lock()
-		for key, l := range p.c.segments[i].loans {
+	for i := range p.c.shards {
+		s := p.c.lockAt(i)
+		for key, l := range s.loans {
 			if concerns != nil && !concerns(key) {
 				continue
 			}
@@ -105,7 +104,7 @@ func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bo
 				}
 			}
 		}
-		g.mu.Unlock()
+		s.unlock()
 	}
 	if borrowers == nil {
 		return nil
@@ -115,17 +114,15 @@ func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bo
 	if _, err := p.recallFrom(ctx, borrowers, ""); err != nil {
 		return err
 	}
-	for i := range p.c.segments {
-		g := &p.c.store.index.segments[i]
-		k := &p.c.segments[i]
-		g.mu.Lock()
-		for key, l := range k.loans {
+	for i := range p.c.shards {
+		s := p.c.lockAt(i)
+		for key, l := range s.loans {
 			l.copies = slices.DeleteFunc(l.copies, func(one loan) bool { return one.id <= last && slices.Contains(borrowers, one.link) })
 			if len(l.copies) == 0 && l.debt == 0 {
-				delete(k.loans, key)
+				delete(s.loans, key)
 			}
 		}
-		g.mu.Unlock()
+		s.unlock()
 	}
 	return nil
 }
@@ -137,17 +134,15 @@ func (p *peering[V]) serveRecallAll(r *link.Request) {
 	op := r.Keep(nil)
 	p.later(op, func() {
 		now := p.c.store.clock.now()
-		for i := range p.c.segments {
-			g := &p.c.store.index.segments[i]
-			g.mu.Lock()
-			p.c.segments[i].recalledAll = now
-			g.mu.Unlock()
+		for i := range p.c.shards {
+			s := p.c.lockAt(i)
+			s.recalledAll = now
+			s.unlock()
 		}
 		for _, n := range p.c.copies.from(lender) {
-			g := p.c.store.index.segment(n.hash)
-			g.mu.Lock()
-			p.c.removeCopy(g, n)
-			g.mu.Unlock()
+			s := p.c.lock(n.hash)
+			s.removeCopy(n)
+			s.unlock()
 		}
 		op.Answer(&wire.Frame{Type: wire.Done})
 	})

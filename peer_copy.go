@@ -127,23 +127,21 @@ func (p *peering[V]) borrow(l *link.Link, key string, hash uint32, value V, answ
 		e.expires = start + int64(answer.TTL)
 	}
 	e.gen.Store(gen)
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	k := p.c.keyed(hash)
-	if recalled, ok := k.recalled[key]; p.c.closed.Load() || ok && recalled >= start || k.recalledAll >= start || p.c.store.gen.Load() != gen || !p.c.isLent(&e.node, now) {
-		g.mu.Unlock()
+	s := p.c.lock(hash)
+	if recalled, ok := s.recalled[key]; p.c.closed.Load() || ok && recalled >= start || s.recalledAll >= start || p.c.store.gen.Load() != gen || !p.c.isLent(&e.node, now) {
+		s.unlock()
 		return
 	}
 	if old := p.c.store.index.find(hash, key); old != nil {
 		if old.flags&flagBorrowed == 0 {
-			g.mu.Unlock()
+			s.unlock()
 			return
 		}
-		p.c.removeCopy(g, old)
+		s.removeCopy(old)
 	}
-	g.insert(&e.node, p.c.store.index.shift)
+	s.insert(&e.node, p.c.store.index.shift)
 	p.c.copies.add(&e.node, &e.loanOf)
-	g.mu.Unlock()
+	s.unlock()
 	p.c.trimCopies(&e.node)
 	for p.c.trim() {
 	}
@@ -216,10 +214,10 @@ func (l *copies) oweFor(lender *link.Link, key string, hits uint64) {
 	l.due[due{lender, strings.Clone(key)}] += hits
 }
 
-// removeCopy takes a copy out of the index. The segment is locked.
-func (c *Cache[V]) removeCopy(g *segment, n *node) {
-	if c.copies.remove(n, &borrowedOf[V](n).loanOf) {
-		g.remove(n, c.store.index.shift)
+// removeCopy takes a copy out of the index.
+func (s *shard[V]) removeCopy(n *node) {
+	if s.c.copies.remove(n, &borrowedOf[V](n).loanOf) {
+		s.remove(n, s.c.store.index.shift)
 	}
 }
 
@@ -231,10 +229,9 @@ func (c *Cache[V]) trimCopies(newest *node) {
 		if n == nil {
 			return
 		}
-		g := c.store.index.segment(n.hash)
-		g.mu.Lock()
-		c.removeCopy(g, n)
-		g.mu.Unlock()
+		s := c.lock(n.hash)
+		s.removeCopy(n)
+		s.unlock()
 		l.demand.Leaves(n.hash)
 	}
 }
@@ -275,15 +272,14 @@ func (p *peering[V]) serveRecall(r *link.Request) {
 	hash := p.c.store.hash(r.Key)
 	now := p.c.store.clock.now()
 	saved := uint32(0)
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
+	s := p.c.lock(hash)
 	if n := p.c.store.index.find(hash, r.Key); n != nil && n.flags&flagBorrowed != 0 {
 		saved = borrowedOf[V](n).hits.Load()
 		p.c.copies.harvest(n)
-		p.c.removeCopy(g, n)
+		s.removeCopy(n)
 	}
-	p.c.keyed(hash).noteRecall(r.Key, now)
-	g.mu.Unlock()
+	s.noteRecall(r.Key, now)
+	s.unlock()
 	r.Answer(&wire.Frame{Type: wire.Done, Count: uint64(saved)})
 }
 
@@ -292,23 +288,23 @@ const (
 	recallMemory = int64(30 * 1000000000) // longer than an answer with a copy can be on its way
 )
 
-// noteRecall remembers that copies of key which are still on their way must not be kept. The segment is locked.
-func (k *keyed[V]) noteRecall(key string, now int64) {
-	if len(k.recalled) >= maxRecalled {
-		for other, at := range k.recalled {
+// noteRecall remembers that copies of key which are still on their way must not be kept.
+func (s *shard[V]) noteRecall(key string, now int64) {
+	if len(s.recalled) >= maxRecalled {
+		for other, at := range s.recalled {
 			if at < now-recallMemory {
-				delete(k.recalled, other)
+				delete(s.recalled, other)
 			}
 		}
-		if len(k.recalled) >= maxRecalled { // then no copy at all that was asked for before now
-			clear(k.recalled)
-			k.recalledAll = now
+		if len(s.recalled) >= maxRecalled { // then no copy at all that was asked for before now
+			clear(s.recalled)
+			s.recalledAll = now
 		}
 	}
-	if k.recalled == nil {
-		k.recalled = make(map[string]int64)
+	if s.recalled == nil {
+		s.recalled = make(map[string]int64)
 	}
-	k.recalled[string([]byte(key))] = now
+	s.recalled[string([]byte(key))] = now
 }
 
 // reportHits tells the owner at the other end of l which of its keys were served from copies.

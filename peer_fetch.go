@@ -40,19 +40,17 @@ const fetchPatience = 100 * time.Millisecond
 // fetch is nil if the caller has to ask on its own: because nobody leads any more, or because the ring has changed and the others
 // have asked another peer, which may not know of the latest writes.
 func (p *peering[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash uint32) (f *fetch[V], leads bool) {
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	k := p.c.keyed(hash)
-	before := k.fetches[key]
+	s := p.c.lock(hash)
+	before := s.fetches[key]
 	switch {
 	case before == nil:
 		f = &fetch[V]{key: strings.Clone(key), link: l, over: make(chan struct{})}
-		if k.fetches == nil {
-			k.fetches = make(map[string]*fetch[V])
+		if s.fetches == nil {
+			s.fetches = make(map[string]*fetch[V])
 		}
-		k.fetches[f.key] = f
-		p.sendFetch(hash, f)
-		g.mu.Unlock()
+		s.fetches[f.key] = f
+		s.sendFetch(hash, f)
+		s.unlock()
 		return f, true
 	case !before.sent:
 		f = before
@@ -61,24 +59,24 @@ func (p *peering[V]) joinFetch(ctx context.Context, l *link.Link, key string, ha
 	default:
 		f = &fetch[V]{key: strings.Clone(key), link: l, over: make(chan struct{})}
 		before.next = f
-		g.mu.Unlock()
+		s.unlock()
 		select {
 		case <-before.over:
 		case <-ctx.Done():
 			p.abandonFetch(key, hash, f)
 			return nil, false
 		}
-		g.mu.Lock()
-		p.sendFetch(hash, f)
-		g.mu.Unlock()
+		s.mu.Lock()
+		s.sendFetch(hash, f)
+		s.unlock()
 		return f, true
 	}
 	if f.link != l {
-		g.mu.Unlock()
+		s.unlock()
 		return nil, false
 	}
 	f.others++
-	g.mu.Unlock()
+	s.unlock()
 	select {
 	case <-f.over:
 		if f.shared {
@@ -89,10 +87,10 @@ func (p *peering[V]) joinFetch(ctx context.Context, l *link.Link, key string, ha
 	return nil, false
 }
 
-// sendFetch notes that a fetch is about to be sent, so that nobody joins it any more. The segment is locked.
-func (p *peering[V]) sendFetch(hash uint32, f *fetch[V]) {
+// sendFetch notes that a fetch is about to be sent, so that nobody joins it any more.
+func (s *shard[V]) sendFetch(hash uint32, f *fetch[V]) {
 	f.sent = true
-	f.late = time.AfterFunc(fetchPatience, func() { p.abandonFetch(f.key, hash, f) })
+	f.late = time.AfterFunc(fetchPatience, func() { s.c.peering.abandonFetch(f.key, hash, f) })
 }
 
 // endFetch ends a fetch, unless it has ended, with the owner's answer. The owner will be told how many more requests that answered.
@@ -100,15 +98,14 @@ func (p *peering[V]) endFetch(key string, hash uint32, f *fetch[V], value V, err
 	if f == nil {
 		return
 	}
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
+	s := p.c.lock(hash)
 	others := uint64(0)
 	if !f.ended {
 		f.shared, f.value, f.err = true, value, err
 		others = f.others
-		p.c.keyed(hash).endFetch(key, f)
+		s.endFetch(key, f)
 	}
-	g.mu.Unlock()
+	s.unlock()
 	if others > 0 {
 		p.c.copies.oweFor(f.link, key, others)
 	}
@@ -119,23 +116,22 @@ func (p *peering[V]) abandonFetch(key string, hash uint32, f *fetch[V]) {
 	if f == nil {
 		return
 	}
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	s := p.c.lock(hash)
+	defer s.unlock()
 	if !f.ended {
-		p.c.keyed(hash).endFetch(key, f)
+		s.endFetch(key, f)
 	}
 }
 
-// endFetch lets those who wait for f go on. The segment is locked.
-func (k *keyed[V]) endFetch(key string, f *fetch[V]) {
-	switch first := k.fetches[key]; {
+// endFetch lets those who wait for f go on.
+func (s *shard[V]) endFetch(key string, f *fetch[V]) {
+	switch first := s.fetches[key]; {
 	case first != f:
 		first.next = nil // the leader of f leaves before its turn has come
 	case f.next != nil:
-		k.fetches[f.next.key] = f.next
+		s.fetches[f.next.key] = f.next
 	default:
-		delete(k.fetches, key)
+		delete(s.fetches, key)
 	}
 	if f.ended = true; f.sent {
 		f.late.Stop()

@@ -45,20 +45,18 @@ const (
 func (p *peering[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	f := wire.Frame{Type: wire.NotFound}
 	if n.flags&flagNegative == 0 {
-		if p.hit(&f, n, r.Link()); f.Type != wire.Hit {
+		if p.encodeHit(&f, n, r.Link()); f.Type != wire.Hit {
 			return false
 		}
 	}
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	s := p.c.lock(hash)
+	defer s.unlock()
 	now := p.c.store.clock.now()
 	st := p.c.judge(n, now)
 	if p.c.closed.Load() || p.c.store.index.find(hash, n.key) != n || st != fresh && st != negative || n.flags&flagBorrowed != 0 || p.group.strange.Load() != nil {
 		return false
 	}
-	k := p.c.keyed(hash)
-	if k.writing[n.key] != nil {
+	if s.writing[n.key] != nil {
 		return false
 	}
 	until := n.expires
@@ -69,16 +67,16 @@ func (p *peering[V]) lend(r *link.Request, hash uint32, n *node) bool {
 			return false
 		}
 	}
-	l := k.loans[n.key]
+	l := s.loans[n.key]
 	if l == nil {
-		if len(k.loans) >= maxLoans && !p.forgetLoans(k, p.c.store.clock.steady()) {
+		if len(s.loans) >= maxLoans && !s.forgetLoans(p.c.store.clock.steady()) {
 			return false
 		}
-		if k.loans == nil {
-			k.loans = make(map[string]*lending)
+		if s.loans == nil {
+			s.loans = make(map[string]*lending)
 		}
 		l = new(lending)
-		k.loans[n.key] = l
+		s.loans[n.key] = l
 	}
 	if l.debt > 0 {
 		l.debt--
@@ -108,37 +106,37 @@ func (l *lending) lend(one loan) {
 }
 
 // forgetLoans makes room for more loans: those that have run out need not be remembered. If that is not enough it takes some copies
-// back, whichever they are, since borrowers do not say when they give one up. The segment is locked.
-func (p *peering[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
-	if now < k.forget {
+// back, whichever they are, since borrowers do not say when they give one up.
+func (s *shard[V]) forgetLoans(now int64) (room bool) {
+	if now < s.forget {
 		return false
 	}
-	k.forget = now + int64(forgetEvery)
-	for key, l := range k.loans {
+	s.forget = now + int64(forgetEvery)
+	for key, l := range s.loans {
 		live := l.copies[:0]
 		for _, one := range l.copies {
-			if one.until > now && (one.link.Err() == nil || p.group.leased(one.link)) {
+			if one.until > now && (one.link.Err() == nil || s.c.peering.group.leased(one.link)) {
 				live = append(live, one)
 			}
 		}
 		if l.copies = live; len(live) == 0 {
-			delete(k.loans, key)
+			delete(s.loans, key)
 		}
 	}
-	if len(k.loans) < maxLoans {
+	if len(s.loans) < maxLoans {
 		return true
 	}
 	some := make([]string, 0, maxLoans/64)
-	for key := range k.loans {
+	for key := range s.loans {
 		if some = append(some, key); len(some) == cap(some) {
 			break
 		}
 	}
-	p.c.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
+	s.c.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(s.c.peering.group.ctx, s.c.peering.group.opt.OpTimeout)
 		defer cancel()
 		for _, key := range some {
-			if err := p.recall(ctx, key, p.c.store.hash(key)); err != nil {
+			if err := s.c.peering.recall(ctx, key, s.c.store.hash(key)); err != nil {
 				return
 			}
 		}
@@ -149,25 +147,23 @@ func (p *peering[V]) forgetLoans(k *keyed[V], now int64) (room bool) {
 // leased reports whether the other end of a link may still have the lease that this process gave it.
 func (g *Group) leased(l *link.Link) bool { return int64(time.Since(g.skew.start)) < l.GivenUntil() }
 
-// lent reports whether there are copies of the key. The segment is locked.
-func (k *keyed[V]) lent(key string) bool {
-	l := k.loans[key]
+// lent reports whether there are copies of the key.
+func (s *shard[V]) lent(key string) bool {
+	l := s.loans[key]
 	return l != nil && len(l.copies) > 0
 }
 
 // recall takes back all copies of a key and returns when nobody can use one any more. The caller keeps the key from being lent
 // meanwhile.
 func (p *peering[V]) recall(ctx context.Context, key string, hash uint32) error {
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	k := p.c.keyed(hash)
-	l := k.loans[key]
+	s := p.c.lock(hash)
+	l := s.loans[key]
 	if l == nil || len(l.copies) == 0 {
-		g.mu.Unlock()
+		s.unlock()
 		return nil
 	}
 	copies := append([]loan(nil), l.copies...)
-	g.mu.Unlock()
+	s.unlock()
 
 	now := p.c.store.clock.steady()
 	var borrowers []*link.Link
@@ -180,9 +176,9 @@ func (p *peering[V]) recall(ctx context.Context, key string, hash uint32) error 
 	if err != nil {
 		return err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if k.loans[key] == l {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.loans[key] == l {
 		saved := uint64(0)
 		for _, a := range asked {
 			saved += min(a.saved, 1<<30)

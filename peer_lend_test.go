@@ -338,28 +338,27 @@ func TestLoansMakeRoom(t *testing.T) {
 		keys := a.keys(2000)
 		one := keys[0]
 		hash := a.cache.store.hash(one)
-		i := slices.IndexFunc(keys[1:], func(k string) bool { return a.cache.keyed(a.cache.store.hash(k)) == a.cache.keyed(hash) })
+		i := slices.IndexFunc(keys[1:], func(k string) bool { return a.cache.shardOf(a.cache.store.hash(k)) == a.cache.shardOf(hash) })
 		require.GreaterOrEqual(t, i, 0)
 		other := keys[1+i]
 		require.NoError(t, a.cache.Put(t.Context(), one, "v"))
 		require.NoError(t, a.cache.Put(t.Context(), other, "v"))
 		borrowAt(t, b, one)
-		g, k := a.cache.store.index.segment(hash), a.cache.keyed(hash)
-		g.mu.Lock()
-		for i := 0; len(k.loans) < maxLoans; i++ { // that b has long given up
+		s := a.cache.lock(hash)
+		for i := 0; len(s.loans) < maxLoans; i++ { // that b has long given up
 			key := fmt.Sprint("past", i)
-			if a.cache.keyed(a.cache.store.hash(key)) == k {
-				k.loans[key] = &lending{copies: slices.Clone(k.loans[one].copies)}
+			if a.cache.shardOf(a.cache.store.hash(key)) == a.cache.shardOf(hash) {
+				s.loans[key] = &lending{copies: slices.Clone(s.loans[one].copies)}
 			}
 		}
-		g.mu.Unlock()
+		s.unlock()
 		for range 5 {
 			_, err := b.cache.Get(t.Context(), other, nil)
 			require.NoError(t, err)
 			time.Sleep(time.Second)
 		}
 		borrowAt(t, b, other)
-		require.Less(t, len(k.loans), maxLoans)
+		require.Less(t, len(s.loans), maxLoans)
 	})
 }
 

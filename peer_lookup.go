@@ -64,7 +64,7 @@ func (p *peering[V]) serveLookup(r *link.Request) {
 		f.Type = wire.NotFound
 		p.meta(f, n, now)
 	default:
-		p.hit(f, n, r.Link())
+		p.encodeHit(f, n, r.Link())
 		p.meta(f, n, now)
 		if st != fresh {
 			f.Flags |= wire.Stale

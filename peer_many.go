@@ -325,7 +325,7 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.F
 	r := &right{link: l, token: answer.Token, over: func(err error) { c.peering.holds.leave(held, err) }}
 	old := c.peering.staleOf(answer, key, hash)
 	if m.load == nil {
-		f, err := c.peering.startHeld(m.ctx, key, hash, c.opt.Loader, r, old, nil)
+		f, err := c.peering.startHeld(request[V]{ctx: m.ctx, key: key, hash: hash, load: c.opt.Loader}, r, old, nil)
 		if err != nil {
 			c.peering.giveBack(r, key, err)
 			m.fail(key, err)
@@ -333,9 +333,8 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.F
 		}
 		return pending[V]{f: f, key: key, own: true}, true
 	}
-	g := c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	s := c.lock(hash)
+	defer s.unlock()
 	if c.closed.Load() {
 		m.fail(key, c.errClosed())
 		return p, false
@@ -343,9 +342,9 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.F
 	if m.bulk == nil {
 		m.bulk = c.newBulk(m.ctx)
 	}
-	f := c.peering.newHeld(key, hash, r, old)
+	f := s.newHeld(key, hash, r, old)
 	m.bulk.add(f)
-	_ = c.attach(m.ctx, f) // a load that has not begun waits for nobody
+	_ = s.attach(m.ctx, f) // a load that has not begun waits for nobody
 	c.peering.announce(f)
 	return pending[V]{f: f, key: key, own: true}, true
 }
@@ -376,7 +375,7 @@ func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V
 			m.again = append(m.again, key)
 			continue
 		}
-		p, _, err := m.join(key, b.hashes[i], gen, false)
+		p, _, err := m.join(request[V]{ctx: m.ctx, key: key, hash: b.hashes[i], gen: gen})
 		switch {
 		case errors.Is(err, errElsewhere) || err == nil && p.f == nil:
 			m.again = append(m.again, key)

@@ -3,7 +3,6 @@ package covey
 // peer_many_owner.go is the owner's side of a GetMany by another peer.
 
 import (
-	"context"
 	"strings"
 	"sync"
 
@@ -35,7 +34,7 @@ func (p *peering[V]) serveMany(r *link.Request) {
 			p.c.store.touch(n)
 			p.c.hits.inc()
 			var f wire.Frame
-			p.hit(&f, n, r.Link())
+			p.encodeHit(&f, n, r.Link())
 			answers.add(index, &f)
 			continue
 		}
@@ -58,8 +57,8 @@ func (p *peering[V]) serveMany(r *link.Request) {
 			return manyItem{answers, index}
 		}
 		if p.c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.owner(key) == v.self {
-			if p.joinBulk(ctx, &b, &req, key, hash, gen, isReady(v), wait) {
-				if len(b.flights) == p.c.opt.BulkSize {
+			if p.joinBulk(&b, &req, request[V]{ctx: ctx, key: key, hash: hash, gen: gen, keep: isReady(v)}, wait) {
+				if b != nil && len(b.flights) == p.c.opt.BulkSize {
 					p.c.startBulk(b, p.c.opt.BulkLoader, nil)
 					b = nil
 				}
@@ -79,23 +78,19 @@ func (p *peering[V]) serveMany(r *link.Request) {
 	}
 }
 
-// joinBulk makes a key part of one bulk load with the others of the request, if it is missing and nobody is loading it.
-func (p *peering[V]) joinBulk(ctx context.Context, b **bulk[V], req *wire.Frame, key string, hash uint32, gen uint32, keep bool, wait func(func()) answerer) bool {
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	n := p.c.store.index.find(hash, key)
-	if p.c.closed.Load() || p.c.store.gen.Load() != gen || p.c.judge(n, p.c.store.clock.now()) != gone || p.c.joinable(key, hash, keep) != nil {
+// joinBulk makes a key part of one bulk load with the others of the request, unless somebody is loading it. It returns false if the
+// key is not missing, or for other reasons has to be looked at closely.
+func (p *peering[V]) joinBulk(b **bulk[V], req *wire.Frame, q request[V], wait func(func()) answerer) bool {
+	if p.c.judge(p.c.store.index.find(q.hash, q.key), p.c.store.clock.now()) != gone {
 		return false
 	}
-	p.c.n.misses.Add(1)
-	if *b == nil {
-		*b = p.c.newBulk(ctx)
+	s := p.c.lock(q.hash)
+	defer s.unlock()
+	f, _, err := s.enrol(q, func(old *node) (*flight[V], error) { return s.addToBulk(q, b, old), nil })
+	if f == nil || err != nil {
+		return false
 	}
-	f := p.c.linkBulk(*b, key, hash, nil)
-	f.gen, f.noStore = gen, !keep
-	_ = p.c.attach(ctx, f) // a load that has not begun waits for nobody
-	p.awaitHere(ctx, f, req.Flags&wire.CanLoad != 0, wait)
+	s.awaitHere(q.ctx, f, req.Flags&wire.CanLoad != 0, wait)
 	return true
 }
 

@@ -24,10 +24,9 @@ func (p *peering[V]) notify(ctx context.Context, l *loading, f *flight[V]) *noti
 	if !l.isRunning() {
 		return nil
 	}
-	g := p.c.store.index.segment(f.hash)
-	g.mu.Lock()
+	s := p.c.lock(f.hash)
 	r := f.right
-	g.mu.Unlock()
+	s.unlock()
 	if r == nil {
 		return nil // it has just ended
 	}

@@ -83,7 +83,7 @@ func (p *peering[V]) serveGet(r *link.Request) {
 			return
 		}
 		var f wire.Frame
-		p.hit(&f, n, r.Link())
+		p.encodeHit(&f, n, r.Link())
 		r.Answer(&f)
 		return
 	}
@@ -106,8 +106,8 @@ func (p *peering[V]) countServed(key string) {
 	}
 }
 
-// hit makes f the answer to a peer that carries n's value.
-func (p *peering[V]) hit(f *wire.Frame, n *node, to *link.Link) {
+// encodeHit makes f the answer to a peer that carries n's value.
+func (p *peering[V]) encodeHit(f *wire.Frame, n *node, to *link.Link) {
 	f.Type = wire.Hit
 	if err := p.encodeFor(to, f, n.key, entryOf[V](n).value); err != nil {
 		*f = *failed(errTooLargeToSend)
@@ -133,7 +133,7 @@ func (p *peering[V]) answerGet(req *wire.Frame, key string, hash uint32, from *l
 		case st < usable || st == usable && p.c.isThrottled(key, hash):
 			p.c.count(n, st)
 			f := new(wire.Frame)
-			p.hit(f, n, from)
+			p.encodeHit(f, n, from)
 			if st == aging || st == fresh && p.c.refreshDue(n, now) {
 				p.offerRefresh(f, req, n, from)
 			}
@@ -145,7 +145,7 @@ func (p *peering[V]) answerGet(req *wire.Frame, key string, hash uint32, from *l
 		if !isReady(v) {
 			return p.answerLater(req, key, hash, from, wait)
 		}
-		f, ok, err := p.joinRemote(req, key, hash, gen, true, from, wait)
+		f, ok, err := p.joinRemote(req, request[V]{key: key, hash: hash, gen: gen, keep: true}, from, wait)
 		if !errors.Is(err, errElsewhere) {
 			return f, ok
 		}
@@ -180,75 +180,59 @@ func isReady(v *view) bool {
 	}
 }
 
-// joinRemote makes a request wait for the key's flight. If there is none it starts one: it loads here, or gives the one who asks the
-// right to load.
-func (p *peering[V]) joinRemote(req *wire.Frame, key string, hash uint32, gen uint32, keep bool, from *link.Link, wait func(func()) answerer) (answer *wire.Frame, ok bool, err error) {
-	ctx := p.contextOf(req)
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
+// joinRemote makes a peer's request wait for the key's flight. If there is none it starts one: it loads here, or gives the one who
+// asks the right to load. errElsewhere means that the caller has to look again.
+func (p *peering[V]) joinRemote(req *wire.Frame, q request[V], from *link.Link, wait func(func()) answerer) (answer *wire.Frame, ok bool, err error) {
+	q.ctx, q.load = p.contextOf(req), p.c.opt.Loader
+	s := p.c.lock(q.hash)
 	var old *node // that goes along with a right
 	defer func() {
-		g.mu.Unlock()
+		s.unlock()
 		p.addOld(answer, old)
 	}()
-	if p.c.closed.Load() {
-		return &wire.Frame{Type: wire.Failed, Code: wire.CodeClosed}, true, nil
-	}
-	if p.c.store.gen.Load() != gen {
-		return nil, false, errElsewhere
-	}
-	n := p.c.store.index.find(hash, key)
-	if st := p.c.judge(n, p.c.store.clock.now()); st == fresh || st == negative {
-		return nil, false, errElsewhere // the key has come meanwhile
-	} else if st == gone {
-		n = nil
-	}
-	p.c.n.misses.Add(1)
 	canLoad := req.Flags&wire.CanLoad != 0
-	f := p.c.joinable(key, hash, keep)
-	if f == nil {
+	f, hit, err := s.enrol(q, func(n *node) (*flight[V], error) {
 		switch {
-		case p.c.opt.Loader != nil && req.Flags&wire.Closure == 0:
-			f = p.c.start(ctx, key, hash, n, p.c.opt.Loader, nil)
+		case q.load != nil && req.Flags&wire.Closure == 0:
+			return s.start(q, n, nil), nil
 		case canLoad:
-			f = p.c.link(key, hash, n)
+			f := s.addFlight(q.key, q.hash, n)
 			f.ctx, f.cancel = context.WithCancelCause(context.Background())
-			f.gen, f.noStore = gen, !keep
 			f.waiters = 1
-			old = n
-			return p.grant(f, from, 0), true, nil
-		default:
-			return failed(noLoader(p.c.name, key)), true, nil
+			old, answer = n, s.grant(f, from, 0)
+			return f, nil
 		}
-		f.gen, f.noStore = gen, !keep
-	} else {
-		if err := p.c.attach(ctx, f); err != nil {
-			return failed(err), true, nil
-		}
-		p.c.n.coalesced.Add(1)
+		return nil, noLoader(p.c.name, q.key)
+	})
+	switch {
+	case hit != nil || errors.Is(err, errElsewhere):
+		return nil, false, errElsewhere
+	case err != nil:
+		return failed(err), true, nil
+	case answer != nil:
+		return answer, true, nil
 	}
-	p.awaitHere(ctx, f, canLoad, wait)
+	s.awaitHere(q.ctx, f, canLoad, wait)
 	return nil, false, nil
 }
 
-// awaitHere has a request, within ctx, that is a waiter of the flight, answered when that ends. The segment is locked.
-func (p *peering[V]) awaitHere(ctx context.Context, f *flight[V], canLoad bool, wait func(func()) answerer) {
+// awaitHere has a request, within ctx, that is a waiter of the flight, answered when that ends.
+func (s *shard[V]) awaitHere(ctx context.Context, f *flight[V], canLoad bool, wait func(func()) answerer) {
 	var to answerer
-	to = wait(func() { p.leaveRemote(f, to) })
+	to = wait(func() { s.c.peering.leaveRemote(f, to) })
 	f.remote = append(f.remote, waiter{to: to, canLoad: canLoad, within: loadingOf(ctx)})
 }
 
 // leaveRemote is called when the other end no longer waits.
 func (p *peering[V]) leaveRemote(f *flight[V], to answerer) {
-	g := p.c.store.index.segment(f.hash)
-	g.mu.Lock()
+	s := p.c.lock(f.hash)
 	i := slices.IndexFunc(f.remote, func(w waiter) bool { return w.to == to })
 	var w waiter
 	if i >= 0 {
 		w = f.remote[i]
 		f.remote = slices.Delete(f.remote, i, i+1)
 	}
-	g.mu.Unlock()
+	s.unlock()
 	if i >= 0 {
 		p.answerWaiter(f, w, &wire.Frame{Type: wire.Failed, Code: wire.CodeCancelled})
 		p.c.leave(f, false)
@@ -273,17 +257,16 @@ func (p *peering[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from 
 	if req.Flags&wire.CanLoad == 0 || p.c.opt.MaxRefreshes == 0 || f.Type != wire.Hit {
 		return
 	}
-	g := p.c.store.index.segment(n.hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !p.c.refreshable(n) {
+	s := p.c.lock(n.hash)
+	defer s.unlock()
+	if !s.refreshable(n) {
 		return
 	}
-	fl := p.c.link(n.key, n.hash, n)
+	fl := s.addFlight(n.key, n.hash, n)
 	fl.ctx, fl.cancel = context.WithCancelCause(context.Background())
 	fl.refresh = true
 	fl.waiters = 1
-	right := p.grant(fl, from, maxPasses)
+	right := s.grant(fl, from, maxPasses)
 	f.Token, f.Cache, f.Key = right.Token, right.Cache, right.Key
 	f.Flags |= wire.Refresh
 	if fl.old.flags&flagVersioned != 0 {
@@ -318,7 +301,7 @@ func (p *peering[V]) answerLater(req *wire.Frame, key string, hash uint32, from 
 					return
 				}
 			}
-			f, ok, err := p.joinRemote(&own, key, hash, gen, mine, from, func(cancelled func()) answerer {
+			f, ok, err := p.joinRemote(&own, request[V]{key: key, hash: hash, gen: gen, keep: mine}, from, func(cancelled func()) answerer {
 				leave.then(cancelled)
 				return to
 			})
@@ -336,7 +319,7 @@ func (p *peering[V]) answerLater(req *wire.Frame, key string, hash uint32, from 
 			switch p.c.judge(n, p.c.store.clock.now()) {
 			case fresh:
 				f := new(wire.Frame)
-				p.hit(f, n, from)
+				p.encodeHit(f, n, from)
 				to.answer(f)
 				return
 			case negative:

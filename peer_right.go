@@ -47,20 +47,19 @@ type answerer interface {
 	link() *link.Link
 }
 
-// grant gives the right to load the flight's key to the other end of l. The segment is locked.
-func (p *peering[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
-	k := p.c.keyed(f.hash)
-	if k.rights == nil {
-		k.rights = make(map[uint64]*flight[V])
+// grant gives the right to load the flight's key to the other end of l.
+func (s *shard[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
+	if s.rights == nil {
+		s.rights = make(map[uint64]*flight[V])
 	}
-	token := p.group.tokens.Add(1)
-	k.rights[token] = f
+	token := s.c.peering.group.tokens.Add(1)
+	s.rights[token] = f
 	f.right = &right{link: l, token: token, passes: passes}
-	if p.c.opt.LoadTimeout > 0 {
+	if s.c.opt.LoadTimeout > 0 {
 		// The holder's own limit comes first.
-		f.right.timer = time.AfterFunc(p.c.opt.LoadTimeout+time.Second, func() { p.passOn(f, token) })
+		f.right.timer = time.AfterFunc(s.c.opt.LoadTimeout+time.Second, func() { s.c.peering.passOn(f, token) })
 	}
-	return &wire.Frame{Type: wire.FillRight, Token: token, Cache: p.id, Key: f.key} // the last two for Group.unwanted
+	return &wire.Frame{Type: wire.FillRight, Token: token, Cache: s.c.peering.id, Key: f.key} // the last two for Group.unwanted
 }
 
 // addOld adds to an answer with a right what its holder is to fall back on, which is f.old. It calls the codec, so no lock may
@@ -75,8 +74,8 @@ func (p *peering[V]) addOld(answer *wire.Frame, old *node) {
 
 // takeRight ends the right of a flight. It returns false if the flight no longer has the right with that token. The segment is
 // locked.
-func (p *peering[V]) takeRight(f *flight[V], token uint64) bool {
-	rights := p.c.keyed(f.hash).rights
+func (s *shard[V]) takeRight(f *flight[V], token uint64) bool {
+	rights := s.rights
 	if rights[token] != f {
 		return false
 	}
@@ -90,10 +89,9 @@ func (p *peering[V]) takeRight(f *flight[V], token uint64) bool {
 // passOn gives the right to the next one who waits and can load, since its holder is gone, has no time left or was refused by the
 // protection of its own origin.
 func (p *peering[V]) passOn(f *flight[V], token uint64) {
-	g := p.c.store.index.segment(f.hash)
-	g.mu.Lock()
-	if !p.takeRight(f, token) {
-		g.mu.Unlock()
+	s := p.c.lock(f.hash)
+	if !s.takeRight(f, token) {
+		s.unlock()
 		return
 	}
 	passes := f.right.passes + 1
@@ -103,8 +101,8 @@ func (p *peering[V]) passOn(f *flight[V], token uint64) {
 		for i, w := range f.remote {
 			if w.canLoad {
 				f.remote = append(f.remote[:i], f.remote[i+1:]...)
-				answer := p.grant(f, w.to.link(), passes)
-				g.mu.Unlock()
+				answer := s.grant(f, w.to.link(), passes)
+				s.unlock()
 				p.addOld(answer, f.old)
 				if token := answer.Token; !p.answerWaiter(f, w, answer) {
 					p.passOn(f, token)
@@ -114,20 +112,19 @@ func (p *peering[V]) passOn(f *flight[V], token uint64) {
 		}
 	}
 	if f.refresh && f.linked { // the old value is still served, and the next one who asks must not try again at once
-		p.c.throttle(f.key, f.hash)
+		s.throttle(f.key, f.hash)
 	}
-	p.c.end(f)
-	g.mu.Unlock()
+	s.end(f)
+	s.unlock()
 	var zero V
 	p.c.land(f, zero, errRightLost)
 }
 
 // refuse passes on a right that was granted to somebody who no longer waits for it.
 func (p *peering[V]) refuse(key string, hash uint32, token uint64) {
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	f := p.c.keyed(hash).rights[token]
-	g.mu.Unlock()
+	s := p.c.lock(hash)
+	f := s.rights[token]
+	s.unlock()
 	if f != nil {
 		p.passOn(f, token)
 	}
@@ -135,23 +132,17 @@ func (p *peering[V]) refuse(key string, hash uint32, token uint64) {
 
 // lost is called when a link is down: the rights of its other end pass on.
 func (p *peering[V]) lost(l *link.Link) {
-	for i := range p.c.segments {
-		g := &p.c.store.index.segments[i]
-		g.mu.Lock()
-		var held []*flight[V]
-		for _, f := range p.c.segments[i].rights {
+	for i := range p.c.shards {
+		held := make(map[*flight[V]]uint64) // and the tokens
+		s := p.c.lockAt(i)
+		for token, f := range s.rights {
 			if f.right.link == l {
-				held = append(held, f)
+				held[f] = token
 			}
 		}
-		g.mu.Unlock()
-		for _, f := range held {
-			g.mu.Lock()
-			r := f.right
-			g.mu.Unlock()
-			if r != nil && r.link == l {
-				p.passOn(f, r.token)
-			}
+		s.unlock()
+		for f, token := range held {
+			p.passOn(f, token)
 		}
 	}
 }
@@ -159,20 +150,19 @@ func (p *peering[V]) lost(l *link.Link) {
 // serveFill takes what the holder of a right has loaded.
 func (p *peering[V]) serveFill(r *link.Request) {
 	hash := p.c.store.hash(r.Key)
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	f := p.c.keyed(hash).rights[r.Token]
+	s := p.c.lock(hash)
+	f := s.rights[r.Token]
 	if f == nil || f.right.link != r.Link() {
-		g.mu.Unlock()
+		s.unlock()
 		p.c.n.discarded.Add(1)
 		r.Answer(&wire.Frame{Type: wire.Done})
 		return
 	}
 	passes := r.Result == wire.Failed && (r.Code == wire.CodeOverloaded || r.Code == wire.CodeCancelled || r.Code == wire.CodeLoadTimeout)
 	if !passes {
-		p.takeRight(f, r.Token)
+		s.takeRight(f, r.Token)
 	}
-	g.mu.Unlock()
+	s.unlock()
 	if passes {
 		p.passOn(f, r.Token)
 		r.Answer(&wire.Frame{Type: wire.Done})
@@ -214,7 +204,7 @@ func ownValue(r *link.Request) []byte {
 }
 
 // loadUnderRight loads key because its owner has answered with the right to do so.
-func (p *peering[V]) loadUnderRight(ctx context.Context, l *link.Link, a *ask, key string, hash uint32, load Loader[V]) (V, error) {
+func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (V, error) {
 	var zero V
 	answer := &a.answer
 	a.mu.Lock()
@@ -222,31 +212,26 @@ func (p *peering[V]) loadUnderRight(ctx context.Context, l *link.Link, a *ask, k
 	a.held = nil
 	a.mu.Unlock()
 	r := &right{link: l, token: answer.Token, over: func(err error) { p.holds.leave(held, err) }}
-	f, err := p.startHeld(ctx, key, hash, load, r, p.staleOf(answer, key, hash), nil)
+	f, err := p.startHeld(q, r, p.staleOf(answer, q.key, q.hash), nil)
 	if err != nil {
-		p.giveBack(r, key, err)
+		p.giveBack(r, q.key, err)
 		return zero, err
 	}
-	return p.c.wait(ctx, f, nil)
+	return p.c.wait(q.ctx, f, nil)
 }
 
 // refreshUnderRight loads key in the background, with a right that the owner has sent together with the value.
-func (p *peering[V]) refreshUnderRight(ctx context.Context, l *link.Link, key string, hash uint32, load Loader[V], answer *wire.Frame, value V) {
+func (p *peering[V]) refreshUnderRight(q request[V], l *link.Link, answer *wire.Frame, value V) {
 	r := &right{link: l, token: answer.Token, over: func(error) {}}
-	if load == nil || p.c.opt.MaxRefreshes == 0 || !p.c.refreshes.TryAcquire(1) {
+	if q.load == nil || p.c.opt.MaxRefreshes == 0 || !p.c.refreshes.TryAcquire(1) {
 		p.c.n.refreshSkips.Add(1)
-		p.giveBack(r, key, ErrOverloaded)
+		p.giveBack(r, q.key, ErrOverloaded)
 		return
 	}
-	old := &entry[V]{value: value}
-	old.key, old.hash, old.version = key, hash, answer.Version
-	if answer.HasVersion {
-		old.flags |= flagVersioned
-	}
 	release := func() { p.c.refreshes.Release(1) }
-	if _, err := p.startHeld(ctx, key, hash, load, r, &old.node, release); err != nil {
+	if _, err := p.startHeld(q, r, oldOf(answer, q.key, q.hash, value), release); err != nil {
 		release()
-		p.giveBack(r, key, err)
+		p.giveBack(r, q.key, err)
 		return
 	}
 	p.c.n.refreshes.Add(1)
@@ -261,6 +246,11 @@ func (p *peering[V]) staleOf(answer *wire.Frame, key string, hash uint32) *node 
 	if err != nil {
 		return nil
 	}
+	return oldOf(answer, key, hash, value)
+}
+
+// oldOf returns a node with what a load is to fall back on, that has come with a right.
+func oldOf[V any](answer *wire.Frame, key string, hash uint32, value V) *node {
 	old := &entry[V]{value: value}
 	old.key, old.hash, old.version = key, hash, answer.Version
 	if answer.HasVersion {
@@ -270,25 +260,23 @@ func (p *peering[V]) staleOf(answer *wire.Frame, key string, hash uint32) *node 
 }
 
 // startHeld runs a load under a right. Nobody can join it: those who come later wait until it is over and ask the owner.
-func (p *peering[V]) startHeld(ctx context.Context, key string, hash uint32, load Loader[V], r *right, old *node, refresh func()) (*flight[V], error) {
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
+func (p *peering[V]) startHeld(q request[V], r *right, old *node, refresh func()) (*flight[V], error) {
+	s := p.c.lock(q.hash)
+	defer s.unlock()
 	if p.c.closed.Load() {
 		return nil, p.c.errClosed()
 	}
-	f := p.newHeld(key, hash, r, old)
-	p.c.launch(ctx, f, load, refresh)
+	f := s.newHeld(q.key, q.hash, r, old)
+	s.launch(q.ctx, f, q.load, refresh)
 	return f, nil
 }
 
-// newHeld makes a flight under a right that cannot be joined. The owner is its first waiter. The
-// segment is locked.
-func (p *peering[V]) newHeld(key string, hash uint32, r *right, old *node) *flight[V] {
-	f := p.c.newFlight(key, hash, old)
+// newHeld makes a flight under a right that cannot be joined. The owner is its first waiter.
+func (s *shard[V]) newHeld(key string, hash uint32, r *right, old *node) *flight[V] {
+	f := s.c.newFlight(key, hash, old)
 	f.right = r
 	f.waiters = 1
-	p.c.detach(f)
+	s.detach(f)
 	return f
 }
 
@@ -326,14 +314,13 @@ func (p *peering[V]) giveBack(r *right, key string, err error) {
 
 // deliver ends a flight that ran under a right. The owner and those who wait here get what was loaded.
 func (p *peering[V]) deliver(f *flight[V], o outcome[V]) {
-	g := p.c.store.index.segment(f.hash)
-	g.mu.Lock()
+	s := p.c.lock(f.hash)
 	if f.finished {
-		g.mu.Unlock()
+		s.unlock()
 		return
 	}
-	p.c.end(f)
-	g.mu.Unlock()
+	s.end(f)
+	s.unlock()
 	var zero V
 	value, err := o.value, o.err
 	fill := &wire.Frame{

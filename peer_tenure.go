@@ -90,7 +90,7 @@ func (p *peering[V]) sweep() {
 	t := &p.tenures
 	list := *t.list.Load()
 	last := list[len(list)-1].from
-	for i := range p.c.store.index.segments {
+	for i := range p.c.shards {
 		p.c.removeInvalid(i)
 	}
 	t.mu.Lock()
@@ -101,11 +101,10 @@ func (p *peering[V]) sweep() {
 	t.list.Store(&list)
 }
 
-// removeInvalid removes what is no longer valid from one segment, a batch at a time.
-func (c *Cache[V]) removeInvalid(segment int) {
-	g := &c.store.index.segments[segment]
+// removeInvalid removes what is no longer valid from the i-th shard, a batch at a time.
+func (c *Cache[V]) removeInvalid(i int) {
 	var old []*node
-	for n := range g.table.Load().all {
+	for n := range c.store.index.segments[i].table.Load().all {
 		if !c.current(n) {
 			old = append(old, n)
 		}
@@ -113,6 +112,6 @@ func (c *Cache[V]) removeInvalid(segment int) {
 	for len(old) > 0 {
 		some := old[:min(len(old), batch)]
 		old = old[len(some):]
-		c.removeAll(g, some)
+		c.removeAll(i, some)
 	}
 }

@@ -163,48 +163,45 @@ type writing struct {
 
 // beginWriting waits for the write's turn.
 func (p *peering[V]) beginWriting(ctx context.Context, key string, hash uint32) (*writing, error) {
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	w := p.c.keyed(hash).writing[key]
+	s := p.c.lock(hash)
+	w := s.writing[key]
 	if w == nil {
-		w = p.startWriting(key, hash)
-		g.mu.Unlock()
+		w = s.startWriting(key, hash)
+		s.unlock()
 		return w, nil
 	}
 	w.writes++
-	g.mu.Unlock()
+	s.unlock()
 	select {
 	case <-w.turn:
 		return w, nil
 	case <-ctx.Done():
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	s.mu.Lock()
+	defer s.unlock()
 	if w.writes--; w.writes == 0 { // its turn has come just now
-		delete(p.c.keyed(hash).writing, key)
+		delete(s.writing, key)
 		<-w.turn
 	}
 	return nil, context.Cause(ctx)
 }
 
-// startWriting begins the writing of a key that has none. The segment is locked.
-func (p *peering[V]) startWriting(key string, hash uint32) *writing {
+// startWriting begins the writing of a key that has none.
+func (s *shard[V]) startWriting(key string, hash uint32) *writing {
 	w := &writing{writes: 1, turn: make(chan struct{}, 1)}
-	k := p.c.keyed(hash)
-	if k.writing == nil {
-		k.writing = make(map[string]*writing)
+	if s.writing == nil {
+		s.writing = make(map[string]*writing)
 	}
-	k.writing[strings.Clone(key)] = w
+	s.writing[strings.Clone(key)] = w
 	return w
 }
 
 func (p *peering[V]) endWriting(key string, hash uint32, w *writing) {
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	s := p.c.lock(hash)
+	defer s.unlock()
 	w.disputed = false
 	if w.writes--; w.writes == 0 {
-		delete(p.c.keyed(hash).writing, key)
+		delete(s.writing, key)
 	} else {
 		w.turn <- struct{}{}
 	}
@@ -234,10 +231,9 @@ func (p *peering[V]) confirm(ctx context.Context, key string, except ...string) 
 
 // dispute notes that another peer is the owner of key by its own ring.
 func (p *peering[V]) dispute(key string, hash uint32) {
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if w := p.c.keyed(hash).writing[key]; w != nil {
+	s := p.c.lock(hash)
+	defer s.unlock()
+	if w := s.writing[key]; w != nil {
 		w.disputed = true
 	}
 }
@@ -277,24 +273,22 @@ func (p *peering[V]) serveConfirm(r *link.Request) {
 // yield drops what this process has of a key because another peer writes it. If copies of it have to be recalled first, it
 // returns the function that does so.
 func (p *peering[V]) yield(key string, hash uint32) (recall func(context.Context) error) {
-	g := p.c.store.index.segment(hash)
-	g.mu.Lock()
-	k := p.c.keyed(hash)
-	k.noteRecall(key, p.c.store.clock.now())
-	w := k.writing[key]
+	s := p.c.lock(hash)
+	s.noteRecall(key, p.c.store.clock.now())
+	w := s.writing[key]
 	if w != nil {
 		w.disputed = true
 	}
-	if !k.lent(key) {
-		g.mu.Unlock()
+	if !s.lent(key) {
+		s.unlock()
 		p.drop(key, hash)
 		return nil
 	}
 	own := w == nil
 	if own { // nothing may be lent meanwhile
-		w = p.startWriting(key, hash)
+		w = s.startWriting(key, hash)
 	}
-	g.mu.Unlock()
+	s.unlock()
 	return func(ctx context.Context) error {
 		if own {
 			defer p.endWriting(key, hash, w)
@@ -302,9 +296,9 @@ func (p *peering[V]) yield(key string, hash uint32) (recall func(context.Context
 		for {
 			err := p.recall(ctx, key, hash)
 			p.drop(key, hash)
-			g.mu.Lock()
-			again := k.lent(key) // after a write that was under way here
-			g.mu.Unlock()
+			s.mu.Lock()
+			again := s.lent(key) // after a write that was under way here
+			s.unlock()
 			if err != nil || !again {
 				return err
 			}

@@ -63,10 +63,9 @@ func (c *Cache[V]) refreshHere(ctx context.Context, key string) (V, error) {
 
 // joinNext makes the caller a waiter of a load of key that begins from now on.
 func (c *Cache[V]) joinNext(ctx context.Context, key string, hash uint32) (*flight[V], error) {
-	g := c.store.index.segment(hash)
-	g.mu.Lock()
-	first := c.keyed(hash).flights[key]
-	g.mu.Unlock()
+	s := c.lock(hash)
+	first := s.flights[key]
+	s.unlock()
 	if err := c.outwait(ctx, first); err != nil {
 		return nil, err
 	}
@@ -74,20 +73,20 @@ func (c *Cache[V]) joinNext(ctx context.Context, key string, hash uint32) (*flig
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	s.mu.Lock()
+	defer s.unlock()
 	if c.closed.Load() {
 		return nil, c.errClosed()
 	}
-	f := c.joinable(key, hash, keep)
+	f := s.joinable(key, keep)
 	if f == nil {
 		n := c.store.index.find(hash, key)
 		if c.judge(n, c.store.clock.now()) == gone {
 			n = nil
 		}
-		f = c.start(ctx, key, hash, n, c.opt.Loader, nil)
+		f = s.start(request[V]{ctx: ctx, key: key, hash: hash, load: c.opt.Loader}, n, nil)
 		f.noStore = !keep
 		return f, nil
 	}
-	return f, c.attach(ctx, f)
+	return f, s.attach(ctx, f)
 }

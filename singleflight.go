@@ -48,35 +48,14 @@ type flight[V any] struct {
 	landing  []waiter // the same, once the flight has ended
 }
 
-// keyed is what a cache keeps for the keys of a segment besides their entries, guarded by the segment's lock.
-type keyed[V any] struct {
-	flights   map[string]*flight[V]   // linked
-	detached  map[*flight[V]]struct{} // unlinked, but somebody still waits
-	throttled map[string]struct{}     // keys whose load has just failed
-	rights    map[uint64]*flight[V]   // given to other peers, by token
-	writing   map[string]*writing     // writes that ask other peers
-	loans     map[string]*lending     // copies at other peers
-	forget    int64                   // when to look again for loans to forget
-
-	fetches map[string]*fetch[V] // requests for keys that are worth a copy: the first one of each key
-
-	recalled    map[string]int64 // keys of which copies on their way must not be kept, and when they were recalled
-	recalledAll int64            // the same for all keys
-}
-
-func (c *Cache[V]) keyed(hash uint32) *keyed[V] {
-	return &c.segments[uint64(hash)>>c.store.index.shift]
-}
-
-// link makes a flight for key that can be joined. The segment is locked.
-func (c *Cache[V]) link(key string, hash uint32, old *node) *flight[V] {
-	f := c.newFlight(key, hash, old)
+// addFlight makes a flight for key that can be joined.
+func (s *shard[V]) addFlight(key string, hash uint32, old *node) *flight[V] {
+	f := s.c.newFlight(key, hash, old)
 	f.linked = true
-	k := c.keyed(hash)
-	if k.flights == nil {
-		k.flights = make(map[string]*flight[V])
+	if s.flights == nil {
+		s.flights = make(map[string]*flight[V])
 	}
-	k.flights[f.key] = f
+	s.flights[f.key] = f
 	return f
 }
 
@@ -87,55 +66,52 @@ func (c *Cache[V]) newFlight(key string, hash uint32, old *node) *flight[V] {
 }
 
 // joinable returns key's flight, nil if there is none. A load whose result is to be kept does not join one whose result is not, as
-// writes need not reach that one (see outwaitLoad). The segment is locked.
-func (c *Cache[V]) joinable(key string, hash uint32, keep bool) *flight[V] {
-	f := c.keyed(hash).flights[key]
-	if f != nil && (f.gen != c.store.gen.Load() || keep && f.noStore) { // the ring has changed under it, or has settled
-		c.unlink(key, hash)
+// writes need not reach that one (see outwaitLoad).
+func (s *shard[V]) joinable(key string, keep bool) *flight[V] {
+	f := s.flights[key]
+	if f != nil && (f.gen != s.c.store.gen.Load() || keep && f.noStore) { // the ring has changed under it, or has settled
+		s.unlink(key)
 		return nil
 	}
 	return f
 }
 
 // unlink takes key's flight out of sight: it can no longer be joined and will
-// store nothing. Those who wait for it still get its result. The segment is locked.
-func (c *Cache[V]) unlink(key string, hash uint32) {
-	k := c.keyed(hash)
-	if f := k.flights[key]; f != nil {
+// store nothing. Those who wait for it still get its result.
+func (s *shard[V]) unlink(key string) {
+	if f := s.flights[key]; f != nil {
 		f.linked = false
-		delete(k.flights, key)
-		c.detach(f)
+		delete(s.flights, key)
+		s.detach(f)
 	}
 }
 
-// detach makes f one that nobody can join. The segment is locked.
-func (c *Cache[V]) detach(f *flight[V]) {
-	k := c.keyed(f.hash)
-	if k.detached == nil {
-		k.detached = make(map[*flight[V]]struct{})
+// detach makes f one that nobody can join.
+func (s *shard[V]) detach(f *flight[V]) {
+	if s.detached == nil {
+		s.detached = make(map[*flight[V]]struct{})
 	}
-	k.detached[f] = struct{}{}
+	s.detached[f] = struct{}{}
 }
 
-// end marks the flight as finished. The caller then has to set the result, by land. The segment is locked.
-func (c *Cache[V]) end(f *flight[V]) {
-	k := c.keyed(f.hash)
+// end marks the flight as finished. The caller then has to set the result, by land.
+func (s *shard[V]) end(f *flight[V]) {
 	if f.linked {
 		f.linked = false
-		delete(k.flights, f.key)
+		delete(s.flights, f.key)
 	} else {
-		delete(k.detached, f)
+		delete(s.detached, f)
 	}
 	if f.right != nil {
 		if f.right.over == nil {
-			c.peering.takeRight(f, f.right.token)
+			s.takeRight(f, f.right.token)
 		} else {
-			c.peering.group.loads.remove(loadHash(c.name, f.key), f.load)
+			s.c.peering.group.loads.remove(loadHash(s.c.name, f.key), f.load)
 		}
 	}
 	f.finished = true
 	f.landing, f.remote = f.remote, nil
-	c.n.loading.Add(-1)
+	s.c.n.loading.Add(-1)
 }
 
 // land gives the flight's result to those who wait. The caller has called end.
@@ -201,15 +177,14 @@ var errSoftTimeout = errors.New("covey: soft timeout")
 // leave takes one waiter off the flight; keep has the load go on even if that was the last one. Unlinking in the critical
 // section in which the last one goes keeps a newcomer from joining a load that is being cancelled.
 func (c *Cache[V]) leave(f *flight[V], keep bool) {
-	g := c.store.index.segment(f.hash)
-	g.mu.Lock()
+	s := c.lock(f.hash)
 	f.waiters--
 	f.kept = f.kept || keep
 	abandoned := f.waiters == 0 && !f.refresh && !f.kept && !f.finished && !c.opt.FinishAbandoned
 	if abandoned && f.linked {
-		c.unlink(f.key, f.hash)
+		s.unlink(f.key)
 	}
-	g.mu.Unlock()
+	s.unlock()
 	if !abandoned {
 		return
 	}
@@ -222,10 +197,9 @@ func (c *Cache[V]) leave(f *flight[V], keep bool) {
 
 // unstored returns the load of key that is under way in this process and is not to be stored, nil if there is none.
 func (c *Cache[V]) unstored(key string, hash uint32) *flight[V] {
-	g := c.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if f := c.joinable(key, hash, false); f != nil && f.noStore {
+	s := c.lock(hash)
+	defer s.unlock()
+	if f := s.joinable(key, false); f != nil && f.noStore {
 		return f
 	}
 	return nil

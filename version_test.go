@@ -177,7 +177,7 @@ func TestWritesOfAKnownVersionRecallCopies(t *testing.T) {
 		require.NoError(t, a.cache.Put(t.Context(), k, "v4", WithVersion(4)))
 		borrowAt(t, b, k)
 		hash := a.cache.store.hash(k)
-		a.cache.removeAll(a.cache.store.index.segment(hash), []*node{a.cache.store.index.find(hash, k)}) // as an eviction does
+		a.cache.removeAll(a.cache.shardOf(hash), []*node{a.cache.store.index.find(hash, k)}) // as an eviction does
 		_, err := a.cache.Get(t.Context(), k, func(ctx context.Context, _ string) (string, error) {
 			LoadInfo(ctx).SetVersion(5)
 			return "v5", nil
@@ -219,13 +219,12 @@ func TestExpireRevivesNothingThatLeaves(t *testing.T) {
 			require.NoError(t, c.Put(t.Context(), "k", 1))
 			s := c.store
 			w := write[int]{key: "k", hash: s.hash("k"), expire: true}
-			g := s.index.segment(w.hash)
 			apply := func(structural bool) bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				g.mu.Lock()
-				defer g.mu.Unlock()
-				return c.apply(g, &w, structural)
+				one := c.lock(w.hash)
+				defer one.unlock()
+				return one.apply(&w, structural)
 			}
 			require.False(t, apply(false))
 			require.NoError(t, leave(c))

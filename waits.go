@@ -84,10 +84,10 @@ func (c *Cache[V]) target(f *flight[V]) target {
 }
 
 // attach makes the caller a waiter of f, unless the load that ctx belongs to would
-// then wait for itself. The segment is locked.
-func (c *Cache[V]) attach(ctx context.Context, f *flight[V]) error {
-	if l := loadingOf(ctx); l != nil && !l.enter(c.target(f)) {
-		return recursive(c.name, f.key)
+// then wait for itself.
+func (s *shard[V]) attach(ctx context.Context, f *flight[V]) error {
+	if l := loadingOf(ctx); l != nil && !l.enter(s.c.target(f)) {
+		return recursive(s.c.name, f.key)
 	}
 	f.waiters++
 	return nil

@@ -252,11 +252,9 @@ func constant(v string) Loader[string] {
 
 // notLent makes the owner lend a key to nobody for so many requests, as after writes that its copies were not worth.
 func notLent(owner *proc, k string, requests int) {
-	hash := owner.cache.store.hash(k)
-	g := owner.cache.store.index.segment(hash)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	owner.cache.keyed(hash).loans = map[string]*lending{k: {debt: requests}}
+	s := owner.cache.lock(owner.cache.store.hash(k))
+	defer s.unlock()
+	s.loans = map[string]*lending{k: {debt: requests}}
 }
 
 // wanted makes p ask for k so often that it is worth a copy.
@@ -270,11 +268,10 @@ func wanted(t *testing.T, p *proc, k string) {
 
 // fetches returns how many keys are being fetched.
 func fetches(p *proc) (n int) {
-	for i := range p.cache.segments {
-		g := &p.cache.store.index.segments[i]
-		g.mu.Lock()
-		n += len(p.cache.segments[i].fetches)
-		g.mu.Unlock()
+	for i := range p.cache.shards {
+		s := p.cache.lockAt(i)
+		n += len(s.fetches)
+		s.unlock()
 	}
 	return n
 }

@@ -36,20 +36,18 @@ type write[V any] struct {
 // write carries out w in the critical section of its key. Most writes need the segment's lock
 // only. Those that change what the policy knows begin again with the policy lock held, too.
 func (c *Cache[V]) write(w *write[V]) {
-	s := c.store
-	g := s.index.segment(w.hash)
-	g.mu.Lock()
-	done := c.apply(g, w, false)
-	g.mu.Unlock()
+	s := c.lock(w.hash)
+	done := s.apply(w, false)
+	s.unlock()
 	more := w.grown
 	if !done {
+		c.store.mu.Lock()
 		s.mu.Lock()
-		g.mu.Lock()
-		c.apply(g, w, true)
-		g.mu.Unlock()
+		s.apply(w, true)
+		s.unlock()
 		var gone []departure
-		gone, more = s.trim(nil)
-		s.mu.Unlock()
+		gone, more = c.store.trim(nil)
+		c.store.mu.Unlock()
 		c.departed(gone)
 	}
 	for more {
@@ -96,69 +94,71 @@ func (c *Cache[V]) departed(gone []departure) {
 	}
 }
 
-// apply does the write. It returns false if it needs the policy lock, which is held only if structural
-// is true. The segment is locked.
-func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
-	s := c.store
+// apply does the write. It returns false if it needs the policy lock, which is held only if structural is true; nothing has changed
+// then but that a flight has been unlinked, and it begins again. All of it is one critical section of the key, so nobody sees a part.
+func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
+	store := s.c.store
+	// 1. The result of a load counts only if its flight is still linked: a write that came first has unlinked it.
 	if f := w.f; f != nil {
 		switch {
 		case f.finished:
-			c.n.discarded.Add(1)
+			s.c.n.discarded.Add(1)
 			return true
-		case !f.linked || f.gen != s.gen.Load():
-			c.n.discarded.Add(1)
-			c.end(f)
+		case !f.linked || f.gen != store.gen.Load():
+			s.c.n.discarded.Add(1)
+			s.end(f)
 			w.landed = true
 			return true
 		}
-	} else if c.closed.Load() {
-		w.err = c.errClosed()
+	} else if s.c.closed.Load() {
+		w.err = s.c.errClosed()
 		return true
 	}
-	gen := s.gen.Load()
+	// 2. The group's rules. A load goes by the generation under which it began: were it stored under a later one, a Clear or a
+	// change of the ring that came in between would not have seen it.
+	gen := store.gen.Load()
 	switch {
 	case w.f != nil:
 		gen = w.f.gen
 		if w.f.noStore {
 			w.e = nil
 		}
-	case c.peering == nil || w.drop:
-	case gen != w.gen:
-		w.err = errElsewhere
-		return true
-	case w.writing == nil && (c.peering.group.strange.Load() != nil || c.keyed(w.hash).writing[w.key] != nil || c.keyed(w.hash).lent(w.key)):
-		w.err = errDisputed
-		return true
-	case w.writing != nil && w.writing.disputed:
-		w.e = nil
+	case s.c.peering != nil && !w.drop:
+		if w.err = s.mayWrite(w); w.err != nil {
+			return true
+		}
 	}
-	old, place := g.locate(w.hash, w.key, s.index.shift)
+	// 3. What is there. A copy belongs to another peer's key, so it is nothing to compare versions with.
+	old, place := s.locate(w.hash, w.key, store.index.shift)
 	if old != nil && old.flags&flagBorrowed != 0 { // from when the key was another peer's
-		c.removeCopy(g, old)
+		s.removeCopy(old)
 		old, place = nil, nil
 	}
-	known, hasKnown := c.knownVersion(w, old)
+	// 4. Versions. Refusing comes before unlinking: an outdated write does not void a load.
+	known, hasKnown := s.knownVersion(w, old)
 	if w.versioned && hasKnown && w.version < known {
-		w.err = fmt.Errorf("%w: cache %q, key %q: %d, the cache has seen %d", ErrOutdated, c.name, w.key, w.version, known)
-		c.n.discarded.Add(1)
+		w.err = fmt.Errorf("%w: cache %q, key %q: %d, the cache has seen %d", ErrOutdated, s.c.name, w.key, w.version, known)
+		s.c.n.discarded.Add(1)
 		if w.f != nil {
-			c.end(w.f)
+			s.end(w.f)
 			w.landed = true
 		}
 		return true
 	}
+	// 5. A caller's write voids the load under way, which may have read the origin before it. So does a write that changes
+	// nothing: what is being loaded may be older than its version.
 	if w.f == nil {
-		// By a write that changes nothing, too: what is being loaded may be older than its version.
-		c.unlink(w.key, w.hash)
+		s.unlink(w.key)
 		isKnown := w.versioned && hasKnown && w.version == known
 		if isKnown && (old == nil || old.flags&flagVersioned != 0) {
 			return true
 		}
 	}
+	// 6. The entry to store.
 	if w.expire {
 		w.e = nil // what the first look made may be of an entry that has left since
-		if old != nil && c.current(old) {
-			w.e = c.expired(old)
+		if old != nil && s.c.current(old) {
+			w.e = s.c.expired(old)
 		}
 	}
 	e := w.e
@@ -179,39 +179,56 @@ func (c *Cache[V]) apply(g *segment, w *write[V], structural bool) (done bool) {
 			e.key = strings.Clone(e.key)
 		}
 	}
+	// 7. Store, replace or remove. Only now does anybody see the write, and the flight, if any, ends in the same critical section:
+	// whoever looks up the key finds either the flight or its result.
 	switch {
 	case e == nil && old == nil:
-	case e != nil && old != nil && s.canSwap(old, &e.node):
-		s.swap(place, old, &e.node)
+	case e != nil && old != nil && store.canSwap(old, &e.node):
+		store.swap(place, old, &e.node)
 	case !structural:
 		return false
 	case e == nil:
-		s.remove(g, old)
+		store.remove(s.segment, old)
 	case old == nil:
-		s.insert(g, &e.node)
+		store.insert(s.segment, &e.node)
 	default:
-		s.replace(place, old, &e.node)
+		store.replace(place, old, &e.node)
 	}
 	w.old, w.stored = old, e != nil
-	c.remember(w, known, hasKnown)
+	s.remember(w, known, hasKnown)
 	if w.f != nil {
-		c.end(w.f)
+		s.end(w.f)
 		w.landed = true
 	}
 	return true
 }
 
+// mayWrite has the group's rules for a caller's write: this process must have owned the key all the time since the
+// caller looked, and if other peers may have it they must have been asked. A write whose turn was disputed removes
+// the old value and stores nothing.
+func (s *shard[V]) mayWrite(w *write[V]) error {
+	switch {
+	case s.c.store.gen.Load() != w.gen:
+		return errElsewhere
+	case w.writing == nil && (s.c.peering.group.strange.Load() != nil || s.writing[w.key] != nil || s.lent(w.key)):
+		return errDisputed
+	case w.writing != nil && w.writing.disputed:
+		w.e = nil
+	}
+	return nil
+}
+
 // knownVersion returns the highest version of the key that the cache has seen and not forgotten.
-func (c *Cache[V]) knownVersion(w *write[V], old *node) (version uint64, ok bool) {
-	if old != nil && old.flags&flagVersioned != 0 && c.current(old) {
+func (s *shard[V]) knownVersion(w *write[V], old *node) (version uint64, ok bool) {
+	if old != nil && old.flags&flagVersioned != 0 && s.c.current(old) {
 		return old.version, true
 	}
-	return c.store.tombs.known(w.key)
+	return s.c.store.tombs.known(w.key)
 }
 
 // remember keeps the version of a key whose entry the write removed, or replaced by one without a version.
-func (c *Cache[V]) remember(w *write[V], known uint64, hasKnown bool) {
-	t := &c.store.tombs
+func (s *shard[V]) remember(w *write[V], known uint64, hasKnown bool) {
+	t := &s.c.store.tombs
 	if w.e != nil && w.e.flags&flagVersioned != 0 {
 		t.drop(w.key)
 		return
@@ -230,25 +247,24 @@ func (c *Cache[V]) remember(w *write[V], known uint64, hasKnown bool) {
 	w.grown = t.remember(w.key, known)
 }
 
-// removeAll takes out those of the nodes that are still there.
-func (c *Cache[V]) removeAll(g *segment, nodes []*node) {
-	s := c.store
+// removeAll takes out those of the nodes, all of the i-th shard, that are still there.
+func (c *Cache[V]) removeAll(i int, nodes []*node) {
 	var left []departure
-	s.mu.Lock()
-	g.mu.Lock()
+	c.store.mu.Lock()
+	s := c.lockAt(i)
 	for _, n := range nodes {
-		if s.index.find(n.hash, n.key) != n {
+		if c.store.index.find(n.hash, n.key) != n {
 			continue
 		}
 		if n.flags&flagBorrowed != 0 {
-			c.removeCopy(g, n)
+			s.removeCopy(n)
 		} else {
-			s.remove(g, n)
+			c.store.remove(s.segment, n)
 			left = append(left, departure{n, CauseDeleted})
 		}
 	}
-	g.mu.Unlock()
-	s.mu.Unlock()
+	s.unlock()
+	c.store.mu.Unlock()
 	c.departed(left)
 }
 

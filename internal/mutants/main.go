@@ -23,19 +23,19 @@ type mutant struct {
 var mutants = []mutant{
 	{
 		"I1: a load that a write has voided stores nothing", "TestWritesVoidTheLoadUnderWay",
-		"write.go", "case !f.linked || f.gen != s.gen.Load():", "case f.gen != s.gen.Load():",
+		"write.go", "case !f.linked || f.gen != store.gen.Load():", "case f.gen != store.gen.Load():",
 	},
 	{
 		"I1: a negative result is guarded like a value", "TestNegativeDoesNotOutliveAPut",
-		"write.go", "case !f.linked || f.gen != s.gen.Load():", "case !f.linked && w.e.flags&flagNegative == 0:",
+		"write.go", "case !f.linked || f.gen != store.gen.Load():", "case !f.linked && w.e.flags&flagNegative == 0:",
 	},
 	{
 		"I2: a write unlinks the key's flight", "TestWritesVoidTheLoadUnderWay",
-		"write.go", "\t\tc.unlink(w.key, w.hash)\n", "",
+		"write.go", "\t\ts.unlink(w.key)\n", "",
 	},
 	{
 		"I1: a write of the known version unlinks the key's flight", "TestWritesOfAKnownVersionVoidTheLoadUnderWay",
-		"write.go", "\t\tc.unlink(w.key, w.hash)\n", "\t\tif !w.versioned || !hasKnown || w.version != known {\n\t\t\tc.unlink(w.key, w.hash)\n\t\t}\n",
+		"write.go", "\t\ts.unlink(w.key)\n", "\t\tif !w.versioned || !hasKnown || w.version != known {\n\t\t\ts.unlink(w.key)\n\t\t}\n",
 	},
 	{
 		"I1: what is loaded without a version has none", "TestLoadsWithoutAVersionInheritNone",
@@ -87,7 +87,7 @@ var mutants = []mutant{
 	},
 	{
 		"I9: a callback runs without locks", "TestCallbacksMayCallTheCache",
-		"write.go", "\t\tgone, more = s.trim(nil)\n\t\ts.mu.Unlock()\n\t\tc.departed(gone)", "\t\tgone, more = s.trim(nil)\n\t\tc.departed(gone)\n\t\ts.mu.Unlock()",
+		"write.go", "\t\tgone, more = c.store.trim(nil)\n\t\tc.store.mu.Unlock()\n\t\tc.departed(gone)", "\t\tgone, more = c.store.trim(nil)\n\t\tc.departed(gone)\n\t\tc.store.mu.Unlock()",
 	},
 	{
 		"Close tells of every value", "TestRemovedIsToldOfEachValueOnce",
@@ -135,7 +135,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: an eviction forgets no loan", "TestLoanOutlivesEviction",
-		"write.go", " || c.keyed(w.hash).lent(w.key)):", "):",
+		"write.go", " || s.lent(w.key)):", "):",
 	},
 	{
 		"I3b: a member that was apart drops what it has", "TestDroppedMemberReturns",
@@ -155,7 +155,7 @@ var mutants = []mutant{
 	},
 	{
 		"I6: a load under a right does not win over a write", "TestHazard02HolderKeepsLoading",
-		"singleflight.go", "if f := k.flights[key]; f != nil {\n\t\tf.linked = false", "if f := k.flights[key]; f != nil && f.right == nil {\n\t\tf.linked = false",
+		"singleflight.go", "if f := s.flights[key]; f != nil {\n\t\tf.linked = false", "if f := s.flights[key]; f != nil && f.right == nil {\n\t\tf.linked = false",
 	},
 	{
 		"I6: a load takes no copies back", "TestLoanOutlivesEviction",
@@ -315,7 +315,7 @@ var mutants = []mutant{
 	},
 	{
 		"I13: nothing from before a Clear is served after it", "TestHazard13ClearAgainstLoad",
-		"clear.go", "func (c *Cache[V]) clearHere() {\n", "func (c *Cache[V]) clearHere() {\n\tif c.group != nil {\n\t\treturn\n\t}\n",
+		"clear.go", "func (c *Cache[V]) clearHere() {\n", "func (c *Cache[V]) clearHere() {\n\tif c.peering != nil {\n\t\treturn\n\t}\n",
 	},
 	{
 		"I13: whoever clears takes back what he has lent", "TestHazard13UnconfirmedClear",
@@ -419,7 +419,7 @@ var mutants = []mutant{
 	},
 	{
 		"I16: a codec is called without locks", "TestCodecCallsTheCache",
-		"peer_owner.go", "\t\tg.mu.Unlock()\n\t\tp.addOld(answer, old)", "\t\tp.addOld(answer, old)\n\t\tg.mu.Unlock()",
+		"peer_owner.go", "\t\ts.unlock()\n\t\tp.addOld(answer, old)", "\t\tp.addOld(answer, old)\n\t\ts.unlock()",
 	},
 	{
 		"a load that a running load waits for is let in", "TestQueuedLoadsAreLetIn",
