@@ -18,6 +18,10 @@ test-386: ## Vet and test the library built for 32 bits, which any amd64 machine
 	GOARCH=386 CGO_ENABLED=0 go vet ./...
 	GOARCH=386 CGO_ENABLED=0 go test -short ./...
 
+.PHONY: test-invariants
+test-invariants: ## Run the tests of all operations with checks of the locks and the accounts after each of them
+	go test -tags invariants -run '^(TestMetamorphic|TestAnything.*|TestBounds.*|TestAccounted.*|TestLoan.*|TestHazard.*)$$' .
+
 .PHONY: lint
 lint: ## Run go vet and staticcheck on every module
 	@for d in $(MODULES); do (cd $$d && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done

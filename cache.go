@@ -151,8 +151,10 @@ func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, erro
 	n := c.store.index.find(hash, key)
 	if n != nil && c.store.fresh(n) {
 		c.store.touch(n)
-		if n := c.hits.inc(); sampled(n, sampleHits) {
-			c.sample(key)
+		if n := c.hits.inc(); n%clockHits == 0 {
+			c.store.clock.now() // moves the coarse clock on, should the janitor be late
+		} else if c.hot != nil && sampled(n, sampleHits) {
+			c.hot.Add(ringHash(key), key, sampleHits, c.store.clock.now())
 		}
 		return entryOf[V](n).value, nil
 	}
@@ -162,13 +164,8 @@ func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, erro
 	return c.get(ctx, key, hash, load)
 }
 
-// sample moves the coarse clock on, and counts one hit of key for sampleHits of them.
-func (c *Cache[V]) sample(key string) {
-	now := c.store.clock.now()
-	if c.hot != nil {
-		c.hot.Add(ringHash(key), key, sampleHits, now)
-	}
-}
+// clockHits is how many hits read the exact time once.
+const clockHits = 256
 
 // get is Get for everything that needs a closer look.
 func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader[V]) (V, error) {

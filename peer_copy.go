@@ -216,6 +216,7 @@ func (l *copies) oweFor(lender *link.Link, key string, hits uint64) {
 
 // removeCopy takes a copy out of the index.
 func (s *shard[V]) removeCopy(n *node) {
+	s.assertLocked()
 	if s.c.copies.remove(n, &borrowedOf[V](n).loanOf) {
 		s.remove(n, s.c.store.index.shift)
 	}

@@ -49,6 +49,7 @@ type answerer interface {
 
 // grant gives the right to load the flight's key to the other end of l.
 func (s *shard[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
+	s.assertLocked()
 	if s.rights == nil {
 		s.rights = make(map[uint64]*flight[V])
 	}

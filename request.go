@@ -23,6 +23,7 @@ var errElsewhere = errors.New("covey: the ring has changed")
 // enrol makes the request a waiter of the key's flight. If there is none, begin makes one, whose first waiter is the request; it
 // gets what the cache still has of the key, or nil. If the key has become available meanwhile, enrol returns its node instead.
 func (s *shard[V]) enrol(q request[V], begin func(old *node) (*flight[V], error)) (f *flight[V], hit *node, err error) {
+	s.assertLocked()
 	c := s.c
 	// 1. Close ends the flights that it finds; one that began after it would never end.
 	if c.closed.Load() {

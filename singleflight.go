@@ -50,6 +50,7 @@ type flight[V any] struct {
 
 // addFlight makes a flight for key that can be joined.
 func (s *shard[V]) addFlight(key string, hash uint32, old *node) *flight[V] {
+	s.assertLocked()
 	f := s.c.newFlight(key, hash, old)
 	f.linked = true
 	if s.flights == nil {
@@ -79,6 +80,7 @@ func (s *shard[V]) joinable(key string, keep bool) *flight[V] {
 // unlink takes key's flight out of sight: it can no longer be joined and will
 // store nothing. Those who wait for it still get its result.
 func (s *shard[V]) unlink(key string) {
+	s.assertLocked()
 	if f := s.flights[key]; f != nil {
 		f.linked = false
 		delete(s.flights, key)
@@ -88,6 +90,7 @@ func (s *shard[V]) unlink(key string) {
 
 // detach makes f one that nobody can join.
 func (s *shard[V]) detach(f *flight[V]) {
+	s.assertLocked()
 	if s.detached == nil {
 		s.detached = make(map[*flight[V]]struct{})
 	}
@@ -96,6 +99,7 @@ func (s *shard[V]) detach(f *flight[V]) {
 
 // end marks the flight as finished. The caller then has to set the result, by land.
 func (s *shard[V]) end(f *flight[V]) {
+	s.assertLocked()
 	if f.linked {
 		f.linked = false
 		delete(s.flights, f.key)

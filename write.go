@@ -61,6 +61,7 @@ func (c *Cache[V]) write(w *write[V]) {
 		}
 		c.departed([]departure{{w.old, cause}})
 	}
+	c.verify()
 }
 
 // trim brings the store within its bounds, a batch at a time.
@@ -97,6 +98,7 @@ func (c *Cache[V]) departed(gone []departure) {
 // apply does the write. It returns false if it needs the policy lock, which is held only if structural is true; nothing has changed
 // then but that a flight has been unlinked, and it begins again. All of it is one critical section of the key, so nobody sees a part.
 func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
+	s.assertLocked()
 	store := s.c.store
 	// 1. The result of a load counts only if its flight is still linked: a write that came first has unlinked it.
 	if f := w.f; f != nil {
