@@ -25,7 +25,8 @@ type person struct {
 	Tags       map[string]string
 }
 
-// I8: the live heap is at most 1.3 times the accounted bytes with the cache full, also after three times as much has passed through.
+// I8: the live heap is at most 1.3 times the accounted bytes with the cache full, also after three
+// times as much has passed through.
 func TestAccountedBytesAgainstHeap(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills tens of megabytes")
@@ -79,7 +80,8 @@ func testAccounting[V any](t *testing.T, value func(*rand.Rand) V) {
 	runtime.KeepAlive(c)
 }
 
-// Random operations against a map of what should be there; accounting and bounds are checked after each.
+// Random operations against a map of what should be there; accounting and bounds are checked after
+// each.
 func TestRandomOperations(t *testing.T) {
 	for _, ev := range []Eviction{LFU, LRU, FIFO} {
 		for seed := range uint64(5) {

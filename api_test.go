@@ -18,7 +18,8 @@ import (
 
 var updateAPI = flag.Bool("update-api", false, "write testdata/api.txt anew")
 
-// The exported API is what testdata/api.txt says: a change of it shows in review. VERSIONING.md says which changes are allowed.
+// The exported API is what testdata/api.txt says: a change of it shows in review. VERSIONING.md
+// says which changes are allowed.
 func TestAPI(t *testing.T) {
 	const golden = "testdata/api.txt"
 	got := strings.Join(exported(t), "\n\n") + "\n"

@@ -191,7 +191,8 @@ func TestRefreshesInBatches(t *testing.T) {
 	})
 }
 
-// Several peers own the keys: whoever loads, the caller under rights or the owners, does it in batches.
+// Several peers own the keys: whoever loads, the caller under rights or the owners, does it in
+// batches.
 func TestGetManyInBatchesInAGroup(t *testing.T) {
 	for name, passed := range map[string]bool{"callers load": true, "owners load": false} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package covey
 
-// bits_test.go tests what could overflow an int of 32 bits; `make test-386` runs it where it has so many.
+// bits_test.go tests what could overflow an int of 32 bits; `make test-386` runs it where it has so
+// many.
 
 import (
 	"math"

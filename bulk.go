@@ -32,8 +32,8 @@ func (b *bulk[V]) leave() {
 	}
 }
 
-// errBulkFailed ends a flight whose bulk load failed without bringing its key. The caller whose bulk it
-// was gets the error; others who joined the flight load for themselves.
+// errBulkFailed ends a flight whose bulk load failed without bringing its key. The caller whose
+// bulk it was gets the error; others who joined the flight load for themselves.
 var errBulkFailed = errors.New("covey: bulk load failed")
 
 type bulkError struct{ cause error }
@@ -51,17 +51,22 @@ func bulkCause(err error) error {
 	return err
 }
 
-// GetMany returns the values of keys. Those that are missing are loaded with one call of load, except for those that are being
-// loaded already, which it waits for. A nil load means Options.BulkLoader, or else Options.Loader, once for each key, at most 64
-// of them at a time. In a group, each owner is asked once for all of its keys, and an owner with a loader of its own loads what
-// it misses. If more than Options.BulkSize keys are missing it works through them in batches of that size, one after another.
+// GetMany returns the values of keys. Those that are missing are loaded with one call of load,
+// except for those that are being loaded already, which it waits for. A nil load means
+// Options.BulkLoader, or else Options.Loader, once for each key, at most 64 of them at a time. In a
+// group, each owner is asked once for all of its keys, and an owner with a loader of its own loads
+// what it misses. If more than Options.BulkSize keys are missing it works through them in batches
+// of that size, one after another.
 //
-// The map is never nil. It holds everything that was found, even if there is an error. The error's text has the first few of
-// the errors that occurred and the number of the others; errors.Is and errors.As find each kind of them. If the error is nil, keys that are absent from the map were not found; otherwise they were not found or have
-// failed. What [Cache.Get] says about loaders and waiting holds here, too. A key may be given more than once.
+// The map is never nil. It holds everything that was found, even if there is an error. The error's
+// text has the first few of the errors that occurred and the number of the others; errors.Is and
+// errors.As find each kind of them. If the error is nil, keys that are absent from the map were not
+// found; otherwise they were not found or have failed. What [Cache.Get] says about loaders and
+// waiting holds here, too. A key may be given more than once.
 //
-// The values are shared: they must not be modified. Strings and byte slices that came from the same peer may share one block of
-// memory, up to 128 KiB: to keep one of them for long without the rest, clone it.
+// The values are shared: they must not be modified. Strings and byte slices that came from the same
+// peer may share one block of memory, up to 128 KiB: to keep one of them for long without the rest,
+// clone it.
 func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V]) (map[string]V, error) {
 	m := many[V]{c: c, ctx: ctx, load: load, found: make(map[string]V, len(keys)), passed: load != nil}
 	if load == nil {
@@ -129,7 +134,8 @@ func (m *many[V]) fail(key string, err error) {
 	m.failed[key] = err
 }
 
-// err makes one error of those of the keys, in their order: a failed bulk load has one, whatever number of keys it had.
+// err makes one error of those of the keys, in their order: a failed bulk load has one, whatever
+// number of keys it had.
 func (m *many[V]) err() error {
 	var all failures
 	for _, key := range slices.Sorted(maps.Keys(m.failed)) {
@@ -154,8 +160,8 @@ func (m *many[V]) getAll(keys []string) {
 	}
 }
 
-// get serves what it can, starts one load for what nobody is loading, and then waits for the rest. It goes on until there is a batch of
-// missing keys, and returns the keys that it has not come to.
+// get serves what it can, starts one load for what nobody is loading, and then waits for the rest.
+// It goes on until there is a batch of missing keys, and returns the keys that it has not come to.
 func (m *many[V]) get(keys []string) (rest []string) {
 	c := m.c
 	var waiting []pending[V]
@@ -258,8 +264,8 @@ func (m *many[V]) get(keys []string) (rest []string) {
 	return rest
 }
 
-// outwait waits for the load of key, if the call may not join it. What has been gathered for the call's own load starts before that,
-// since others may wait for it. If ctx ends, joining says so.
+// outwait waits for the load of key, if the call may not join it. What has been gathered for the
+// call's own load starts before that, since others may wait for it. If ctx ends, joining says so.
 func (m *many[V]) outwait(key string, hash uint32) {
 	if m.c.unstored(key, hash) != nil {
 		m.startBulk()
@@ -339,7 +345,8 @@ func (m *many[V]) wait(waiting []pending[V]) {
 	}
 }
 
-// newBulk begins a bulk load; startBulk has to follow. A shard is locked and the cache is not closed.
+// newBulk begins a bulk load; startBulk has to follow. A shard is locked and the cache is not
+// closed.
 func (c *Cache[V]) newBulk(ctx context.Context) *bulk[V] {
 	c.wg.Add(1)
 	b := &bulk[V]{load: c.newLoading(ctx, &Load{keys: make(map[string]*Load)})}
@@ -347,8 +354,8 @@ func (c *Cache[V]) newBulk(ctx context.Context) *bulk[V] {
 	return b
 }
 
-// addToBulk makes a request's key part of a bulk load, beginning one if there is none; startBulk has to follow. The cache is not
-// closed.
+// addToBulk makes a request's key part of a bulk load, beginning one if there is none; startBulk
+// has to follow. The cache is not closed.
 func (s *shard[V]) addToBulk(q request[V], b **bulk[V], old *node) *flight[V] {
 	if *b == nil {
 		*b = s.c.newBulk(q.ctx)

@@ -20,12 +20,13 @@ import (
 
 // A Cache maps string keys to values of type V. All methods may be called concurrently.
 //
-// Values are shared between the cache and everybody who gets them: they must not be modified. A slice is kept without its spare
-// capacity, so appending to it copies it. A string or slice that was cut from a larger one keeps all of that in memory, which
-// Options.MaxBytes does not see: clone it before it is stored.
+// Values are shared between the cache and everybody who gets them: they must not be modified. A
+// slice is kept without its spare capacity, so appending to it copies it. A string or slice that
+// was cut from a larger one keeps all of that in memory, which Options.MaxBytes does not see: clone
+// it before it is stored.
 //
-// Keys are 1 to [MaxKeyLen] bytes long; a call with another one returns [ErrInvalidKey]. The cache copies the keys that it keeps,
-// so their memory may be used again after the call.
+// Keys are 1 to [MaxKeyLen] bytes long; a call with another one returns [ErrInvalidKey]. The cache
+// copies the keys that it keeps, so their memory may be used again after the call.
 type Cache[V any] struct {
 	name  string
 	opt   Options[V]
@@ -61,10 +62,12 @@ type Cache[V any] struct {
 	sweeping atomic.Bool // what has expired is being removed
 }
 
-// New returns a cache. The name appears in errors and logs; in a group, caches of the same name are the same cache. It must
-// not be empty, and in a group it may have 255 bytes at most and be used once in each process.
+// New returns a cache. The name appears in errors and logs; in a group, caches of the same name are
+// the same cache. It must not be empty, and in a group it may have 255 bytes at most and be used
+// once in each process.
 //
-// All mistakes in the options are reported in one error. With Options.Group set to a group that is shut down, the error is
+// All mistakes in the options are reported in one error. With Options.Group set to a group that is
+// shut down, the error is
 // [ErrClosed]. Close the cache when it is no longer needed, since it may own goroutines.
 func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	if err := o.validate(name); err != nil {
@@ -123,29 +126,34 @@ func largestValue(maxValue, maxBytes int64) int64 {
 // Name returns the name that the cache was made with.
 func (c *Cache[V]) Name() string { return c.name }
 
-// Get returns the value of key from the cache or, if it is missing, from load. However many callers miss a key at once, one
-// load runs and all of them wait for its result. A nil load means Options.Loader; without that either, a miss returns
+// Get returns the value of key from the cache or, if it is missing, from load. However many callers
+// miss a key at once, one load runs and all of them wait for its result. A nil load means
+// Options.Loader; without that either, a miss returns
 // [ErrNoLoader].
 //
-// A loader may outlive the request that brought it, so it must not use what belongs to the request. It runs on a context of
-// its own, with the values of the first caller's ctx but without its deadline and cancellation, and a refresh may run it
-// again in the background. That context ends after Options.LoadTimeout, on Close, and when everybody who waited has left
-// (but see Options.FinishAbandoned).
+// A loader may outlive the request that brought it, so it must not use what belongs to the request.
+// It runs on a context of its own, with the values of the first caller's ctx but without its
+// deadline and cancellation, and a refresh may run it again in the background. That context ends
+// after Options.LoadTimeout, on Close, and when everybody who waited has left (but see
+// Options.FinishAbandoned).
 //
-// Each caller waits as long as its own ctx allows and then gets the cause of ctx's end; a hit does not look at ctx. A loader's
-// error goes to everybody who waits, and nothing is stored. [ErrNotFound] is remembered for Options.NegativeTTL. A panic
-// in the loader becomes a [*PanicError].
+// Each caller waits as long as its own ctx allows and then gets the cause of ctx's end; a hit does
+// not look at ctx. A loader's error goes to everybody who waits, and nothing is stored.
+// [ErrNotFound] is remembered for Options.NegativeTTL. A panic in the loader becomes a
+// [*PanicError].
 //
-// A Get that starts after a Put or Delete of the key has returned nil never returns a value from before it, nor one whose
-// load began before it.
+// A Get that starts after a Put or Delete of the key has returned nil never returns a value from
+// before it, nor one whose load began before it.
 //
-// In a group, a miss is loaded once in the whole group: Options.Loader runs at the key's owner, a loader passed to Get runs in
-// the process of one of its callers. An error of a loader in another process arrives as its text, with that peer's name;
-// errors.Is finds covey's own errors in it and no others. If the owner cannot be reached, another member or this process loads
-// instead, and nothing is stored.
+// In a group, a miss is loaded once in the whole group: Options.Loader runs at the key's owner, a
+// loader passed to Get runs in the process of one of its callers. An error of a loader in another
+// process arrives as its text, with that peer's name; errors.Is finds covey's own errors in it and
+// no others. If the owner cannot be reached, another member or this process loads instead, and
+// nothing is stored.
 //
-// The value is shared: it must not be modified. A hit allocates nothing. A loader that captures variables, however, is
-// allocated by the caller on each call, even for a hit: where that counts, make it once.
+// The value is shared: it must not be modified. A hit allocates nothing. A loader that captures
+// variables, however, is allocated by the caller on each call, even for a hit: where that counts,
+// make it once.
 func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, error) {
 	hash := c.store.hash(key)
 	n := c.store.index.find(hash, key)
@@ -267,9 +275,9 @@ func (c *Cache[V]) count(n *node, st state) bool {
 	return st != negative
 }
 
-// join makes the caller a waiter of the key's flight, starting one if there is none; without a loader in the request, with that of
-// the Options. If the key has become available meanwhile,
-// join returns its node instead.
+// join makes the caller a waiter of the key's flight, starting one if there is none; without a
+// loader in the request, with that of the Options. If the key has become available meanwhile, join
+// returns its node instead.
 func (c *Cache[V]) join(q request[V]) (*flight[V], *node, error) {
 	if q.load == nil {
 		q.load = c.opt.Loader
@@ -306,8 +314,9 @@ func (c *Cache[V]) check(key string) error {
 	return checkKey(key)
 }
 
-// spawn runs f on a goroutine that Close waits for. It returns false if the cache is closed: a WaitGroup must not grow while it
-// is waited for. Whoever has looked at closed with a segment's lock held needs no spawn, as Close takes all of them before it waits.
+// spawn runs f on a goroutine that Close waits for. It returns false if the cache is closed: a
+// WaitGroup must not grow while it is waited for. Whoever has looked at closed with a segment's
+// lock held needs no spawn, as Close takes all of them before it waits.
 func (c *Cache[V]) spawn(f func()) bool {
 	c.spawning.Lock()
 	defer c.spawning.Unlock()
@@ -320,11 +329,12 @@ func (c *Cache[V]) spawn(f func()) bool {
 
 func (c *Cache[V]) errClosed() error { return fmt.Errorf("%w: %q", ErrClosed, c.name) }
 
-// Lookup returns what the cache has for key without loading anything; ok is
-// false if it has nothing. An entry whose TTL is over is returned, with Stale set, as long
-// as a Get might serve it. If the cache remembers an [ErrNotFound], ok is false and NotFound is set.
+// Lookup returns what the cache has for key without loading anything; ok is false if it has
+// nothing. An entry whose TTL is over is returned, with Stale set, as long as a Get might serve it.
+// If the cache remembers an [ErrNotFound], ok is false and NotFound is set.
 //
-// In a group it asks the key's owner if this process has no copy. If the owner cannot be asked, ok is false and err is a
+// In a group it asks the key's owner if this process has no copy. If the owner cannot be asked, ok
+// is false and err is a
 // [*PeerError].
 func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool, err error) {
 	hash := c.store.hash(key)
@@ -347,17 +357,19 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool,
 	return c.describe(n, st, now), st != negative, nil
 }
 
-// Touch uses key's entry without returning it: the entry counts as used for Options.IdleTTL and the eviction. ok is false if there
-// is no value. Touch does what [Cache.Lookup] does and costs as much.
+// Touch uses key's entry without returning it: the entry counts as used for Options.IdleTTL and the
+// eviction. ok is false if there is no value. Touch does what [Cache.Lookup] does and costs as
+// much.
 func (c *Cache[V]) Touch(ctx context.Context, key string) (ok bool, err error) {
 	_, ok, err = c.Lookup(ctx, key)
 	return ok, err
 }
 
-// All returns an iterator over the fresh entries in this process's memory, copies of other peers' keys included. It is weakly
-// consistent: an entry that is there all the time is shown once, one that comes meanwhile may or may not be. Each is shown as it
-// is when its turn comes, and what has left before that, or is no longer fresh, is not shown. All holds no lock, so the loop may
-// call the cache. The values are shared: they must not be modified. A closed cache has no entries.
+// All returns an iterator over the fresh entries in this process's memory, copies of other peers'
+// keys included. It is weakly consistent: an entry that is there all the time is shown once, one
+// that comes meanwhile may or may not be. Each is shown as it is when its turn comes, and what has
+// left before that, or is no longer fresh, is not shown. All holds no lock, so the loop may call
+// the cache. The values are shared: they must not be modified. A closed cache has no entries.
 func (c *Cache[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		for i := range c.store.index.segments {
@@ -371,9 +383,10 @@ func (c *Cache[V]) All() iter.Seq2[string, V] {
 	}
 }
 
-// SetMaxBytes changes Options.MaxBytes of this process and evicts what no longer fits before it returns. 0 means no bound, which
-// needs Options.MaxEntries. Negative is an error. If Options.MaxValueBytes was left at 0 its default changes, too. In a group,
-// copies then take Options.L1 or half of n, whichever is less.
+// SetMaxBytes changes Options.MaxBytes of this process and evicts what no longer fits before it
+// returns. 0 means no bound, which needs Options.MaxEntries. Negative is an error. If
+// Options.MaxValueBytes was left at 0 its default changes, too. In a group, copies then take
+// Options.L1 or half of n, whichever is less.
 func (c *Cache[V]) SetMaxBytes(n int64) error {
 	if n < 0 {
 		return fmt.Errorf("covey: cache %q: MaxBytes is %d, it must not be negative", c.name, n)
@@ -381,8 +394,8 @@ func (c *Cache[V]) SetMaxBytes(n int64) error {
 	return c.setBounds(func(maxBytes, _ *int64) { *maxBytes = n })
 }
 
-// SetMaxEntries changes Options.MaxEntries of this process and evicts what no longer fits before it returns. 0 means no bound,
-// which needs Options.MaxBytes. Negative is an error.
+// SetMaxEntries changes Options.MaxEntries of this process and evicts what no longer fits before it
+// returns. 0 means no bound, which needs Options.MaxBytes. Negative is an error.
 func (c *Cache[V]) SetMaxEntries(n int) error {
 	if n < 0 {
 		return fmt.Errorf("covey: cache %q: MaxEntries is %d, it must not be negative", c.name, n)
@@ -421,7 +434,8 @@ func (c *Cache[V]) setBounds(set func(maxBytes, maxEntries *int64)) error {
 	return nil
 }
 
-// Stats returns the cache's counters and gauges, those of this process alone. A closed cache keeps its counters.
+// Stats returns the cache's counters and gauges, those of this process alone. A closed cache keeps
+// its counters.
 func (c *Cache[V]) Stats() Stats {
 	n, s := &c.n, c.store
 	loadTimes := n.loadTimes.snapshot()
@@ -448,16 +462,18 @@ func (c *Cache[V]) Stats() Stats {
 	}
 }
 
-// closeGrace is how long Close and Shutdown wait for functions of users to notice that their context has ended.
+// closeGrace is how long Close and Shutdown wait for functions of users to notice that their
+// context has ended.
 const closeGrace = 5 * time.Second
 
-// Close empties the cache and ends its goroutines. Those who wait for a load get [ErrClosed], as does every later call. It
-// cancels the contexts of running loaders and waits for them to return, and for functions of Events, for 5 s at most; if one
-// still runs then, such as one that calls Close, it returns an error. With Events.RemovedAtClose it reports the values that it
-// drops. Further calls do nothing and return nil.
+// Close empties the cache and ends its goroutines. Those who wait for a load get [ErrClosed], as
+// does every later call. It cancels the contexts of running loaders and waits for them to return,
+// and for functions of Events, for 5 s at most; if one still runs then, such as one that calls
+// Close, it returns an error. With Events.RemovedAtClose it reports the values that it drops.
+// Further calls do nothing and return nil.
 //
-// In a group only this process's part is closed. As a member the process still owns its share of the keys, which the others then
-// miss (see Options.Group), so rather use [Group.Shutdown].
+// In a group only this process's part is closed. As a member the process still owns its share of
+// the keys, which the others then miss (see Options.Group), so rather use [Group.Shutdown].
 func (c *Cache[V]) Close() error {
 	if c.closing.Swap(true) {
 		return nil

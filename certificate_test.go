@@ -1,6 +1,7 @@
 package covey
 
-// certificate_test.go is about groups whose members know each other by certificates and share no secret, over real sockets.
+// certificate_test.go is about groups whose members know each other by certificates and share no
+// secret, over real sockets.
 
 import (
 	"context"
@@ -69,7 +70,8 @@ func (a *authority) sign(t *testing.T, c *x509.Certificate) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
-// member returns the configuration of a member, which has its certificate at hand or gets it when it is needed.
+// member returns the configuration of a member, which has its certificate at hand or gets it when
+// it is needed.
 func (a *authority) member(t *testing.T, atHand bool, auth tls.ClientAuthType) *tls.Config {
 	cert := a.issue(t)
 	cfg := &tls.Config{RootCAs: a.pool, ClientCAs: a.pool, ClientAuth: auth}
@@ -82,7 +84,8 @@ func (a *authority) member(t *testing.T, atHand bool, auth tls.ClientAuthType) *
 	return cfg
 }
 
-// certified starts two members that know each other by certificates; before stands before their servers, if they are mounted.
+// certified starts two members that know each other by certificates; before stands before their
+// servers, if they are mounted.
 func certified(t *testing.T, ca *authority, mounted, atHand bool, auth tls.ClientAuthType, before func(http.Handler) http.Handler) (all []*site) {
 	var urls []string
 	for range 2 {
@@ -216,8 +219,8 @@ func doRequest(t *testing.T, cfg *tls.Config, method, url, header string) (statu
 	return answer.StatusCode, string(b)
 }
 
-// TestCertificateOfAnotherMember: where certificates alone authenticate, nobody goes by the name of a member with the certificate of
-// another one, over links or plain HTTP.
+// TestCertificateOfAnotherMember: where certificates alone authenticate, nobody goes by the name of
+// a member with the certificate of another one, over links or plain HTTP.
 func TestCertificateOfAnotherMember(t *testing.T) {
 	ca := newAuthority(t)
 	for name, linkless := range map[string]bool{"links": false, "plain HTTP": true} {

@@ -106,7 +106,8 @@ func (a *auditor) write(r *rand.Rand, i int) {
 	}
 }
 
-// Three peers become seven and then two, by ending well and by crashing, and everybody gets each new list at another time.
+// Three peers become seven and then two, by ending well and by crashing, and everybody gets each
+// new list at another time.
 func TestThreeSevenTwo(t *testing.T) {
 	inRosters(t, 3, "abc", Options[string]{}, func(t *testing.T, w *world) {
 		ctx, stop := context.WithCancel(t.Context())

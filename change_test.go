@@ -1,8 +1,10 @@
 package covey
 
-// change_test.go changes who is in the group, while it is used: lists that differ, peers that come, leave, crash or are no peers at all.
+// change_test.go changes who is in the group, while it is used: lists that differ, peers that come,
+// leave, crash or are no peers at all.
 //
-// Every test here ends with all goroutines of its bubble ended and all connections closed; see world.close.
+// Every test here ends with all goroutines of its bubble ended and all connections closed; see
+// world.close.
 
 import (
 	"context"
@@ -20,8 +22,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// By the ring of each of three peers another one of them owns the key: nobody who asks is sent around for
-// ever, and what is acknowledged holds.
+// By the ring of each of three peers another one of them owns the key: nobody who asks is sent
+// around for ever, and what is acknowledged holds.
 func TestRingsInACircle(t *testing.T) {
 	inRosters(t, 4, "abcd", Options[string]{}, func(t *testing.T, w *world) {
 		for i, p := range w.procs[:3] { // they know different weights
@@ -60,7 +62,8 @@ func TestRingsInACircle(t *testing.T) {
 	})
 }
 
-// A Delete whose owner cannot be reached removes the copies within reach, and the value as soon as the owner is back.
+// A Delete whose owner cannot be reached removes the copies within reach, and the value as soon as
+// the owner is back.
 func TestDeleteWithoutTheOwner(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
@@ -177,8 +180,9 @@ func TestNoPeer(t *testing.T) {
 	}
 }
 
-// A member whose machine has refused connections and then answers, but takes no links, is not dead: writes of its keys are not confirmed,
-// and nothing of what it may write is kept for long elsewhere.
+// A member whose machine has refused connections and then answers, but takes no links, is not dead:
+// writes of its keys are not confirmed, and nothing of what it may write is kept for long
+// elsewhere.
 func TestAnswersWithoutLinks(t *testing.T) {
 	inRosters(t, 1, "a", Options[string]{TTL: time.Hour}, func(t *testing.T, w *world) {
 		a := w.procs[0]
@@ -254,7 +258,8 @@ func TestClocksDiffer(t *testing.T) {
 	})
 }
 
-// Whoever waits for a peer that shuts down gets an answer or a clear error, also when there is no time to answer.
+// Whoever waits for a peer that shuts down gets an answer or a clear error, also when there is no
+// time to answer.
 func TestShutdownWithCallers(t *testing.T) {
 	for _, patient := range []bool{true, false} {
 		t.Run(fmt.Sprintf("patient=%v", patient), func(t *testing.T) {
@@ -310,7 +315,8 @@ func TestShutdownWithCallers(t *testing.T) {
 	}
 }
 
-// After everything has been used and all groups have been shut down there are as many goroutines as before, and no connection.
+// After everything has been used and all groups have been shut down there are as many goroutines as
+// before, and no connection.
 func TestNothingIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before := runtime.NumGoroutine()

@@ -6,9 +6,10 @@ import (
 	"context"
 )
 
-// Clear removes everything. A call that starts after Clear has returned nil finds nothing from before it, and a load that began
-// before it is not stored. In a group it clears the cache at every member. If some could not be asked it returns
-// an [*UnconfirmedError], which has them; they are told to clear it as soon as they can be reached.
+// Clear removes everything. A call that starts after Clear has returned nil finds nothing from
+// before it, and a load that began before it is not stored. In a group it clears the cache at every
+// member. If some could not be asked it returns an [*UnconfirmedError], which has them; they are
+// told to clear it as soon as they can be reached.
 func (c *Cache[V]) Clear(ctx context.Context) error {
 	if c.closed.Load() {
 		return c.errClosed()

@@ -8,11 +8,13 @@ import (
 )
 
 // A clock counts nanoseconds from a little before its start, so that a time is always positive, by
-// the later of the monotonic clock and the wall clock. coarse is a time that was read before: a hit compares with it first, and reads the
-// exact time only if its entry has less left than its guard (see guardOf).
+// the later of the monotonic clock and the wall clock. coarse is a time that was read before: a hit
+// compares with it first, and reads the exact time only if its entry has less left than its guard
+// (see guardOf).
 //
-// The janitor reads the time at every tick, and a few of the hits do. Where the janitor comes late, since
-// there is too much to do or the process has stood still, anybody else who reads the time sets coarse, too.
+// The janitor reads the time at every tick, and a few of the hits do. Where the janitor comes late,
+// since there is too much to do or the process has stood still, anybody else who reads the time
+// sets coarse, too.
 type clock struct {
 	start  time.Time
 	skew   *skew // shared with the group, if there is one

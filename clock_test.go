@@ -9,8 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// No hit is late by more than a twentieth of its TTL or 50 ms, even if the janitor does not run at all for a
-// second, or longer if the TTL is short: there is too much to do, or the process stands still.
+// No hit is late by more than a twentieth of its TTL or 50 ms, even if the janitor does not run at
+// all for a second, or longer if the TTL is short: there is too much to do, or the process stands
+// still.
 func TestHitsAreNotLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, ttl := range []time.Duration{
@@ -91,7 +92,8 @@ func TestTheClockGoesOnWhenRemovedHangs(t *testing.T) {
 	})
 }
 
-// What is used more often than IdleTTL stays, and what is not used leaves soon after, however short IdleTTL is.
+// What is used more often than IdleTTL stays, and what is not used leaves soon after, however short
+// IdleTTL is.
 func TestShortIdleTTLs(t *testing.T) {
 	for _, idle := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, time.Second, 2 * time.Second, 3 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -117,7 +119,8 @@ func TestShortIdleTTLs(t *testing.T) {
 	}
 }
 
-// Ticks follow the shortest life that the options give, so that what has expired does not stay in memory.
+// Ticks follow the shortest life that the options give, so that what has expired does not stay in
+// memory.
 func TestTicksFollowTheShortestLife(t *testing.T) {
 	for _, set := range []func(o *Options[int]){
 		func(o *Options[int]) { o.TTL = 100 * time.Millisecond },

@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// soak returns whether a stress test goes on after n rounds: a few rounds, or for as long as COVEY_SOAK says.
+// soak returns whether a stress test goes on after n rounds: a few rounds, or for as long as
+// COVEY_SOAK says.
 func soak(t *testing.T, rounds int) func() bool {
 	n, until := 0, time.Time{}
 	if s := os.Getenv("COVEY_SOAK"); s != "" {

@@ -8,17 +8,18 @@ import (
 	"unsafe"
 )
 
-// A Codec turns values into bytes for other processes, and back. Values of type []byte and string need none. It must be safe for
-// concurrent use. Bytes that Decode refuses count as a miss and in Stats.Undecodable. A panic or runtime.Goexit in Append or Decode
-// is an error of theirs, a [*PanicError].
+// A Codec turns values into bytes for other processes, and back. Values of type []byte and string
+// need none. It must be safe for concurrent use. Bytes that Decode refuses count as a miss and in
+// Stats.Undecodable. A panic or runtime.Goexit in Append or Decode is an error of theirs, a
+// [*PanicError].
 type Codec[V any] interface {
 	// Append appends the encoding of v to dst and returns the result. It must not keep dst.
 	Append(dst []byte, v V) ([]byte, error)
 	// Decode returns the value that src encodes. It must not keep src.
 	Decode(src []byte) (V, error)
-	// Name tells this encoding from others: peers that give a cache codecs of different names do not share it (see
-	// Options.Group). Change the name when the encoding changes. It must not be empty, and in a group it may have 255 bytes at
-	// most.
+	// Name tells this encoding from others: peers that give a cache codecs of different names do
+	// not share it (see Options.Group). Change the name when the encoding changes. It must not be
+	// empty, and in a group it may have 255 bytes at most.
 	Name() string
 }
 

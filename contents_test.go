@@ -123,7 +123,8 @@ func TestLoaderTTL(t *testing.T) {
 	require.ErrorIs(t, err, down)
 }
 
-// All shows what is there when an entry's turn comes, also while it walks a table that has been replaced by a larger one.
+// All shows what is there when an entry's turn comes, also while it walks a table that has been
+// replaced by a larger one.
 func TestAllLooksAgain(t *testing.T) {
 	grow := func(c *Cache[int]) {
 		for i := range 10_000 {

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever the TTL, β, load time and jitter, an entry stops being fresh within its TTL, and is looked at
-// closely from well before that.
+// Whatever the TTL, β, load time and jitter, an entry stops being fresh within its TTL, and is
+// looked at closely from well before that.
 func FuzzDurations(f *testing.F) {
 	f.Add(int64(time.Second), 1.0, int64(0), 0.1)
 	f.Add(int64(2*365*24*time.Hour), 1.0, int64(time.Minute), 0.0)

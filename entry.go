@@ -24,15 +24,16 @@ type entry[V any] struct {
 	value V
 }
 
-// entryOf returns the entry that n is the head of. Every node in the store of a Cache[V] heads an entry[V].
+// entryOf returns the entry that n is the head of. Every node in the store of a Cache[V] heads an
+// entry[V].
 func entryOf[V any](n *node) *entry[V] { return (*entry[V])(unsafe.Pointer(n)) }
 
 // perEntry is what the store itself spends on an entry beyond its own memory:
 // its place in the index, its slot and its share of the policy's memory.
 const perEntry = 13 + 4 + 16 + 1 + 4
 
-// measure returns what Options.Size says of a value; less than 0 if it panics. Its Goexit ends the goroutine of a caller, but
-// not one of Covey's.
+// measure returns what Options.Size says of a value; less than 0 if it panics. Its Goexit ends the
+// goroutine of a caller, but not one of Covey's.
 func (c *Cache[V]) measure(key string, v V, callers bool) int {
 	if !c.userSize {
 		return c.opt.Size(key, v)
@@ -137,7 +138,8 @@ func (c *Cache[V]) expiry(now int64, hash uint32, ttl time.Duration, meta loadMe
 	return now + max(1, int64(float64(ttl)*(1-c.opt.TTLJitter*share)))
 }
 
-// seal takes a slice's spare capacity away. Two callers who append to the value that they share would write to the same memory.
+// seal takes a slice's spare capacity away. Two callers who append to the value that they share
+// would write to the same memory.
 func (c *Cache[V]) seal(v *V) {
 	if c.isSlice {
 		s := (*sliceHeader)(unsafe.Pointer(v))
@@ -151,7 +153,8 @@ type sliceHeader struct {
 	len, cap int
 }
 
-// boundApart returns when an entry that is stored at the time end expires: soon, while this process is alone.
+// boundApart returns when an entry that is stored at the time end expires: soon, while this process
+// is alone.
 func (c *Cache[V]) boundApart(expires, end int64) int64 {
 	if c.peering == nil || !c.peering.group.apart.alone.Load() {
 		return expires

@@ -20,30 +20,37 @@ const (
 	// ErrNotFound says that the origin has no such key. A loader returns it,
 	// wrapped or not; the cache remembers it for Options.NegativeTTL.
 	ErrNotFound strError = "covey: not found"
-	// ErrClosed is returned by every call on a closed cache, and by those who use a group that is shut down.
+	// ErrClosed is returned by every call on a closed cache, and by those who use a group that is
+	// shut down.
 	ErrClosed strError = "covey: cache is closed"
-	// ErrTooLarge is returned by a Put whose value is larger than Options.MaxValueBytes, or cannot be encoded for the peer that
-	// owns the key; the old value is removed all the same. A loaded value that is too large is returned and not stored.
+	// ErrTooLarge is returned by a Put whose value is larger than Options.MaxValueBytes, or cannot
+	// be encoded for the peer that owns the key; the old value is removed all the same. A loaded
+	// value that is too large is returned and not stored.
 	ErrTooLarge strError = "covey: value is too large"
-	// ErrNoLoader is returned by a Get or GetMany that misses and has no loader, neither its own nor one of the Options.
+	// ErrNoLoader is returned by a Get or GetMany that misses and has no loader, neither its own
+	// nor one of the Options.
 	ErrNoLoader strError = "covey: no loader"
-	// ErrOutdated is returned by a Put or Delete with a version that is lower than one the cache has seen; see [WithVersion].
+	// ErrOutdated is returned by a Put or Delete with a version that is lower than one the cache
+	// has seen; see [WithVersion].
 	ErrOutdated strError = "covey: version is outdated"
-	// ErrRecursiveLoad is returned by a Get inside a loader, with the loader's context, that would wait for itself: for the key
-	// that is being loaded, or for a load that waits for it, perhaps through others and at other peers. Each load of such a ring
-	// may get it. Where loads of several peers join each other, a ring may end with ErrLoadTimeout instead.
+	// ErrRecursiveLoad is returned by a Get inside a loader, with the loader's context, that would
+	// wait for itself: for the key that is being loaded, or for a load that waits for it, perhaps
+	// through others and at other peers. Each load of such a ring may get it. Where loads of
+	// several peers join each other, a ring may end with ErrLoadTimeout instead.
 	ErrRecursiveLoad strError = "covey: a loader waits for its own result"
 	// ErrOverloaded is returned when the protection of the origin (MaxLoads,
 	// LoadRate, Breaker) did not let the load through.
 	ErrOverloaded strError = "covey: origin is overloaded"
 	// ErrLoadTimeout is returned when a load took longer than Options.LoadTimeout.
 	ErrLoadTimeout strError = "covey: load timed out"
-	// ErrUnchanged is for loaders to return: the value that the cache still has (see [Load.StaleVersion]) is right, keep it
-	// for another TTL. If the cache has none any more, it is an error like any other.
+	// ErrUnchanged is for loaders to return: the value that the cache still has (see
+	// [Load.StaleVersion]) is right, keep it for another TTL. If the cache has none any more, it is
+	// an error like any other.
 	ErrUnchanged strError = "covey: unchanged"
-	// ErrUnconfirmed is returned by a write in a group that could not make sure of every peer that may
-	// have a value of the key. It comes in an [*UnconfirmedError], which has those peers. The write has been
-	// done where that was possible. The other peers are told to drop the key as soon as they can be reached.
+	// ErrUnconfirmed is returned by a write in a group that could not make sure of every peer that
+	// may have a value of the key. It comes in an [*UnconfirmedError], which has those peers. The
+	// write has been done where that was possible. The other peers are told to drop the key as soon
+	// as they can be reached.
 	ErrUnconfirmed strError = "covey: write is not confirmed"
 	// ErrInvalidKey is returned for a key that is empty or longer than [MaxKeyLen] bytes.
 	ErrInvalidKey strError = "covey: invalid key"
@@ -55,12 +62,13 @@ type PeerCode uint8
 const (
 	// PeerFailed is every other way; see PeerError.Err.
 	PeerFailed PeerCode = iota
-	// PeerUnreachable means that there is no connection to the peer: its machine refuses, its name is unknown, or one of the two
-	// ends does not accept the other.
+	// PeerUnreachable means that there is no connection to the peer: its machine refuses, its name
+	// is unknown, or one of the two ends does not accept the other.
 	PeerUnreachable
 	// PeerSilent means that the peer did not answer in time.
 	PeerSilent
-	// PeerGone means that the connection broke during the operation, or that the peer is shutting down.
+	// PeerGone means that the connection broke during the operation, or that the peer is shutting
+	// down.
 	PeerGone
 	// PeerHasNoCache means that the peer has no cache of that name, or has it with another codec.
 	PeerHasNoCache
@@ -78,8 +86,8 @@ func (c PeerCode) String() string {
 	return fmt.Sprintf("code %d", uint8(c))
 }
 
-// A PeerError says that a peer did not do its part of an operation: it cannot be
-// reached, does not answer in time, or refuses. The error of a loader that ran at a peer is not a PeerError.
+// A PeerError says that a peer did not do its part of an operation: it cannot be reached, does not
+// answer in time, or refuses. The error of a loader that ran at a peer is not a PeerError.
 type PeerError struct {
 	Peer string   // the peer's name, see Member.Name
 	Code PeerCode // in which way
@@ -107,8 +115,9 @@ func newPeerError(peer string, err error) *PeerError {
 	return e
 }
 
-// An UnconfirmedError is the error of a write that could not make sure of every peer. errors.Is finds [ErrUnconfirmed] in it,
-// and what Peers and Err are. It is the same whether this process asked the peers or the key's owner did.
+// An UnconfirmedError is the error of a write that could not make sure of every peer. errors.Is
+// finds [ErrUnconfirmed] in it, and what Peers and Err are. It is the same whether this process
+// asked the peers or the key's owner did.
 type UnconfirmedError struct {
 	Cache string       // the cache's name
 	Key   string       // "" for a Clear
@@ -145,7 +154,8 @@ func (e *UnconfirmedError) Unwrap() []error {
 	return all
 }
 
-// unconfirmed returns the error of a write of key that failed because of errs, some of which may be nil.
+// unconfirmed returns the error of a write of key that failed because of errs, some of which may be
+// nil.
 func unconfirmed(cache, key string, errs ...error) error {
 	e := &UnconfirmedError{Cache: cache, Key: strings.Clone(key)}
 	var rest []error
@@ -164,8 +174,9 @@ func unconfirmed(cache, key string, errs ...error) error {
 	return e
 }
 
-// A PanicError says that a function which the user gave to the cache or the group panicked or called runtime.Goexit. If that is
-// a loader, everybody who waits for the load gets it. At other processes of the group it arrives as an error with the same text.
+// A PanicError says that a function which the user gave to the cache or the group panicked or
+// called runtime.Goexit. If that is a loader, everybody who waits for the load gets it. At other
+// processes of the group it arrives as an error with the same text.
 type PanicError struct {
 	Func  string // the function: "the loader", "Options.Size", "Codec.Decode" and so on
 	Value any    // what it panicked with; nil for Goexit

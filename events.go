@@ -9,12 +9,13 @@ const (
 	_ Cause = iota
 	// CauseEvicted means that the cache was full and the policy chose this entry.
 	CauseEvicted
-	// CauseExpired means that the entry's time was over, the time in which it may be served stale included.
+	// CauseExpired means that the entry's time was over, the time in which it may be served stale
+	// included.
 	CauseExpired
 	// CauseReplaced means that a Put or a load stored another value, or ErrNotFound, in its place.
 	CauseReplaced
-	// CauseDeleted means that a Delete, a Clear or an Expire removed it, or a Put whose own value was too large; in a group
-	// also that the key has got another owner.
+	// CauseDeleted means that a Delete, a Clear or an Expire removed it, or a Put whose own value
+	// was too large; in a group also that the key has got another owner.
 	CauseDeleted
 	// CauseClosed means that the cache was closed. It needs Events.RemovedAtClose.
 	CauseClosed
@@ -44,22 +45,25 @@ type Removal[V any] struct {
 	Cause Cause  // why it left
 }
 
-// Events are functions that a cache calls when something happens in this process; each may be nil. They run on goroutines of
-// their own. What made it happen (a caller, a load or the cache itself) waits for them, so they should be quick. No lock is held,
-// so they may call the cache. They may run concurrently and out of order. One that panics or calls runtime.Goexit is logged.
+// Events are functions that a cache calls when something happens in this process; each may be nil.
+// They run on goroutines of their own. What made it happen (a caller, a load or the cache itself)
+// waits for them, so they should be quick. No lock is held, so they may call the cache. They may
+// run concurrently and out of order. One that panics or calls runtime.Goexit is logged.
 type Events[V any] struct {
-	// Removed is called once for each value that was stored, after it has left the cache: before the Put, Delete, Clear,
-	// SetMaxBytes or other call that removed it returns. An Expire that keeps the value as a stale one, and a load that returns
-	// ErrUnchanged, remove nothing. It is not called for a remembered ErrNotFound, nor for copies of other peers' keys. Callers
-	// who have got the value may still use it.
+	// Removed is called once for each value that was stored, after it has left the cache: before
+	// the Put, Delete, Clear, SetMaxBytes or other call that removed it returns. An Expire that
+	// keeps the value as a stale one, and a load that returns ErrUnchanged, remove nothing. It is
+	// not called for a remembered ErrNotFound, nor for copies of other peers' keys. Callers who
+	// have got the value may still use it.
 	Removed func(Removal[V])
-	// RemovedAtClose has [Cache.Close] and [Group.Shutdown] call Removed for what they drop, too, with CauseClosed: for values
-	// that have to be closed themselves, such as connections. The cache is closed then: calls of it return ErrClosed, and Close
-	// returns nil at once. Removed calls that are not over after 5 s go on while Close returns an error. A value that a loader
+	// RemovedAtClose has [Cache.Close] and [Group.Shutdown] call Removed for what they drop, too,
+	// with CauseClosed: for values that have to be closed themselves, such as connections. The
+	// cache is closed then: calls of it return ErrClosed, and Close returns nil at once. Removed
+	// calls that are not over after 5 s go on while Close returns an error. A value that a loader
 	// returns after Close is not reported: a loader whose context has ended should return an error.
 	RemovedAtClose bool
-	// Loaded is called once for each load that ran a loader, when the load has ended: the loader has
-	// returned or panicked, or its context has ended before that (LoadTimeout, or nobody waits). It is
-	// not called for loads that the protection of the origin refused.
+	// Loaded is called once for each load that ran a loader, when the load has ended: the loader
+	// has returned or panicked, or its context has ended before that (LoadTimeout, or nobody
+	// waits). It is not called for loads that the protection of the origin refused.
 	Loaded func(LoadResult)
 }

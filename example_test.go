@@ -223,8 +223,8 @@ func ExampleEvents() {
 	// 2 Grace deleted
 }
 
-// A cache has strings as keys. Give each kind of key a type, and each cache a type that takes it: then no call can mix them up, and
-// the way a key is spelt is in one place.
+// A cache has strings as keys. Give each kind of key a type, and each cache a type that takes it:
+// then no call can mix them up, and the way a key is spelt is in one place.
 func Example_typedKeys() {
 	users := userCache{open(covey.Options[string]{TTL: time.Minute})}
 	defer users.c.Close()
@@ -238,7 +238,8 @@ type userID struct {
 	n      int
 }
 
-// key spells the ID: the part that may contain anything comes last, so that no two IDs have the same key.
+// key spells the ID: the part that may contain anything comes last, so that no two IDs have the
+// same key.
 func (id userID) key() string { return strconv.Itoa(id.n) + "/" + id.tenant }
 
 type userCache struct{ c *covey.Cache[string] }

@@ -11,8 +11,8 @@ import (
 // shownFailures is how many errors of a call for many keys its own error's text has.
 const shownFailures = 8
 
-// failures gathers errors, each once. What it costs grows in proportion to their number, and the text of the error that it makes
-// does not grow with it.
+// failures gathers errors, each once. What it costs grows in proportion to their number, and the
+// text of the error that it makes does not grow with it.
 type failures struct {
 	seen  map[error]struct{}
 	kinds map[any]struct{}
@@ -78,8 +78,9 @@ func (e *manyError) Error() string {
 // Unwrap returns an error of each kind.
 func (e *manyError) Unwrap() []error { return e.each }
 
-// kindOf returns what errors.Is and errors.As tell err by. In all errors of one kind they find the same things. An error that
-// wraps others is told by its type and theirs, unless it has an Is or As of its own; one that wraps none, by itself.
+// kindOf returns what errors.Is and errors.As tell err by. In all errors of one kind they find the
+// same things. An error that wraps others is told by its type and theirs, unless it has an Is or As
+// of its own; one that wraps none, by itself.
 func kindOf(err error) any {
 	var wrapped []error
 	switch w := err.(type) {

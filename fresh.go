@@ -46,8 +46,9 @@ func (c *Cache[V]) judge(n *node, now int64) state {
 	return gone
 }
 
-// A hit looks at the exact time if its entry is short-lived, or in the last quarter of its life, within
-// bounds. So no hit is late unless the coarse clock is behind by more than leastGuard, four ticks.
+// A hit looks at the exact time if its entry is short-lived, or in the last quarter of its life,
+// within bounds. So no hit is late unless the coarse clock is behind by more than leastGuard, four
+// ticks.
 const (
 	alwaysExact = 2 * time.Second
 	leastGuard  = time.Second
@@ -66,9 +67,9 @@ func (c *Cache[V]) guardOf(n *node, now int64) uint8 {
 	return guardClass(max(int64(min(max(life/4, leastGuard), mostGuard)), c.earlyAt(n)))
 }
 
-// Early refresh follows XFetch (Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
-// Prevention", 2015): a hit at time now refreshes if now + β·δ·Exp(1) reaches the end of the TTL, where δ is
-// the measured load time. δ is at least a hundredth of the TTL: for loads of a
+// Early refresh follows XFetch (Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
+// Stampede Prevention", 2015): a hit at time now refreshes if now + β·δ·Exp(1) reaches the end of
+// the TTL, where δ is the measured load time. δ is at least a hundredth of the TTL: for loads of a
 // few milliseconds the plain rule would nearly always come too late.
 const (
 	earlyFloor = 100
@@ -82,8 +83,8 @@ func (c *Cache[V]) delta(n *node) float64 {
 // earlyAt is how long before its end a hit on n begins to draw lots.
 func (c *Cache[V]) earlyAt(n *node) int64 { return nanos(earlyReach * c.delta(n)) }
 
-// nanos returns d in whole nanoseconds. What is longer than maxTTL, and so than any entry lives, is maxTTL:
-// a float64 that int64 has no room for could become anything.
+// nanos returns d in whole nanoseconds. What is longer than maxTTL, and so than any entry lives, is
+// maxTTL: a float64 that int64 has no room for could become anything.
 func nanos(d float64) int64 { return int64(min(d, float64(maxTTL))) }
 
 func (c *Cache[V]) refreshDue(n *node, now int64) bool {

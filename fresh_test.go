@@ -412,7 +412,8 @@ func TestErrorsSayWhichLoad(t *testing.T) {
 	})
 }
 
-// A remembered not-found leaves at its own time, though the value that it has replaced might have been served stale for longer.
+// A remembered not-found leaves at its own time, though the value that it has replaced might have
+// been served stale for longer.
 func TestNegativeEntriesExpireAtTheirOwnTime(t *testing.T) {
 	for name, idle := range map[string]time.Duration{"": 0, "with IdleTTL": 59 * time.Minute} {
 		for how, write := range map[string]func(c *Cache[int]) error{

@@ -1,8 +1,9 @@
 package covey
 
-// group_apart.go deals with processes that run on while the others do without them and acknowledge writes that they do not hear of.
-// A process that hears from nobody finds that out by itself, and so does one that, where there are no links, is not asked back. A
-// process that the discovery has dropped, or whose machine has refused connections, is told when it comes back.
+// group_apart.go deals with processes that run on while the others do without them and acknowledge
+// writes that they do not hear of. A process that hears from nobody finds that out by itself, and
+// so does one that, where there are no links, is not asked back. A process that the discovery has
+// dropped, or whose machine has refused connections, is told when it comes back.
 
 import (
 	"context"
@@ -30,7 +31,8 @@ const (
 // errNotTold keeps a member out of the ring.
 var errNotTold = errors.New("covey: the others did without it for a while: it is being told to drop what it stored")
 
-// watchApart checks now and then whether this process hears from anybody, and whether there are members to be told.
+// watchApart checks now and then whether this process hears from anybody, and whether there are
+// members to be told.
 func (g *Group) watchApart() {
 	tick := time.NewTicker(apartEvery)
 	defer tick.Stop()
@@ -79,7 +81,8 @@ func (g *Group) heard() (others bool, until int64) {
 	return others, until
 }
 
-// unheard returns the name of a peer that goes by another ring and cannot tell this process what it writes; "" if there is none.
+// unheard returns the name of a peer that goes by another ring and cannot tell this process what it
+// writes; "" if there is none.
 func (g *Group) unheard() string {
 	if g.view.Load().self >= 0 {
 		for _, l := range g.strangers() {
@@ -106,8 +109,8 @@ func (g *Group) hear() {
 	}
 }
 
-// recognize notes which process is at the other end of a link. If it was taken for dead, and no other link to it is up, it has
-// run on without the others. mu is held.
+// recognize notes which process is at the other end of a link. If it was taken for dead, and no
+// other link to it is up, it has run on without the others. mu is held.
 func (g *Group) recognize(l *link.Link) {
 	name := l.Name()
 	if g.peers[name] == nil {
@@ -139,7 +142,8 @@ func (g *Group) reachDropped() {
 	}
 }
 
-// dropAt has the other end of a link drop what it stored while the others did without it, and then lets it take part.
+// dropAt has the other end of a link drop what it stored while the others did without it, and then
+// lets it take part.
 func (g *Group) dropAt(l *link.Link) {
 	for name := range *g.caches.Load() {
 		id, ok := g.cacheID(name)

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A process that is cut off from all others serves nothing from before for long, keeps what it loads for a short while only, and
-// begins anew when it hears somebody.
+// A process that is cut off from all others serves nothing from before for long, keeps what it
+// loads for a short while only, and begins anew when it hears somebody.
 func TestAlone(t *testing.T) {
 	o := Options[string]{TTL: time.Hour, TTLJitter: -1, EarlyRefresh: -1, Loader: func(context.Context, string) (string, error) { return "loaded", nil }}
 	inWorld(t, 3, o, func(t *testing.T, w *world) {
@@ -51,8 +51,8 @@ func TestAlone(t *testing.T) {
 	})
 }
 
-// The discovery drops a member that runs on, and of which it cannot be told. Writes are acknowledged without it. When it is listed again it
-// has to drop what it has before it takes part.
+// The discovery drops a member that runs on, and of which it cannot be told. Writes are
+// acknowledged without it. When it is listed again it has to drop what it has before it takes part.
 func TestDroppedMemberReturns(t *testing.T) {
 	inRosters(t, 3, "abc", Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]

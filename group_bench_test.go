@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// benchGroup starts two members on loopback sockets and returns the caches of both, and keys that the second owns.
+// benchGroup starts two members on loopback sockets and returns the caches of both, and keys that
+// the second owns.
 func benchGroup(b *testing.B, o Options[[]byte]) (asker, owner *Cache[[]byte], keys []string) {
 	var listeners []net.Listener
 	var urls []string

@@ -15,19 +15,23 @@ import (
 	"time"
 )
 
-// A Discovery tells a group who its members are. [StaticPeers], [StaticMembers] and [DNSPeers] are ready-made.
+// A Discovery tells a group who its members are. [StaticPeers], [StaticMembers] and [DNSPeers] are
+// ready-made.
 type Discovery interface {
-	// Watch calls update with the whole list of members, this process included, as soon as it knows the list and whenever it has
-	// changed. Calls of update come one after another. Watch returns nil when ctx ends, or earlier if the list will never change.
-	// If it cannot go on, it returns an error. The group logs the error or the panic, keeps the last list, and calls Watch again
-	// after a pause that grows from 1 s to 1 min. Watch runs on a goroutine of its own, one call at a time.
+	// Watch calls update with the whole list of members, this process included, as soon as it knows
+	// the list and whenever it has changed. Calls of update come one after another. Watch returns
+	// nil when ctx ends, or earlier if the list will never change. If it cannot go on, it returns
+	// an error. The group logs the error or the panic, keeps the last list, and calls Watch again
+	// after a pause that grows from 1 s to 1 min. Watch runs on a goroutine of its own, one call at
+	// a time.
 	//
-	// A member that is not in the list is out of the group. So if the source of the list fails, do not pass on an empty or partial
-	// one. Members with mistakes in them are logged and left out.
+	// A member that is not in the list is out of the group. So if the source of the list fails, do
+	// not pass on an empty or partial one. Members with mistakes in them are logged and left out.
 	Watch(ctx context.Context, update func([]Member)) error
 }
 
-// The pause before Watch is called again. It begins anew after a Watch that has run for longer than the longest one.
+// The pause before Watch is called again. It begins anew after a Watch that has run for longer than
+// the longest one.
 const (
 	minWatchPause = time.Second
 	maxWatchPause = time.Minute
@@ -55,7 +59,8 @@ func (g *Group) watch() {
 	}
 }
 
-// StaticPeers returns a Discovery whose list never changes, given as URLs. It must contain GroupOptions.Self.
+// StaticPeers returns a Discovery whose list never changes, given as URLs. It must contain
+// GroupOptions.Self.
 func StaticPeers(urls ...string) Discovery {
 	members := make([]Member, len(urls))
 	for i, u := range urls {
@@ -64,7 +69,8 @@ func StaticPeers(urls ...string) Discovery {
 	return StaticMembers(members...)
 }
 
-// StaticMembers returns a Discovery whose list never changes. NewGroup returns the mistakes in it as an error.
+// StaticMembers returns a Discovery whose list never changes. NewGroup returns the mistakes in it
+// as an error.
 func StaticMembers(members ...Member) Discovery { return staticPeers(slices.Clone(members)) }
 
 type staticPeers []Member
@@ -75,11 +81,12 @@ func (s staticPeers) Watch(ctx context.Context, update func([]Member)) error {
 	return nil
 }
 
-// DNSPeers returns a Discovery that asks DNS, such as that of a Kubernetes headless service. The host of the URL base is looked
-// up. "http://covey.prod.svc.cluster.local:8080" makes each address of that host (A and AAAA records) a member. A host that
-// begins with an underscore is looked up as SRV records, which bring the ports, too:
-// "http://_covey._tcp.prod.svc.cluster.local". The names of the members are their URLs, so Self has to have the same form:
-// "http://10.0.0.7:8080" for address records, and the target's name for SRV records.
+// DNSPeers returns a Discovery that asks DNS, such as that of a Kubernetes headless service. The
+// host of the URL base is looked up. "http://covey.prod.svc.cluster.local:8080" makes each address
+// of that host (A and AAAA records) a member. A host that begins with an underscore is looked up as
+// SRV records, which bring the ports, too: "http://_covey._tcp.prod.svc.cluster.local". The names
+// of the members are their URLs, so Self has to have the same form: "http://10.0.0.7:8080" for
+// address records, and the target's name for SRV records.
 //
 // It asks every 5 s. While DNS fails it keeps the last answer and logs that.
 func DNSPeers(base string) Discovery {

@@ -85,7 +85,8 @@ func (l *logbook) String() string {
 
 func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// watch runs a discovery until the test stops it, and returns the lists of URLs that it tells, and its end.
+// watch runs a discovery until the test stops it, and returns the lists of URLs that it tells, and
+// its end.
 func watch(t *testing.T, d Discovery) (lists <-chan []string, stop func() error) {
 	told := make(chan []string, 100)
 	ended := make(chan error, 1)

@@ -1,6 +1,7 @@
 package covey
 
-// group_http.go is what a group serves over HTTP: links to other peers, and single keys for curl and programs in other languages.
+// group_http.go is what a group serves over HTTP: links to other peers, and single keys for curl
+// and programs in other languages.
 
 import (
 	"context"
@@ -15,19 +16,23 @@ import (
 	"time"
 )
 
-// PeerHeader marks an HTTP request for a key (see [Group.ServeHTTP]) as one that must not be passed on to another peer: if this
-// process does not own the key, the answer is status 421. Any value will do.
+// PeerHeader marks an HTTP request for a key (see [Group.ServeHTTP]) as one that must not be passed
+// on to another peer: if this process does not own the key, the answer is status 421. Any value
+// will do.
 const PeerHeader = "Covey-Peer"
 
-// onlyIfCached is the Cache-Control of a GET that must not load; a miss is answered with status 504 (RFC 9111, section 5.2.1.7).
+// onlyIfCached is the Cache-Control of a GET that must not load; a miss is answered with status 504
+// (RFC 9111, section 5.2.1.7).
 const onlyIfCached = "only-if-cached"
 
-// VersionHeader is the header of a PUT with the version of its value (see [WithVersion]), or of a DELETE with that of the deletion
-// (see [DeletedAt]), in decimal. The answer to a GET has the version as its ETag.
+// VersionHeader is the header of a PUT with the version of its value (see [WithVersion]), or of a
+// DELETE with that of the deletion (see [DeletedAt]), in decimal. The answer to a GET has the
+// version as its ETag.
 const VersionHeader = "Covey-Version"
 
-// ServeHTTP serves, below [Group.Path], the links of other peers (v1/link), the requests of peers that cannot have links (v1/ops),
-// and single keys (v1/caches/NAME?key=KEY) for programs that are not part of the group. Any member answers for any key:
+// ServeHTTP serves, below [Group.Path], the links of other peers (v1/link), the requests of peers
+// that cannot have links (v1/ops), and single keys (v1/caches/NAME?key=KEY) for programs that are
+// not part of the group. Any member answers for any key:
 //
 //	GET     returns the value as the cache's Codec encodes it, with Age, Cache-Control and, if it has a version, ETag;
 //	        404 if there is none. A missing value is loaded if the cache has an Options.Loader; with
@@ -35,13 +40,15 @@ const VersionHeader = "Covey-Version"
 //	PUT     stores the body; Cache-Control: max-age=SECONDS is its TTL, Covey-Version its version
 //	DELETE  removes the key; Covey-Version is the version of the deletion
 //
-// PUT and DELETE are answered with 204. Errors are plain text: 400 for a request with mistakes, 409 for ErrOutdated, 413 for
-// ErrTooLarge, 502 for ErrUnconfirmed, 503 for ErrOverloaded and ErrClosed, 504 for timeouts, 500 for what else goes wrong. The text
-// says only that: what a loader, a Codec or another peer has said, and every panic, goes to GroupOptions.Logger.
+// PUT and DELETE are answered with 204. Errors are plain text: 400 for a request with mistakes, 409
+// for ErrOutdated, 413 for ErrTooLarge, 502 for ErrUnconfirmed, 503 for ErrOverloaded and
+// ErrClosed, 504 for timeouts, 500 for what else goes wrong. The text says only that: what a
+// loader, a Codec or another peer has said, and every panic, goes to GroupOptions.Logger.
 //
-// Keys need "Authorization: Bearer SECRET" with one of GroupOptions.Secrets or, if there are none, a verified client certificate.
-// If the group has neither, keys and v1/ops are off, and links are accepted from this machine only, to a Host that is localhost or a
-// loopback address, and not through proxies.
+// Keys need "Authorization: Bearer SECRET" with one of GroupOptions.Secrets or, if there are none,
+// a verified client certificate. If the group has neither, keys and v1/ops are off, and links are
+// accepted from this machine only, to a Host that is localhost or a loopback address, and not
+// through proxies.
 func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.hasten(w, r)
 	_, path, found := strings.Cut("/"+strings.TrimPrefix(r.URL.Path, g.path), "/v1/") // a handler in front may have stripped a prefix
@@ -74,7 +81,8 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hasten gives whoever asks OpTimeout to send the rest of the request and to take the answer. That ends once it is known who it is.
+// hasten gives whoever asks OpTimeout to send the rest of the request and to take the answer. That
+// ends once it is known who it is.
 func (g *Group) hasten(w http.ResponseWriter, r *http.Request) {
 	control, at := http.NewResponseController(w), time.Now().Add(g.opt.OpTimeout)
 	_ = control.SetWriteDeadline(at)
@@ -83,8 +91,9 @@ func (g *Group) hasten(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// notLocal says why a request may be the will of another machine; "" if it cannot. What a web page of a stranger makes a browser on this
-// machine ask has the page's host, although that resolves to this machine now (DNS rebinding).
+// notLocal says why a request may be the will of another machine; "" if it cannot. What a web page
+// of a stranger makes a browser on this machine ask has the page's host, although that resolves to
+// this machine now (DNS rebinding).
 func notLocal(r *http.Request) string {
 	for name := range r.Header {
 		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
@@ -106,7 +115,8 @@ func notLocal(r *http.Request) string {
 
 func verified(r *http.Request) bool { return r.TLS != nil && len(r.TLS.VerifiedChains) > 0 }
 
-// authorized reports whether a request carries a secret or, if the group has none, a verified certificate.
+// authorized reports whether a request carries a secret or, if the group has none, a verified
+// certificate.
 func (g *Group) authorized(r *http.Request) bool {
 	if len(g.opt.Secrets) == 0 {
 		return verified(r)
@@ -119,8 +129,9 @@ func (g *Group) authorized(r *http.Request) bool {
 	return ok && match == 1
 }
 
-// admits reports whether a request that is not for a link may be answered. If not, it has answered with an error. Where there are secrets,
-// it asks for one only if the request is for a key: peers prove to the node that they know one.
+// admits reports whether a request that is not for a link may be answered. If not, it has answered
+// with an error. Where there are secrets, it asks for one only if the request is for a key: peers
+// prove to the node that they know one.
 func (g *Group) admits(w http.ResponseWriter, r *http.Request, isKey bool) bool {
 	if !g.opt.authenticated() {
 		http.Error(w, "covey: nothing but links is served without GroupOptions.Secrets or client certificates", http.StatusForbidden)

@@ -1,7 +1,8 @@
 package covey
 
-// group_http_errors.go decides what an HTTP client is told of an error. Its text may have come from a function of a user's or from another
-// peer, and hold a stack, an address or a password. So the client gets a sentence that is always the same, and the log the rest.
+// group_http_errors.go decides what an HTTP client is told of an error. Its text may have come from
+// a function of a user's or from another peer, and hold a stack, an address or a password. So the
+// client gets a sentence that is always the same, and the log the rest.
 
 import (
 	"context"

@@ -220,7 +220,8 @@ func TestGroupInServers(t *testing.T) {
 	}
 }
 
-// A middleware that takes connections away is named in the log of the one, and what it does in that of the other; both go on.
+// A middleware that takes connections away is named in the log of the one, and what it does in that
+// of the other; both go on.
 func TestMiddlewareWithoutUnwrap(t *testing.T) {
 	all := sites(t, 2, setup{group: GroupOptions{Secrets: [][]byte{testSecret}}, wrap: func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(&wrapper{w}, r) })
@@ -233,7 +234,8 @@ func TestMiddlewareWithoutUnwrap(t *testing.T) {
 	a.logs(t, "a middleware wraps the ResponseWriter without an Unwrap method")
 }
 
-// What is in the list and is no peer is named in the log with the reason; callers are served all the same.
+// What is in the list and is no peer is named in the log with the reason; callers are served all
+// the same.
 func TestMembersThatAreNoPeers(t *testing.T) {
 	handle := func(f http.HandlerFunc) func(*testing.T) string {
 		return func(t *testing.T) string {

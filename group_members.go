@@ -1,7 +1,8 @@
 package covey
 
-// group_members.go keeps who is in the group: members come from the discovery, leave when their machine refuses connections or
-// when they say so, and come back with their first link. Each change makes another ring, which is announced to all members.
+// group_members.go keeps who is in the group: members come from the discovery, leave when their
+// machine refuses connections or when they say so, and come back with their first link. Each change
+// makes another ring, which is announced to all members.
 
 import (
 	"context"
@@ -23,8 +24,9 @@ type view struct {
 	self  int          // this process's index in the ring; -1 if it owns nothing
 	peers []*link.Peer // by index in the ring; nil for this process itself
 
-	// ready is closed when every member has been told of the ring, or could not be told for settleTime. What is loaded before
-	// that is not stored, since an owner by another ring would not know of it.
+	// ready is closed when every member has been told of the ring, or could not be told for
+	// settleTime. What is loaded before that is not stored, since an owner by another ring would
+	// not know of it.
 	ready chan struct{}
 }
 
@@ -146,7 +148,8 @@ func (g *Group) update(list []Member) {
 	}
 }
 
-// change makes a change to the membership. If the ring is another one afterwards, the group goes by that from then on.
+// change makes a change to the membership. If the ring is another one afterwards, the group goes by
+// that from then on.
 func (g *Group) change(f func()) {
 	if v := g.remake(f); v != nil {
 		g.opt.Logger.Info("covey: ring changed", "self", g.opt.Name, "members", len(v.ring.members), "fingerprint", fmt.Sprintf("%016x", v.ring.fingerprint))
@@ -196,9 +199,10 @@ changed:
 // settleTime is how long to wait for members to hear of a new ring. It covers a lease.
 const settleTime = 2500 * time.Millisecond
 
-// settle announces the ring to everybody, and then removes what this process no longer owns. Before that it takes back the copies of
-// keys that have got another owner: those who go by this ring as well no longer tell this process what they write, and it may be
-// the only one that knows of these copies.
+// settle announces the ring to everybody, and then removes what this process no longer owns. Before
+// that it takes back the copies of keys that have got another owner: those who go by this ring as
+// well no longer tell this process what they write, and it may be the only one that knows of these
+// copies.
 func (g *Group) settle(v *view) {
 	// 1. Take back, while all still tell this process what they write.
 	g.takeBack(v)
@@ -244,8 +248,8 @@ func (g *Group) settle(v *view) {
 	close(v.ready)
 }
 
-// takeBack takes back the copies of keys that this process does not own by v, which its caches have adopted. If a borrower is silent
-// that takes until the end of its lease.
+// takeBack takes back the copies of keys that this process does not own by v, which its caches have
+// adopted. If a borrower is silent that takes until the end of its lease.
 func (g *Group) takeBack(v *view) {
 	ctx, cancel := context.WithTimeout(g.ctx, settleTime)
 	defer cancel()
@@ -274,7 +278,8 @@ func (g *Group) findStrangers() {
 	}
 }
 
-// strangers returns links to the peers that go by another ring: they may think that they own keys that this process owns.
+// strangers returns links to the peers that go by another ring: they may think that they own keys
+// that this process owns.
 func (g *Group) strangers() []*link.Link {
 	if s := g.strange.Load(); s != nil {
 		return *s
@@ -321,8 +326,8 @@ func (g *Group) linkDown(l *link.Link, err error) {
 	}
 }
 
-// dialFailed takes a peer for dead only if its machine refuses the connection, as there is no such process then. Silence is not
-// death.
+// dialFailed takes a peer for dead only if its machine refuses the connection, as there is no such
+// process then. Silence is not death.
 func (g *Group) dialFailed(p *link.Peer, err error) {
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, link.ErrSelf) {
 		g.leave(p.Name(), err)
@@ -336,8 +341,9 @@ func (g *Group) dialFailed(p *link.Peer, err error) {
 	}
 }
 
-// answers takes a member back into the ring whose machine has refused connections and now answers, though not with a link: a process is there
-// that may own keys by its own ring. Like any that has run on alone it has to drop what it stored before it is asked for anything.
+// answers takes a member back into the ring whose machine has refused connections and now answers,
+// though not with a link: a process is there that may own keys by its own ring. Like any that has
+// run on alone it has to drop what it stored before it is asked for anything.
 func (g *Group) answers(name string) {
 	g.change(func() {
 		if errors.Is(g.out[name], syscall.ECONNREFUSED) {
@@ -347,7 +353,8 @@ func (g *Group) answers(name string) {
 	})
 }
 
-// upgradeRefused logs, once for each peer, that its server has not answered the request for a link with a link.
+// upgradeRefused logs, once for each peer, that its server has not answered the request for a link
+// with a link.
 func (g *Group) upgradeRefused(name string, err error) {
 	var refused *link.UpgradeError
 	if !errors.As(err, &refused) {

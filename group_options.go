@@ -22,65 +22,76 @@ const DefaultPath = "/_covey/"
 
 // GroupOptions configure a group.
 type GroupOptions struct {
-	// Self is the URL under which the other peers reach this process, the same one that Discovery gives for it: http or https,
-	// host, port and perhaps a path (default [DefaultPath]). Empty means that this process only asks the others: it owns no
-	// keys and needs no server.
+	// Self is the URL under which the other peers reach this process, the same one that Discovery
+	// gives for it: http or https, host, port and perhaps a path (default [DefaultPath]). Empty
+	// means that this process only asks the others: it owns no keys and needs no server.
 	Self string
-	// Name identifies this process on the ring. It must be the Name that Discovery gives for it, stay the same after a restart,
-	// and have 255 bytes at most. Default: Self with its path.
+	// Name identifies this process on the ring. It must be the Name that Discovery gives for it,
+	// stay the same after a restart, and have 255 bytes at most. Default: Self with its path.
 	Name string
 	// Discovery says who the members are. Required. StaticPeers is the simplest.
 	Discovery Discovery
 
-	// GroupName tells groups apart that may meet, as they share a secret or reuse addresses: a process with another GroupName is
-	// refused, on either end of a link. It is compared byte by byte and has 255 bytes at most. It is not a secret. Default: "".
+	// GroupName tells groups apart that may meet, as they share a secret or reuse addresses: a
+	// process with another GroupName is refused, on either end of a link. It is compared byte by
+	// byte and has 255 bytes at most. It is not a secret. Default: "".
 	GroupName string
 
-	// Secrets authenticate the peers to each other. Each should be 32 random bytes, from crypto/rand.Read or the command
-	// "openssl rand -hex 32" (whose text may be used as it is), and not a password: a process proves that it knows the secret to
-	// whatever answers at a member's address, and an impostor there may try to guess it from that. Fewer than 16 bytes are an
+	// Secrets authenticate the peers to each other. Each should be 32 random bytes, from
+	// crypto/rand.Read or the command "openssl rand -hex 32" (whose text may be used as it is), and
+	// not a password: a process proves that it knows the secret to whatever answers at a member's
+	// address, and an impostor there may try to guess it from that. Fewer than 16 bytes are an
 	// error.
 	//
-	// The first one signs, all of them verify: to replace a secret without a gap, first add the new one at the end everywhere,
-	// then put it first everywhere, then remove the old one. Secrets do not encrypt: for that use https URLs. Peers never send
-	// them. Where links are refused (see [Peer.Plain]) the clocks of the members have to agree within 30 seconds. If there are
-	// neither Secrets nor client certificates over https (see TLS), every member's URL must be a loopback address.
+	// The first one signs, all of them verify: to replace a secret without a gap, first add the new
+	// one at the end everywhere, then put it first everywhere, then remove the old one. Secrets do
+	// not encrypt: for that use https URLs. Peers never send them. Where links are refused (see
+	// [Peer.Plain]) the clocks of the members have to agree within 30 seconds. If there are neither
+	// Secrets nor client certificates over https (see TLS), every member's URL must be a loopback
+	// address.
 	Secrets [][]byte
-	// TLS configures links to https URLs and, if it has a certificate, Listener. It is cloned. nil means the system's root
-	// certificates.
+	// TLS configures links to https URLs and, if it has a certificate, Listener. It is cloned. nil
+	// means the system's root certificates.
 	//
-	// Where there are no Secrets, a client certificate in it (Certificates or GetClientCertificate) authenticates this process.
-	// The server at the other end then has to verify client certificates: set ClientCAs and ClientAuth in the TLS config of the
-	// server in which the group is mounted or, for Listener, in this one.
+	// Where there are no Secrets, a client certificate in it (Certificates or GetClientCertificate)
+	// authenticates this process. The server at the other end then has to verify client
+	// certificates: set ClientCAs and ClientAuth in the TLS config of the server in which the group
+	// is mounted or, for Listener, in this one.
 	TLS *tls.Config
-	// VerifyPeer is asked at both ends of each link, and of each request over plain HTTP between peers, whether the peer may
-	// have the name by which it goes (see [Member.Name]); if it returns an error the peer is refused, and the error is logged.
-	// state is that of the connection to the peer, nil without TLS. The chains in it have been verified as TLS says. It is
-	// called by many goroutines at once, must not block for longer than a second or so, and must not change state. A panic is
-	// an error.
+	// VerifyPeer is asked at both ends of each link, and of each request over plain HTTP between
+	// peers, whether the peer may have the name by which it goes (see [Member.Name]); if it returns
+	// an error the peer is refused, and the error is logged. state is that of the connection to the
+	// peer, nil without TLS. The chains in it have been verified as TLS says. It is called by many
+	// goroutines at once, must not block for longer than a second or so, and must not change state.
+	// A panic is an error.
 	//
-	// nil means: if there are no Secrets, whoever goes by the name of a listed member needs a certificate that is valid for the
-	// host of that member's URL or, if it is set, for TLS.ServerName. For a name that is on no list and is itself a URL, as the
-	// default Name is, that is the URL's host. Any other name, of a process that only asks, goes with every certificate that TLS
-	// accepts. With Secrets or TLS.InsecureSkipVerify nothing is asked.
+	// nil means: if there are no Secrets, whoever goes by the name of a listed member needs a
+	// certificate that is valid for the host of that member's URL or, if it is set, for
+	// TLS.ServerName. For a name that is on no list and is itself a URL, as the default Name is,
+	// that is the URL's host. Any other name, of a process that only asks, goes with every
+	// certificate that TLS accepts. With Secrets or TLS.InsecureSkipVerify nothing is asked.
 	VerifyPeer func(name string, state *tls.ConnectionState) error
-	// Dial connects to other peers. A panic in it or in a function of TLS is an error of the dial, and so is the end of ctx, even
-	// if the function does not return then. The methods of the connection must not panic. nil means a net.Dialer.
+	// Dial connects to other peers. A panic in it or in a function of TLS is an error of the dial,
+	// and so is the end of ctx, even if the function does not return then. The methods of the
+	// connection must not panic. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Listener, if not nil, is served by the group itself, on a port of its own. Shutdown closes it. It gives a client 10 s for
-	// the header of a request, of at most 256 KiB, and closes connections that are idle for 2 minutes. nil means that the group
-	// is mounted in a server of yours, or that Self is empty.
+	// Listener, if not nil, is served by the group itself, on a port of its own. Shutdown closes
+	// it. It gives a client 10 s for the header of a request, of at most 256 KiB, and closes
+	// connections that are idle for 2 minutes. nil means that the group is mounted in a server of
+	// yours, or that Self is empty.
 	Listener net.Listener
 
-	// OpTimeout is how long an operation waits for a peer's answer, not counting the time that a load takes at the owner. 0
-	// means 5 s. Negative is an error.
+	// OpTimeout is how long an operation waits for a peer's answer, not counting the time that a
+	// load takes at the owner. 0 means 5 s. Negative is an error.
 	OpTimeout time.Duration
-	// IsolatedTTL bounds the TTL of what this process stores while it hears from no other member and may miss their writes. When
-	// that begins, and when it ends, it drops what it has stored. 0 means 10 s. Negative is an error.
+	// IsolatedTTL bounds the TTL of what this process stores while it hears from no other member
+	// and may miss their writes. When that begins, and when it ends, it drops what it has stored. 0
+	// means 10 s. Negative is an error.
 	IsolatedTTL time.Duration
-	// Logger gets changes of the membership and what goes wrong between peers. What strangers may cause is logged every 10 s at
-	// most. If its handler panics, a line is lost and nothing else. It may use the group, but must not block: links wait for it.
-	// nil means slog.Default(), as it is when NewGroup is called.
+	// Logger gets changes of the membership and what goes wrong between peers. What strangers may
+	// cause is logged every 10 s at most. If its handler panics, a line is lost and nothing else.
+	// It may use the group, but must not block: links wait for it. nil means slog.Default(), as it
+	// is when NewGroup is called.
 	Logger *slog.Logger
 }
 
@@ -147,7 +158,8 @@ func (o *GroupOptions) servesTLS() bool {
 	return o.TLS != nil && (len(o.TLS.Certificates) > 0 || o.TLS.GetCertificate != nil || o.TLS.GetConfigForClient != nil)
 }
 
-// authenticates reports whether the peer at a URL has to prove who it is. Certificates do that over https only.
+// authenticates reports whether the peer at a URL has to prove who it is. Certificates do that over
+// https only.
 func (o *GroupOptions) authenticates(url string) bool {
 	return len(o.Secrets) > 0 || o.authenticated() && strings.HasPrefix(url, "https:")
 }
@@ -175,7 +187,8 @@ func peerURL(raw string) (string, error) {
 	return u.String(), nil
 }
 
-// isLoopback reports whether a URL's host is this machine. It looks at the URL only and resolves no names.
+// isLoopback reports whether a URL's host is this machine. It looks at the URL only and resolves no
+// names.
 func isLoopback(raw string) bool {
 	u, err := url.Parse(raw)
 	return err == nil && isLoopbackHost(u.Hostname())

@@ -89,7 +89,8 @@ func TestGroupListErrors(t *testing.T) {
 	require.ErrorContains(t, err, "not on this machine", "nor is this process reached over loopback then")
 }
 
-// Without secrets and client certificates, only what is certainly this machine is trusted. A certificate says nothing without TLS.
+// Without secrets and client certificates, only what is certainly this machine is trusted. A
+// certificate says nothing without TLS.
 func TestLoopbackRule(t *testing.T) {
 	certified := &tls.Config{Certificates: []tls.Certificate{{}}}
 	for _, test := range []struct {

@@ -1,7 +1,7 @@
 package covey
 
-// group_pursue.go makes sure that a write reaches the peers that could not confirm it: they drop the key as soon as there is a link to
-// them.
+// group_pursue.go makes sure that a write reaches the peers that could not confirm it: they drop
+// the key as soon as there is a link to them.
 
 import (
 	"context"
@@ -30,7 +30,8 @@ type pursuit struct {
 
 type pursued struct{ cache, key string } // no key: all of them
 
-// maxPursued is how many keys are remembered for a peer. If there are more, the peer clears the caches that they belong to.
+// maxPursued is how many keys are remembered for a peer. If there are more, the peer clears the
+// caches that they belong to.
 const maxPursued = 1 << 16
 
 func (p *pursuits) add(peer, cache, key string) {

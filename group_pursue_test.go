@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What could not be written at a process that has just been started again is not forgotten with what the process before it had to drop.
+// What could not be written at a process that has just been started again is not forgotten with
+// what the process before it had to drop.
 func TestPursuedAfterRestart(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		a, b := w.procs[0], w.procs[1]

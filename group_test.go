@@ -228,7 +228,8 @@ func TestGroupOwnerIsSilent(t *testing.T) {
 	})
 }
 
-// A slow callback holds up nobody but the request that it is called for: it does not run where a link is read.
+// A slow callback holds up nobody but the request that it is called for: it does not run where a
+// link is read.
 func TestCallbacksDoNotHoldUpLinks(t *testing.T) {
 	release := make(chan struct{})
 	removed := func(r Removal[string]) {

@@ -17,7 +17,8 @@ func (g *Group) verifyPeer(name string, state *tls.ConnectionState) error {
 	return guard("GroupOptions.VerifyPeer", func() error { return g.opt.VerifyPeer(name, state) })
 }
 
-// verifyHost is the default: where certificates alone authenticate, a member's is one that its server might show, too.
+// verifyHost is the default: where certificates alone authenticate, a member's is one that its
+// server might show, too.
 func (g *Group) verifyHost(name string, state *tls.ConnectionState) error {
 	if len(g.opt.Secrets) > 0 || state == nil || len(state.PeerCertificates) == 0 || g.opt.TLS == nil || g.opt.TLS.InsecureSkipVerify {
 		return nil
@@ -29,7 +30,8 @@ func (g *Group) verifyHost(name string, state *tls.ConnectionState) error {
 	return state.PeerCertificates[0].VerifyHostname(cmp.Or(g.opt.TLS.ServerName, host))
 }
 
-// hostOf returns the host of a member's URL or, if no list has the name, of the name as a URL; "" if it is none.
+// hostOf returns the host of a member's URL or, if no list has the name, of the name as a URL; ""
+// if it is none.
 func (g *Group) hostOf(name string) string {
 	at := name
 	g.mu.Lock()

@@ -1,7 +1,8 @@
 package covey
 
-// guard.go calls the functions that users give to a cache or a group. A panic in one of them would end the process, and a
-// Goexit the goroutine that serves a peer or all keys. So none is called on a goroutine of Covey's but through here.
+// guard.go calls the functions that users give to a cache or a group. A panic in one of them would
+// end the process, and a Goexit the goroutine that serves a peer or all keys. So none is called on
+// a goroutine of Covey's but through here.
 
 import (
 	"context"
@@ -11,15 +12,16 @@ import (
 	"runtime/debug"
 )
 
-// guard runs f, which calls what, a function of the user's, and returns its error: a *PanicError if f panics or calls
-// runtime.Goexit. As nothing stops a Goexit, f runs on a goroutine of its own.
+// guard runs f, which calls what, a function of the user's, and returns its error: a *PanicError if
+// f panics or calls runtime.Goexit. As nothing stops a Goexit, f runs on a goroutine of its own.
 func guard(what string, f func() error) error {
 	result := make(chan error, 1)
 	go call(what, func() (struct{}, error) { return struct{}{}, f() }, func(_ struct{}, err error) { result <- err })
 	return <-result
 }
 
-// guardDial is guard for a function that makes a connection. It returns when ctx ends, too; a connection that comes later is closed.
+// guardDial is guard for a function that makes a connection. It returns when ctx ends, too; a
+// connection that comes later is closed.
 func guardDial(ctx context.Context, what string, f func() (net.Conn, error)) (net.Conn, error) {
 	type result struct {
 		conn net.Conn
@@ -46,9 +48,9 @@ func guardDial(ctx context.Context, what string, f func() (net.Conn, error)) (ne
 	}
 }
 
-// call runs f, a function of the user's, on this goroutine and gives done what it returns. If f panics or calls runtime.Goexit,
-// or the error that it returns does when it is looked at, that is a *PanicError. After a Goexit the goroutine ends when done has
-// returned.
+// call runs f, a function of the user's, on this goroutine and gives done what it returns. If f
+// panics or calls runtime.Goexit, or the error that it returns does when it is looked at, that is a
+// *PanicError. After a Goexit the goroutine ends when done has returned.
 func call[V any](what string, f func() (V, error), done func(V, error)) {
 	var v V
 	err := error(&PanicError{Func: what})

@@ -27,8 +27,8 @@ func (p *proc) plain(method, key, body string, header ...string) *httptest.Respo
 	return answer
 }
 
-// A PUT to any peer is taken for one from a peer, and stored where nobody looks; keys that look like paths are
-// rewritten on their way.
+// A PUT to any peer is taken for one from a peer, and stored where nobody looks; keys that look
+// like paths are rewritten on their way.
 func TestHazard15PlainHTTP(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
@@ -55,7 +55,8 @@ func TestHazard15PlainHTTP(t *testing.T) {
 	})
 }
 
-// Without secrets only this machine is trusted, but behind a proxy everybody seems to be this machine.
+// Without secrets only this machine is trusted, but behind a proxy everybody seems to be this
+// machine.
 func TestHazard15OpenDoors(t *testing.T) {
 	o := GroupOptions{Self: "http://127.0.0.1:1", Discovery: StaticPeers("http://127.0.0.1:1", "http://10.0.0.2:1"), Logger: slog.New(slog.DiscardHandler)}
 	_, err := NewGroup(o)

@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The caller that holds the right leaves, and with it ends the load that the rest of the group waits for.
+// The caller that holds the right leaves, and with it ends the load that the rest of the group
+// waits for.
 func TestHazard16HolderLeaves(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
@@ -107,8 +108,8 @@ func TestHazard17Recursion(t *testing.T) {
 	})
 }
 
-// Callers ask for the same keys, each is to load some of them, and waits for the rest before it begins, or
-// never hears which it is to load.
+// Callers ask for the same keys, each is to load some of them, and waits for the rest before it
+// begins, or never hears which it is to load.
 func TestHazard18ManyCrosswise(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		var keys []string
@@ -169,7 +170,8 @@ func TestHazard19NotFoundThenPut(t *testing.T) {
 	})
 }
 
-// picky is a codec that cannot read or write some values, as while another version of a program is being rolled out.
+// picky is a codec that cannot read or write some values, as while another version of a program is
+// being rolled out.
 type picky struct{}
 
 func (picky) Name() string { return "picky" }
@@ -256,8 +258,8 @@ func TestHazard21UnknownCache(t *testing.T) {
 	})
 }
 
-// A caller leaves while the right to load is on its way to it: the right goes back, and others do not wait for a load that
-// nobody has begun.
+// A caller leaves while the right to load is on its way to it: the right goes back, and others do
+// not wait for a load that nobody has begun.
 func TestHazard16NobodyTakesTheRight(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
@@ -286,7 +288,8 @@ func TestHazard16NobodyTakesTheRight(t *testing.T) {
 	})
 }
 
-// The caller leaves while the one who stands in for the owner looks whether the owner has the value.
+// The caller leaves while the one who stands in for the owner looks whether the owner has the
+// value.
 func TestHazard16NobodyIsThereForTheRight(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]

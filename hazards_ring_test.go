@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A firewall refuses what is between an owner and the others, who delete its key as a dead one's. When the owner
-// is reached again, it or they have the old value still.
+// A firewall refuses what is between an owner and the others, who delete its key as a dead one's.
+// When the owner is reached again, it or they have the old value still.
 func TestHazard07RefusedOwnerReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: netsim.New()}
@@ -133,8 +133,8 @@ func TestHazard08OwnerChanges(t *testing.T) {
 	})
 }
 
-// A peer that starts is in its own list before it is in anybody else's: it stores keys that nobody knows
-// it to own, and no write reaches it.
+// A peer that starts is in its own list before it is in anybody else's: it stores keys that nobody
+// knows it to own, and no write reaches it.
 func TestHazard08OnlyItself(t *testing.T) {
 	inRosters(t, 4, "abc", Options[string]{}, func(t *testing.T, w *world) {
 		a, b, d := w.procs[0], w.procs[1], w.procs[3]
@@ -158,8 +158,8 @@ func TestHazard08OnlyItself(t *testing.T) {
 	})
 }
 
-// The owner by the writer's ring says that the writer is it, which it is not by its own: nobody stores the value, since nothing would
-// tell the writer of later ones once the two agree.
+// The owner by the writer's ring says that the writer is it, which it is not by its own: nobody
+// stores the value, since nothing would tell the writer of later ones once the two agree.
 func TestHazard08NamedOwner(t *testing.T) {
 	inRosters(t, 2, "ab", Options[string]{}, func(t *testing.T, w *world) {
 		a, b := w.procs[0], w.procs[1]
@@ -179,7 +179,8 @@ func TestHazard08NamedOwner(t *testing.T) {
 	})
 }
 
-// A peer that only asks, goes by an old list and has a copy of a key that has got another owner since, to whom it has no link.
+// A peer that only asks, goes by an old list and has a copy of a key that has got another owner
+// since, to whom it has no link.
 func TestHazard08CopyOfAFormerOwner(t *testing.T) {
 	inRosters(t, 3, "a", Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
@@ -199,8 +200,8 @@ func TestHazard08CopyOfAFormerOwner(t *testing.T) {
 	})
 }
 
-// A peer that is asked for a key that it no longer owns loads it for those who ask. A write does not reach it, so that those who ask
-// after the write must not get what a load before it brings.
+// A peer that is asked for a key that it no longer owns loads it for those who ask. A write does
+// not reach it, so that those who ask after the write must not get what a load before it brings.
 func TestHazard08LateToAFormerOwner(t *testing.T) {
 	inRosters(t, 4, "abc", Options[string]{}, func(t *testing.T, w *world) {
 		a, b, d := w.procs[0], w.procs[1], w.procs[3]

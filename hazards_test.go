@@ -1,8 +1,9 @@
 package covey
 
-// hazards_test.go plays the interleavings that break a group of caches whose rules have a gap: reads against writes, copies,
-// versions. The files beside it do the same: hazards_ring_test.go for owners that change, hazards_load_test.go for
-// loads, hazards_http_test.go for what comes over plain HTTP.
+// hazards_test.go plays the interleavings that break a group of caches whose rules have a gap:
+// reads against writes, copies, versions. The files beside it do the same: hazards_ring_test.go for
+// owners that change, hazards_load_test.go for loads, hazards_http_test.go for what comes over
+// plain HTTP.
 //
 // Each hazard has a number, and one test at least:
 //
@@ -285,7 +286,8 @@ func TestHazard13ClearAgainstCopy(t *testing.T) {
 	})
 }
 
-// A Clear that the owner has not heard of is made up for when it is reached; meanwhile it has lent a copy to a peer that had cleared.
+// A Clear that the owner has not heard of is made up for when it is reached; meanwhile it has lent
+// a copy to a peer that had cleared.
 func TestHazard13UnconfirmedClear(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
@@ -307,8 +309,8 @@ func TestHazard13UnconfirmedClear(t *testing.T) {
 	})
 }
 
-// Whoever clears takes back what it has lent, as a Delete of each key does: with one request to each borrower, and from one
-// that is silent when its lease is over.
+// Whoever clears takes back what it has lent, as a Delete of each key does: with one request to
+// each borrower, and from one that is silent when its lease is over.
 func TestHazard13ClearTakesBack(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]

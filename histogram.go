@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// A Histogram is a snapshot of how long something took, how often. Its buckets are log-linear: four of equal width to each power of
-// two from 4 µs on, and one for each microsecond below. It may be copied and compared.
+// A Histogram is a snapshot of how long something took, how often. Its buckets are log-linear: four
+// of equal width to each power of two from 4 µs on, and one for each microsecond below. It may be
+// copied and compared.
 type Histogram struct {
 	counts [buckets]int64
 	count  int64
@@ -46,8 +47,9 @@ func (h *Histogram) Count() int64 { return h.count }
 // Sum returns the sum of all durations.
 func (h *Histogram) Sum() time.Duration { return h.sum }
 
-// Quantile returns the duration that a share q of all durations does not exceed, 0.99 for the 99th percentile, to within an eighth
-// of itself or half a microsecond. q below 0 is 0, and above 1 it is 1. If there are no durations the quantile is 0.
+// Quantile returns the duration that a share q of all durations does not exceed, 0.99 for the 99th
+// percentile, to within an eighth of itself or half a microsecond. q below 0 is 0, and above 1 it
+// is 1. If there are no durations the quantile is 0.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	left := int64(math.Ceil(min(max(q, 0), 1) * float64(h.count)))
 	for i, n := range h.counts {
@@ -62,7 +64,8 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return 0
 }
 
-// Buckets returns the buckets from the shortest durations to the longest: where each ends, and how many durations are in it.
+// Buckets returns the buckets from the shortest durations to the longest: where each ends, and how
+// many durations are in it.
 func (h *Histogram) Buckets() iter.Seq2[time.Duration, int64] {
 	return func(yield func(time.Duration, int64) bool) {
 		for i, n := range h.counts {

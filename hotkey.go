@@ -1,6 +1,7 @@
 package covey
 
-// hotkey.go shows the keys that the group asks for most. Owners count them (see package freq), and are asked about them.
+// hotkey.go shows the keys that the group asks for most. Owners count them (see package freq), and
+// are asked about them.
 
 import (
 	"cmp"
@@ -20,13 +21,15 @@ type HotKey struct {
 	Cache string
 	// Key is the key, or its first 128 bytes if it is longer.
 	Key string
-	// Rate is an estimate of how often all members together ask for the key: requests a second, over the last 5 to 10 s.
+	// Rate is an estimate of how often all members together ask for the key: requests a second,
+	// over the last 5 to 10 s.
 	Rate float64
 }
 
-// HotKeys returns the keys that the whole group asks for most, up to 100 of them, the most wanted first. Hits on copies are
-// included, a second or so late. It asks each member about the keys that it owns, and leaves out members that do not answer
-// within a second. Requests are counted by sampling, so keys with few of them may be missing.
+// HotKeys returns the keys that the whole group asks for most, up to 100 of them, the most wanted
+// first. Hits on copies are included, a second or so late. It asks each member about the keys that
+// it owns, and leaves out members that do not answer within a second. Requests are counted by
+// sampling, so keys with few of them may be missing.
 func (g *Group) HotKeys() []HotKey {
 	ctx, cancel := context.WithTimeout(g.ctx, time.Second)
 	defer cancel()

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Everybody in the group sees the same top, of the keys of all owners and of what is asked at all of them.
+// Everybody in the group sees the same top, of the keys of all owners and of what is asked at all
+// of them.
 func TestGroupHotKeys(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		const hot, perSec = 9, 2000 // of the hottest
@@ -75,7 +76,8 @@ func TestGroupHotKeys(t *testing.T) {
 	})
 }
 
-// What an owner hears first is which copies are used most, however many there are, and of those that have left all there is to hear.
+// What an owner hears first is which copies are used most, however many there are, and of those
+// that have left all there is to hear.
 func TestReportsOfHits(t *testing.T) {
 	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
 		owner, c := w.procs[0], w.procs[1].cache

@@ -115,7 +115,8 @@ func (x *index) resident(hash, slot uint32) *node {
 	panic("covey: a resident is not in the index")
 }
 
-// locate returns key's node and the place that holds it, nil if there is none. The segment is locked.
+// locate returns key's node and the place that holds it, nil if there is none. The segment is
+// locked.
 func (s *segment) locate(hash uint32, key string, shift uint8) (*node, *atomic.Pointer[node]) {
 	t := s.table.Load()
 	if t == nil {

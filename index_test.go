@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// checkIndex compares the index with what it should hold, and every bucket's count of passers-by with the truth.
+// checkIndex compares the index with what it should hold, and every bucket's count of passers-by
+// with the truth.
 func checkIndex(t *testing.T, x *index, want map[string]*node) {
 	t.Helper()
 	total := 0

@@ -40,8 +40,8 @@ func (c *Cache[V]) verify() {
 	}
 }
 
-// verifyShard returns the entries of a shard, without copies, and their bytes. Nothing is added or removed meanwhile, as that takes
-// the policy lock.
+// verifyShard returns the entries of a shard, without copies, and their bytes. Nothing is added or
+// removed meanwhile, as that takes the policy lock.
 func (c *Cache[V]) verifyShard(i int) (entries, bytes int64) {
 	s := c.lockAt(i)
 	defer s.unlock()

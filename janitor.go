@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// wakeJanitor is called when there is something that will expire. A cache in which nothing expires needs no goroutine.
+// wakeJanitor is called when there is something that will expire. A cache in which nothing expires
+// needs no goroutine.
 func (c *Cache[V]) wakeJanitor() {
 	if c.closed.Load() {
 		return
@@ -60,8 +61,8 @@ func (c *Cache[V]) runJanitor() {
 	}
 }
 
-// tick sets the coarse clock and has what has expired removed. It reports whether anything is left that
-// will expire. It waits for no function of the user's: the clock would stand still.
+// tick sets the coarse clock and has what has expired removed. It reports whether anything is left
+// that will expire. It waits for no function of the user's: the clock would stand still.
 func (c *Cache[V]) tick() (timed bool) {
 	s := c.store
 	s.clock.skew.follow()
@@ -95,7 +96,8 @@ func (c *Cache[V]) expire(now int64) {
 	}
 }
 
-// empty takes everything out of a cache that is closed, for good, and returns the tables that have had it.
+// empty takes everything out of a cache that is closed, for good, and returns the tables that have
+// had it.
 func (c *Cache[V]) empty() (dropped []*table) {
 	store := c.store
 	store.mu.Lock()
@@ -157,7 +159,8 @@ func (c *Cache[V]) waitGoroutines() error {
 	return nil
 }
 
-// waitGrace waits for goroutines that have been told to end, for closeGrace at most, and reports whether they have.
+// waitGrace waits for goroutines that have been told to end, for closeGrace at most, and reports
+// whether they have.
 func waitGrace(wg *sync.WaitGroup) bool {
 	done := make(chan struct{})
 	go func() {

@@ -39,8 +39,8 @@ func (m mode) window(n int) int {
 	return max(1, n/100)
 }
 
-// admits says whether the entry that leaves the window takes the place of main's victim. By frequency it must be ahead by more than
-// the margin.
+// admits says whether the entry that leaves the window takes the place of main's victim. By
+// frequency it must be ahead by more than the margin.
 func (m mode) admits(s *freq.Sketch, candidate, victim uint32, margin uint64) bool {
 	switch m {
 	case byRecency:
@@ -171,9 +171,10 @@ func (p *lfu) harvest(n *node) bool {
 	return true
 }
 
-// spare harvests n, whose turn it is to leave, and reports whether a hit saves it. After
-// maxSpared entries in one eviction hits save no more: when there were nothing but hits for long, or they
-// come faster than they are harvested, the lock must not be held until an entry without one is found.
+// spare harvests n, whose turn it is to leave, and reports whether a hit saves it. After maxSpared
+// entries in one eviction hits save no more: when there were nothing but hits for long, or they
+// come faster than they are harvested, the lock must not be held until an entry without one is
+// found.
 func (p *lfu) spare(n *node) bool {
 	p.spared++
 	return p.harvest(n) && p.spared < maxSpared
@@ -309,7 +310,8 @@ func (p *lfu) resize(maxBytes int64, maxEntries int) {
 
 func (p *lfu) bytes() int64 { return p.sketch.Bytes() + p.duel.bytes() + p.values.bytes() }
 
-// costClass quantises a load time in steps of a factor of √2, from 1 ms; shorter ones count as 1 ms.
+// costClass quantises a load time in steps of a factor of √2, from 1 ms; shorter ones count as 1
+// ms.
 func costClass(d time.Duration) uint8 {
 	if d <= time.Millisecond {
 		return 0

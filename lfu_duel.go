@@ -10,11 +10,11 @@ import (
 	"github.com/coveycache/covey/internal/freq"
 )
 
-// A duel runs a small cache for each mode beside the real one. All see the same sample of the
-// keys and are smaller than the real cache in the same proportion, so their hit ratios
-// are close to what it would have in that mode
-// (miniature simulation: Waldspurger, Saemundson, Ahmad and Park, 2017; for
-// TinyLFU's window: Einziger, Eytan, Friedman and Manes, "Adaptive Software Cache Management", 2018).
+// A duel runs a small cache for each mode beside the real one. All see the same sample of the keys
+// and are smaller than the real cache in the same proportion, so their hit ratios are close to what
+// it would have in that mode (miniature simulation: Waldspurger, Saemundson, Ahmad and Park, 2017;
+// for TinyLFU's window: Einziger, Eytan, Friedman and Manes, "Adaptive Software Cache Management",
+// 2018).
 type duel struct {
 	mask atomic.Uint32 // of the mixed hash; 0 bits in it: the key is sampled
 	lead atomic.Uint32 // the mode that is ahead
@@ -63,7 +63,8 @@ func (d *duel) resize(capacity int) {
 	}
 }
 
-// observe has the small caches handle a request for a sampled key. If another goroutine is at it the request is left out.
+// observe has the small caches handle a request for a sampled key. If another goroutine is at it
+// the request is left out.
 func (d *duel) observe(hash uint32) {
 	if !d.mu.TryLock() {
 		return
@@ -86,8 +87,8 @@ func (d *duel) observe(hash uint32) {
 			best = m
 		}
 	}
-	// However bad a mode was, when the traffic changes it can be back in front after a cacheful of hits
-	// (as by a share of the weight in "Tracking the Best Expert": Herbster and Warmuth, 1998).
+	// However bad a mode was, when the traffic changes it can be back in front after a cacheful of
+	// hits (as by a share of the weight in "Tracking the Best Expert": Herbster and Warmuth, 1998).
 	least := d.behind[best]
 	for m := range modes {
 		d.behind[m] = min(d.behind[m]-least, size)
@@ -105,7 +106,8 @@ func (d *duel) bytes() int64 {
 	return n
 }
 
-// A mini is a small cache of hashes: a window, and behind it main, which stays empty in the mode byRecency.
+// A mini is a small cache of hashes: a window, and behind it main, which stays empty in the mode
+// byRecency.
 type mini struct {
 	places map[uint32]uint32 // by hash, the element's number
 	elems  []miniElem

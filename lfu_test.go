@@ -144,7 +144,8 @@ func TestLFURandomOperations(t *testing.T) {
 	require.Positive(t, unweighed, "it never moved residents from the heap back to the queues")
 }
 
-// The one added last stays, in whichever mode and however often the cache evicts, until it is alone.
+// The one added last stays, in whichever mode and however often the cache evicts, until it is
+// alone.
 func TestLFUSparesTheLast(t *testing.T) {
 	r := newRand(t)
 	for _, by := range []string{"frequency", "recency", "return", "value"} {

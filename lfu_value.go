@@ -87,9 +87,9 @@ func (p *lfu) arrive(n *node) {
 	}
 }
 
-// spread estimates by how much densities differ: the one that a tenth of the entries
-// exceed, over the one below which a tenth of the memory is. So
-// neither a few small nor a few big ones can hide behind the many, and what is rare in both respects does not count.
+// spread estimates by how much densities differ: the one that a tenth of the entries exceed, over
+// the one below which a tenth of the memory is. So neither a few small nor a few big ones can hide
+// behind the many, and what is rare in both respects does not count.
 //
 // It looks at residents and at arrivals. Once GDSF is at work, its residents are
 // dense and what it keeps out is not: either alone would seem to be all alike.
@@ -205,7 +205,8 @@ func (v *values) remove(s *slots, id uint32) {
 	}
 }
 
-// setBack sets the clock back to 0. It must not grow until it swallows what the residents' worths differ by.
+// setBack sets the clock back to 0. It must not grow until it swallows what the residents' worths
+// differ by.
 func (v *values) setBack() {
 	for i := range v.heap.len {
 		v.heap.at(i).stamp -= v.clock

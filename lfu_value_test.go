@@ -55,7 +55,8 @@ func TestWeighingChangesNothingAmongEquals(t *testing.T) {
 	require.Equal(t, want, evicted(0, func(k int) uint32 { return 100 << (k % 8) }, noCost), "bytes are not bounded")
 }
 
-// Objects that are small or dear to load are kept rather than others, for as long as objects differ.
+// Objects that are small or dear to load are kept rather than others, for as long as objects
+// differ.
 func TestWeighingKeepsWhatIsDense(t *testing.T) {
 	keys := mixedTrace(t, 50_000)
 	half := func(k int) bool { return hashOf(k)%2 == 0 }
@@ -111,7 +112,8 @@ func TestWeighingKeepsWhatIsDense(t *testing.T) {
 	}
 }
 
-// Few residents that are much bigger than the rest hold much of the memory; a few that cost a little more don't matter.
+// Few residents that are much bigger than the rest hold much of the memory; a few that cost a
+// little more don't matter.
 func TestSpread(t *testing.T) {
 	spread := func(bySize bool, n int, traits func(i int, n *node)) float64 {
 		m := newLFUTest(t, newRand(t))

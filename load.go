@@ -41,14 +41,16 @@ func (c *Cache[V]) loadContext(ctx context.Context, l *loading) (context.Context
 	return lctx, cancel
 }
 
-// start adds a flight for the key and runs its load. The caller is its first waiter, except for a refresh.
+// start adds a flight for the key and runs its load. The caller is its first waiter, except for a
+// refresh.
 func (s *shard[V]) start(q request[V], old *node, refresh func()) *flight[V] {
 	f := s.addFlight(q.key, q.hash, old)
 	s.launch(q.ctx, f, q.load, refresh)
 	return f
 }
 
-// launch runs the load of a flight, within ctx. The caller becomes a waiter, unless it is a refresh.
+// launch runs the load of a flight, within ctx. The caller becomes a waiter, unless it is a
+// refresh.
 func (s *shard[V]) launch(ctx context.Context, f *flight[V], load Loader[V], refresh func()) {
 	f.load = s.c.newLoading(ctx, newLoad(f.old), f.key)
 	f.ctx, f.cancel = s.c.loadContext(ctx, f.load)

@@ -1,6 +1,7 @@
 package covey
 
-// log.go is how Covey logs: through a handler of the user's that may misbehave, and never the same thing again and again.
+// log.go is how Covey logs: through a handler of the user's that may misbehave, and never the same
+// thing again and again.
 
 import (
 	"context"
@@ -10,7 +11,8 @@ import (
 	"time"
 )
 
-// safeLogger returns a logger whose handler may panic or call Goexit: what it was to log is lost then, and nothing else.
+// safeLogger returns a logger whose handler may panic or call Goexit: what it was to log is lost
+// then, and nothing else.
 func safeLogger(l *slog.Logger) *slog.Logger { return slog.New(safeHandler{l.Handler()}) }
 
 type safeHandler struct{ unsafe slog.Handler }
@@ -48,7 +50,8 @@ func (h safeHandler) derive(from func() slog.Handler) slog.Handler {
 // warnEvery is how often the same warning is logged at most.
 const warnEvery = 10 * time.Second
 
-// A warner logs warnings that may come by the thousand, such as one for each key: of each kind at most one in warnEvery.
+// A warner logs warnings that may come by the thousand, such as one for each key: of each kind at
+// most one in warnEvery.
 type warner struct {
 	logger *slog.Logger
 	mu     sync.Mutex
@@ -61,8 +64,8 @@ type warned struct {
 	suppressed int // since then
 }
 
-// warn logs a message about a subject, such as a peer. Of what was suppressed since the same message about the same subject was
-// logged last it gives the number.
+// warn logs a message about a subject, such as a peer. Of what was suppressed since the same
+// message about the same subject was logged last it gives the number.
 func (w *warner) warn(msg, subject string, args ...any) {
 	w.mu.Lock()
 	now := time.Now()
@@ -102,7 +105,8 @@ func (w *warner) add(kind [2]string, now time.Time) *warned {
 	return k
 }
 
-// A serverLog takes the lines of an http.Server, which strangers can cause. Their first words say of which kind they are.
+// A serverLog takes the lines of an http.Server, which strangers can cause. Their first words say
+// of which kind they are.
 type serverLog struct{ to *warner }
 
 func (s serverLog) Write(line []byte) (int, error) {

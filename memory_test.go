@@ -90,7 +90,8 @@ func TestKeysMayBeReused(t *testing.T) {
 	})
 }
 
-// Two writes of a key wait for copies: the key of the first one is gone when the second one has its turn.
+// Two writes of a key wait for copies: the key of the first one is gone when the second one has its
+// turn.
 func TestKeysOfWritesMayBeReused(t *testing.T) {
 	inWorld(t, 2, Options[string]{TTL: time.Hour}, func(t *testing.T, w *world) {
 		a, b, ctx := w.procs[0], w.procs[1], t.Context()

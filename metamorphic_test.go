@@ -1,8 +1,8 @@
 package covey
 
-// metamorphic_test.go does the same operations on caches that differ in what must not matter: the number of processes, the
-// policy, copies on or off. All of them have to give the same answers (metamorphic testing: Chen, Cheung and Yiu 1998; pebble
-// tests its options in this way).
+// metamorphic_test.go does the same operations on caches that differ in what must not matter: the
+// number of processes, the policy, copies on or off. All of them have to give the same answers
+// (metamorphic testing: Chen, Cheung and Yiu 1998; pebble tests its options in this way).
 
 import (
 	"context"
@@ -32,8 +32,8 @@ type operation struct {
 
 const metamorphicKinds = 14
 
-// randomOperation leaves out what may depend on the options: eviction, early refresh, and when what has expired takes its version
-// along. So the keys with versions do not expire.
+// randomOperation leaves out what may depend on the options: eviction, early refresh, and when what
+// has expired takes its version along. So the keys with versions do not expire.
 func randomOperation(r *rand.Rand, i int) operation {
 	op := operation{at: r.IntN(3), v: fmt.Sprint("v", i), ttl: time.Duration(1+r.IntN(20)) * time.Second, n: uint64(1 + r.IntN(50))}
 	for range 1 + r.IntN(4) {
@@ -77,7 +77,8 @@ func randomOperation(r *rand.Rand, i int) operation {
 	return op
 }
 
-// do returns the answer in words. Errors count by what errors.Is finds in them, since texts may name peers.
+// do returns the answer in words. Errors count by what errors.Is finds in them, since texts may
+// name peers.
 func (op operation) do(ctx context.Context, c *Cache[string]) string {
 	k := op.keys[0]
 	load := func(context.Context, string) (string, error) { return "loaded " + op.v, nil }

@@ -31,118 +31,140 @@ type Loader[V any] func(ctx context.Context, key string) (V, error)
 // access to one key of the load. Otherwise it is like a [Loader].
 type BulkLoader[V any] func(ctx context.Context, keys []string) (map[string]V, error)
 
-// Options configure a cache. The zero value is a cache of 64 MiB without expiry. Durations of more than 100 years are errors.
+// Options configure a cache. The zero value is a cache of 64 MiB without expiry. Durations of more
+// than 100 years are errors.
 type Options[V any] struct {
-	// MaxBytes bounds the bytes that are accounted for: keys, values, entries, index and the versions of what was deleted.
-	// In a group it is the bound of this process alone.
-	// 0 means no bound if MaxEntries is set, else 64 MiB. Negative is an error.
+	// MaxBytes bounds the bytes that are accounted for: keys, values, entries, index and the
+	// versions of what was deleted. In a group it is the bound of this process alone. 0 means no
+	// bound if MaxEntries is set, else 64 MiB. Negative is an error.
 	MaxBytes int64
-	// MaxEntries bounds the number of entries, copies (see L1) not included. 0 means no bound. Negative is an error.
+	// MaxEntries bounds the number of entries, copies (see L1) not included. 0 means no bound.
+	// Negative is an error.
 	MaxEntries int
-	// MaxValueBytes is the size (see Size) of the largest value that is stored. Values over 64 MiB do not travel between
-	// processes. 0 means an eighth of MaxBytes, but at least 4 KiB and at most 64 MiB. Negative is an error, as is 2 GiB or more.
+	// MaxValueBytes is the size (see Size) of the largest value that is stored. Values over 64 MiB
+	// do not travel between processes. 0 means an eighth of MaxBytes, but at least 4 KiB and at
+	// most 64 MiB. Negative is an error, as is 2 GiB or more.
 	MaxValueBytes int64
 	// Eviction is the policy by which a full cache chooses what leaves. The zero value is LFU.
 	Eviction Eviction
-	// Size returns how many bytes a value holds beyond the V itself, for MaxBytes. It runs once for each value stored and must be
-	// safe for concurrent use; a value of negative size is not stored, nor is one for which it panics, which is logged. nil means: exact for []byte and string, 0 for a V
-	// without pointers, otherwise what a walk by reflection finds. That is exact for up to 10,000 references
-	// (strings, pointers, slices, maps, interfaces) and an estimate from a sample beyond that.
+	// Size returns how many bytes a value holds beyond the V itself, for MaxBytes. It runs once for
+	// each value stored and must be safe for concurrent use; a value of negative size is not
+	// stored, nor is one for which it panics, which is logged. nil means: exact for []byte and
+	// string, 0 for a V without pointers, otherwise what a walk by reflection finds. That is exact
+	// for up to 10,000 references (strings, pointers, slices, maps, interfaces) and an estimate
+	// from a sample beyond that.
 	Size func(key string, v V) int
 
-	// Loader loads what a Get with a nil loader misses. In a group it runs at the owner of the key, so set it in every process.
-	// nil means none.
+	// Loader loads what a Get with a nil loader misses. In a group it runs at the owner of the key,
+	// so set it in every process. nil means none.
 	Loader Loader[V]
-	// BulkLoader loads what a GetMany with a nil loader misses. nil means Loader, once for each key.
+	// BulkLoader loads what a GetMany with a nil loader misses. nil means Loader, once for each
+	// key.
 	BulkLoader BulkLoader[V]
 	// BulkSize bounds how many keys one call of a bulk loader is given, and how many keys that are
 	// missing a GetMany asks other peers for at once. What is more goes in further batches. 0 means
 	// 1,000. Negative is an error.
 	BulkSize int
-	// LoadTimeout bounds a load, from the miss on: then its context is cancelled and everybody who waits gets
-	// ErrLoadTimeout, even if the loader does not return. 0 means 30 s, negative means no timeout.
+	// LoadTimeout bounds a load, from the miss on: then its context is cancelled and everybody who
+	// waits gets ErrLoadTimeout, even if the loader does not return. 0 means 30 s, negative means
+	// no timeout.
 	LoadTimeout time.Duration
-	// SoftTimeout is how long a Get waits for a load if it has a stale value to fall back on (see StaleIfError). Then it returns
-	// that, and the load goes on. In a group this is so for keys that this process owns. 0 or negative means as long as the
-	// load takes.
+	// SoftTimeout is how long a Get waits for a load if it has a stale value to fall back on (see
+	// StaleIfError). Then it returns that, and the load goes on. In a group this is so for keys
+	// that this process owns. 0 or negative means as long as the load takes.
 	SoftTimeout time.Duration
-	// FinishAbandoned lets a load go on, and its value be stored, when everybody who waited for it has left. By default its
-	// context is cancelled then.
+	// FinishAbandoned lets a load go on, and its value be stored, when everybody who waited for it
+	// has left. By default its context is cancelled then.
 	FinishAbandoned bool
 
-	// TTL is how long a value is fresh, from its Put or the end of its load. 0 means Forever. Negative is an error.
+	// TTL is how long a value is fresh, from its Put or the end of its load. 0 means Forever.
+	// Negative is an error.
 	TTL time.Duration
-	// TTLJitter shortens each key's TTL by a share between 0 and TTLJitter, always the same one for a key, so that what was
-	// loaded together does not expire together. 0 means 0.1, negative means no jitter; more than 0.9 is an error.
+	// TTLJitter shortens each key's TTL by a share between 0 and TTLJitter, always the same one for
+	// a key, so that what was loaded together does not expire together. 0 means 0.1, negative means
+	// no jitter; more than 0.9 is an error.
 	TTLJitter float64
-	// IdleTTL removes entries that nobody has used for that long, to within a twentieth of it or of a second, whichever is more.
-	// It needs TTL as the absolute bound. 0 means off. Negative is an error.
+	// IdleTTL removes entries that nobody has used for that long, to within a twentieth of it or of
+	// a second, whichever is more. It needs TTL as the absolute bound. 0 means off. Negative is an
+	// error.
 	IdleTTL time.Duration
-	// NegativeTTL is how long a loader's ErrNotFound is remembered. 0 means 10 s, or TTL if that is shorter; negative means
-	// not at all.
+	// NegativeTTL is how long a loader's ErrNotFound is remembered. 0 means 10 s, or TTL if that is
+	// shorter; negative means not at all.
 	NegativeTTL time.Duration
-	// StaleWhileRevalidate is how long after the end of its TTL a value is still served at once, while a refresh runs in the
-	// background. 0 or negative means not at all.
+	// StaleWhileRevalidate is how long after the end of its TTL a value is still served at once,
+	// while a refresh runs in the background. 0 or negative means not at all.
 	StaleWhileRevalidate time.Duration
-	// StaleIfError is how long after the end of its TTL a value is still served if its load fails or exceeds SoftTimeout. It
-	// counts from the same point as StaleWhileRevalidate. 0 or negative means not at all.
+	// StaleIfError is how long after the end of its TTL a value is still served if its load fails
+	// or exceeds SoftTimeout. It counts from the same point as StaleWhileRevalidate. 0 or negative
+	// means not at all.
 	StaleIfError time.Duration
 	// ErrorThrottle is how long after a load of a key that failed, or was refused, the next one has
 	// to wait, as long as the old value can be served. 0 means 1 s, negative means no pause.
 	ErrorThrottle time.Duration
-	// EarlyRefresh is β of the XFetch rule: a hit starts a refresh in the background with a probability that grows towards the
-	// end of the TTL; the longer the load took, the sooner. 0 means 1, larger means sooner, negative means never before the
-	// end of the TTL; more than 100 is an error.
+	// EarlyRefresh is β of the XFetch rule: a hit starts a refresh in the background with a
+	// probability that grows towards the end of the TTL; the longer the load took, the sooner. 0
+	// means 1, larger means sooner, negative means never before the end of the TTL; more than 100
+	// is an error.
 	EarlyRefresh float64
-	// MaxRefreshes bounds how many refreshes run in the background at once; further ones are skipped, not queued. 0 means 16.
-	// Negative means no background refresh at all.
+	// MaxRefreshes bounds how many refreshes run in the background at once; further ones are
+	// skipped, not queued. 0 means 16. Negative means no background refresh at all.
 	MaxRefreshes int
 
-	// MaxLoads bounds how many loaders run at once in this process. Further loads wait for their turn, until LoadTimeout, and
-	// then fail with ErrOverloaded. A load that a running loader waits for, here or at a peer, has its turn at once, beyond the
-	// bound, as that loader could not go on otherwise. The cache knows by the context that the loader passes to Get. Background
+	// MaxLoads bounds how many loaders run at once in this process. Further loads wait for their
+	// turn, until LoadTimeout, and then fail with ErrOverloaded. A load that a running loader waits
+	// for, here or at a peer, has its turn at once, beyond the bound, as that loader could not go
+	// on otherwise. The cache knows by the context that the loader passes to Get. Background
 	// refreshes do not wait: they are skipped. 0 means no bound. Negative is an error.
 	MaxLoads int
-	// LoadRate bounds the loads a second in this process, LoadBurst how many of them may start at once. A load waits for its
-	// turn if that comes within LoadTimeout; otherwise it fails with ErrOverloaded at once. LoadRate 0 means no bound, and
-	// LoadBurst is an error then. LoadBurst 0 means max(1, LoadRate). Negative is an error.
+	// LoadRate bounds the loads a second in this process, LoadBurst how many of them may start at
+	// once. A load waits for its turn if that comes within LoadTimeout; otherwise it fails with
+	// ErrOverloaded at once. LoadRate 0 means no bound, and LoadBurst is an error then. LoadBurst 0
+	// means max(1, LoadRate). Negative is an error.
 	LoadRate  float64
 	LoadBurst int
 	// Breaker stops asking an origin that keeps failing. nil means no breaker. It is copied.
 	Breaker *Breaker
 
-	// Group shares the cache with the caches of the same name in the other processes of the group. nil means that this process
-	// is alone. Every member that owns keys must have the cache, with a codec of the same name: keys that a member without it
-	// owns are loaded on every Get, and writes of them return ErrUnconfirmed.
+	// Group shares the cache with the caches of the same name in the other processes of the group.
+	// nil means that this process is alone. Every member that owns keys must have the cache, with a
+	// codec of the same name: keys that a member without it owns are loaded on every Get, and
+	// writes of them return ErrUnconfirmed.
 	Group *Group
-	// L1 bounds the bytes, out of MaxBytes, that copies of other peers' hot keys may take in this process. 0 means a quarter of
-	// MaxBytes, or 16 MiB if there is no MaxBytes; more than half of MaxBytes is an error; negative means no copies.
+	// L1 bounds the bytes, out of MaxBytes, that copies of other peers' hot keys may take in this
+	// process. 0 means a quarter of MaxBytes, or 16 MiB if there is no MaxBytes; more than half of
+	// MaxBytes is an error; negative means no copies.
 	L1 int64
-	// Codec turns values into bytes where they leave the process; it has to be the same in all processes. nil means the bytes
-	// themselves for []byte and string, encoding/json for all other types. Beware: other processes then get no unexported
-	// fields, nor whatever else JSON leaves out.
+	// Codec turns values into bytes where they leave the process; it has to be the same in all
+	// processes. nil means the bytes themselves for []byte and string, encoding/json for all other
+	// types. Beware: other processes then get no unexported fields, nor whatever else JSON leaves
+	// out.
 	Codec Codec[V]
 	// Events are functions that the cache calls when something happens. The zero value has none.
 	Events Events[V]
-	// Logger gets what goes wrong in the background. What goes wrong for many keys is logged every 10 s at most, with one of the
-	// keys and the number of lines suppressed since the last one. A handler that panics loses the line, and nothing else. nil
-	// means slog.Default(), as it is when New is called.
+	// Logger gets what goes wrong in the background. What goes wrong for many keys is logged every
+	// 10 s at most, with one of the keys and the number of lines suppressed since the last one. A
+	// handler that panics loses the line, and nothing else. nil means slog.Default(), as it is when
+	// New is called.
 	Logger *slog.Logger
 }
 
-// A Breaker is a circuit breaker between a cache and its origin. It starts closed: loads pass. If there were at least MinLoads
-// loads within Window and a share of FailureRatio or more of them failed, it opens: every load fails with [ErrOverloaded] at
-// once. After Cooldown it is half-open: it lets Probes loads pass, closes if all of them succeed, and opens again as soon as
-// one fails.
+// A Breaker is a circuit breaker between a cache and its origin. It starts closed: loads pass. If
+// there were at least MinLoads loads within Window and a share of FailureRatio or more of them
+// failed, it opens: every load fails with [ErrOverloaded] at once. After Cooldown it is half-open:
+// it lets Probes loads pass, closes if all of them succeed, and opens again as soon as one fails.
 //
-// ErrNotFound and ErrUnchanged are successes. A load that was cancelled because nobody waited any more is neither success nor
-// failure. A load that exceeds LoadTimeout is a failure from then on, whether its loader returns or not.
+// ErrNotFound and ErrUnchanged are successes. A load that was cancelled because nobody waited any
+// more is neither success nor failure. A load that exceeds LoadTimeout is a failure from then on,
+// whether its loader returns or not.
 type Breaker struct {
-	// FailureRatio is the share of failures that opens the breaker. 0 means 0.5. Negative or more than 1 is an error.
+	// FailureRatio is the share of failures that opens the breaker. 0 means 0.5. Negative or more
+	// than 1 is an error.
 	FailureRatio float64
-	// MinLoads is how many loads there must have been to judge by. 0 means 10. Negative is an error.
+	// MinLoads is how many loads there must have been to judge by. 0 means 10. Negative is an
+	// error.
 	MinLoads int
-	// Window is the time in which loads and failures are counted. 0 means 10 s. Negative is an error.
+	// Window is the time in which loads and failures are counted. 0 means 10 s. Negative is an
+	// error.
 	Window time.Duration
 	// Cooldown is how long the breaker stays open. 0 means 5 s. Negative is an error.
 	Cooldown time.Duration
@@ -312,8 +334,8 @@ func (o Options[V]) validate(name string) error {
 	return errors.Join(errs...)
 }
 
-// A PutOption changes what one Put does, or each Put of a PutMany. If the same option is given twice, the last one counts. The
-// zero value changes nothing.
+// A PutOption changes what one Put does, or each Put of a PutMany. If the same option is given
+// twice, the last one counts. The zero value changes nothing.
 type PutOption struct {
 	ttl        time.Duration
 	version    uint64
@@ -323,23 +345,26 @@ type PutOption struct {
 	versions   map[string]uint64
 }
 
-// WithTTL makes the value fresh for ttl instead of Options.TTL. Options.TTLJitter applies as usual. [Forever] means no expiry. 0
-// or negative means that the value is stale already, as the rest of a TTL may be that was computed: it is not stored, and the
-// old one is removed. A ttl of more than 100 years is an error, and the Put changes nothing.
+// WithTTL makes the value fresh for ttl instead of Options.TTL. Options.TTLJitter applies as usual.
+// [Forever] means no expiry. 0 or negative means that the value is stale already, as the rest of a
+// TTL may be that was computed: it is not stored, and the old one is removed. A ttl of more than
+// 100 years is an error, and the Put changes nothing.
 func WithTTL(ttl time.Duration) PutOption { return PutOption{ttl: ttl, hasTTL: true} }
 
-// WithTTLs is [WithTTL] with a TTL of its own for each key of a PutMany. Keys that are not in the map are put as if the option
-// were not given. The map must not be modified until the call returns.
+// WithTTLs is [WithTTL] with a TTL of its own for each key of a PutMany. Keys that are not in the
+// map are put as if the option were not given. The map must not be modified until the call returns.
 func WithTTLs(ttls map[string]time.Duration) PutOption { return PutOption{ttls: ttls} }
 
-// WithVersion makes the Put conditional: it fails with [ErrOutdated] if the cache knows a higher version of the key, and does
-// nothing, without an error, if it knows the same one. The cache knows the version of what it has stored and, for up to five
-// minutes, of what was deleted (see [DeletedAt]); of what was evicted or has expired it knows nothing. A Put without a version
-// always succeeds and keeps the version that was known.
+// WithVersion makes the Put conditional: it fails with [ErrOutdated] if the cache knows a higher
+// version of the key, and does nothing, without an error, if it knows the same one. The cache knows
+// the version of what it has stored and, for up to five minutes, of what was deleted (see
+// [DeletedAt]); of what was evicted or has expired it knows nothing. A Put without a version always
+// succeeds and keeps the version that was known.
 func WithVersion(version uint64) PutOption { return PutOption{version: version, hasVersion: true} }
 
-// WithVersions is [WithVersion] with a version of its own for each key of a PutMany. Keys that are not in the map are put as if
-// the option were not given. The map must not be modified until the call returns.
+// WithVersions is [WithVersion] with a version of its own for each key of a PutMany. Keys that are
+// not in the map are put as if the option were not given. The map must not be modified until the
+// call returns.
 func WithVersions(versions map[string]uint64) PutOption { return PutOption{versions: versions} }
 
 // joinPutOptions returns what the options say about key.
@@ -359,25 +384,27 @@ func joinPutOptions(key string, opts []PutOption) (o PutOption) {
 	return o
 }
 
-// A DeleteOption changes what one Delete does, or each Delete of a DeleteMany. If several are given, the last one counts. The
-// zero value changes nothing.
+// A DeleteOption changes what one Delete does, or each Delete of a DeleteMany. If several are
+// given, the last one counts. The zero value changes nothing.
 type DeleteOption struct {
 	version    uint64
 	hasVersion bool
 	versions   map[string]uint64
 }
 
-// DeletedAt gives the Delete the version that the deletion has at the origin, and makes it conditional: it fails with
+// DeletedAt gives the Delete the version that the deletion has at the origin, and makes it
+// conditional: it fails with
 // [ErrOutdated] if the cache knows a higher version of the key, and does nothing, without an error, if it knows the same one.
-// For up to five minutes the cache remembers the version: Puts are then refused as [WithVersion] describes, and loaded values
-// of a lower version are not stored. It remembers the last 65,536 deletions, or as many as fit into an eighth of
-// Options.MaxBytes, at 68 bytes each.
+// For up to five minutes the cache remembers the version: Puts are then refused as [WithVersion]
+// describes, and loaded values of a lower version are not stored. It remembers the last 65,536
+// deletions, or as many as fit into an eighth of Options.MaxBytes, at 68 bytes each.
 func DeletedAt(version uint64) DeleteOption {
 	return DeleteOption{version: version, hasVersion: true}
 }
 
-// DeletedAtVersions is [DeletedAt] with a version of its own for each key of a DeleteMany. Keys that are not in the map are
-// deleted as if the option were not given. The map must not be modified until the call returns.
+// DeletedAtVersions is [DeletedAt] with a version of its own for each key of a DeleteMany. Keys
+// that are not in the map are deleted as if the option were not given. The map must not be modified
+// until the call returns.
 func DeletedAtVersions(versions map[string]uint64) DeleteOption {
 	return DeleteOption{versions: versions}
 }

@@ -1,6 +1,7 @@
 package covey
 
-// oracle_test.go compares a cache that many use at once with what each of them knows of its own keys.
+// oracle_test.go compares a cache that many use at once with what each of them knows of its own
+// keys.
 
 import (
 	"context"
@@ -17,7 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A known is what may be in the cache for a key. It may always be missing, since it may have been evicted or have expired.
+// A known is what may be in the cache for a key. It may always be missing, since it may have been
+// evicted or have expired.
 type known struct {
 	values   map[int]bool
 	notFound bool

@@ -1,6 +1,7 @@
 package covey
 
-// origin.go protects the source of truth: it limits the loads at once and those per second, and stops them while it is down.
+// origin.go protects the source of truth: it limits the loads at once and those per second, and
+// stops them while it is down.
 
 import (
 	"context"
@@ -148,8 +149,8 @@ func (o *origin) admit(ctx context.Context, l *loading, background bool) (p pass
 	return p, nil
 }
 
-// slot waits for one of MaxLoads slots. A load that a running load waits for is let in without one, since the loads that have the
-// slots may be the ones that wait.
+// slot waits for one of MaxLoads slots. A load that a running load waits for is let in without one,
+// since the loads that have the slots may be the ones that wait.
 func (o *origin) slot(ctx context.Context, l *loading, background bool) (release func(), err error) {
 	release = func() { o.slots.Release(1) }
 	if o.slots.TryAcquire(1) {

@@ -2,9 +2,10 @@ package covey
 
 // peer_ask.go is the caller's side of a key that another peer owns.
 //
-// The owner's answer is only for callers who came before the request was sent (see peer_fetch.go). Whoever comes later asks again,
-// because a Put or Delete may have been acknowledged in between. Once the owner has said that it waits for a load, newcomers wait
-// here (see holds) and ask when the load is over, so that a slow load does not fill the link with requests for one key.
+// The owner's answer is only for callers who came before the request was sent (see peer_fetch.go).
+// Whoever comes later asks again, because a Put or Delete may have been acknowledged in between.
+// Once the owner has said that it waits for a load, newcomers wait here (see holds) and ask when
+// the load is over, so that a slow load does not fill the link with requests for one key.
 
 import (
 	"bytes"
@@ -230,11 +231,12 @@ func isBroken(err error) bool {
 	return !errors.As(err, &dial) && !errors.Is(err, link.ErrTimeout)
 }
 
-// errLoadHere says that the owner cannot store the value of this key: each process loads it for itself.
+// errLoadHere says that the owner cannot store the value of this key: each process loads it for
+// itself.
 var errLoadHere = errors.New("covey: the owner does not take the value")
 
-// loadHere loads key although this process does not own it, or may not own it, and stores nothing. Those in this process who miss the
-// key before the load begins share it.
+// loadHere loads key although this process does not own it, or may not own it, and stores nothing.
+// Those in this process who miss the key before the load begins share it.
 func (p *peering[V]) loadHere(q request[V], cause error) (V, error) {
 	var zero V
 	if q.load == nil {
@@ -343,7 +345,8 @@ func (p *peering[V]) askPeer(q request[V], peer *link.Peer, owner bool) (V, erro
 }
 
 // awaitHold waits while the owner of key waits for a load. If that load fails it returns its error.
-// A call within another load does not wait here but asks, so that the owner knows what waits for what.
+// A call within another load does not wait here but asks, so that the owner knows what waits for
+// what.
 func (p *peering[V]) awaitHold(ctx context.Context, key string) error {
 	if loadingOf(ctx).isRunning() {
 		return nil
@@ -384,8 +387,9 @@ func (p *peering[V]) linkTo(ctx context.Context, peer *link.Peer) (*link.Link, e
 	return l, nil
 }
 
-// send sends a request for a key and waits for the last answer, which is never Held. The caller has to call done on the ask. If there
-// is a load to wait for, those who take part in the fetch are let go.
+// send sends a request for a key and waits for the last answer, which is never Held. The caller has
+// to call done on the ask. If there is a load to wait for, those who take part in the fetch are let
+// go.
 func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, shared *fetch[V]) (*ask, error) {
 	a := p.asks.Get().(*ask)
 	a.key, a.err, a.left = f.Key, nil, false
@@ -446,7 +450,8 @@ func answerError(peer string, f *wire.Frame) error {
 	return &PeerError{Peer: peer, Err: fmt.Errorf("it answers with a frame of type %d, which is no answer to the request", f.Type)}
 }
 
-// peerError returns what an error of a link means to a caller: if ctx has ended, that is the reason.
+// peerError returns what an error of a link means to a caller: if ctx has ended, that is the
+// reason.
 func peerError(ctx context.Context, peer string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

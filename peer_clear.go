@@ -1,6 +1,8 @@
 package covey
 
-// peer_clear.go clears a cache at every member. Each member first makes sure that it serves nothing from before, and then takes back everything that it has lent. Otherwise a copy that it lent to a peer which had already cleared would stay there.
+// peer_clear.go clears a cache at every member. Each member first makes sure that it serves nothing
+// from before, and then takes back everything that it has lent. Otherwise a copy that it lent to a
+// peer which had already cleared would stay there.
 
 import (
 	"context"
@@ -11,7 +13,8 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// clearOthers clears the cache at all members and all other peers with a link, and takes back what this process has lent.
+// clearOthers clears the cache at all members and all other peers with a link, and takes back what
+// this process has lent.
 func (p *peering[V]) clearOthers(ctx context.Context) error {
 	v := p.tenures.view()
 	var mu sync.Mutex
@@ -87,8 +90,9 @@ func (p *peering[V]) serveClear(r *link.Request) {
 	})
 }
 
-// recallAll takes back all copies, with one request to each borrower; if concerns is given, only from borrowers with a copy of some key
-// that it is true of. It follows clearHere or adopt, so what is lent of those keys meanwhile is newer than the Clear, or nothing.
+// recallAll takes back all copies, with one request to each borrower; if concerns is given, only
+// from borrowers with a copy of some key that it is true of. It follows clearHere or adopt, so what
+// is lent of those keys meanwhile is newer than the Clear, or nothing.
 func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bool) error {
 	var borrowers []*link.Link
 	now := p.c.store.clock.steady()
@@ -127,8 +131,8 @@ func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bo
 	return nil
 }
 
-// serveRecallAll gives back everything that the other end of the link has lent. From here on this process uses none of it, nor
-// what is still on its way.
+// serveRecallAll gives back everything that the other end of the link has lent. From here on this
+// process uses none of it, nor what is still on its way.
 func (p *peering[V]) serveRecallAll(r *link.Request) {
 	lender := r.Link()
 	op := r.Keep(nil)

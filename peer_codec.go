@@ -10,7 +10,8 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// encodeFor is encode for the peer at the other end of l, which has to do without the value if that fails: it is logged.
+// encodeFor is encode for the peer at the other end of l, which has to do without the value if that
+// fails: it is logged.
 func (p *peering[V]) encodeFor(l *link.Link, f *wire.Frame, key string, v V) error {
 	err := p.encode(f, v)
 	if err != nil {

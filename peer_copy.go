@@ -1,7 +1,8 @@
 package covey
 
-// peer_copy.go keeps the copies that owners have lent to this process: L1. They are in the same index as the entries that the process owns,
-// so that one lookup finds either. But they have a bound of their own, and CLOCK (Corbató 1968) chooses which ones leave.
+// peer_copy.go keeps the copies that owners have lent to this process: L1. They are in the same
+// index as the entries that the process owns, so that one lookup finds either. But they have a
+// bound of their own, and CLOCK (Corbató 1968) chooses which ones leave.
 
 import (
 	"strings"
@@ -58,8 +59,8 @@ const (
 	maxDue     = 4 << 10 // reports
 )
 
-// wants counts one more request for a key and says whether the key is worth borrowing. While L1 is full it has to be asked for at
-// least as often as the copies that leave.
+// wants counts one more request for a key and says whether the key is worth borrowing. While L1 is
+// full it has to be asked for at least as often as the copies that leave.
 func (l *copies) wants(hash uint32) bool {
 	if l.demand == nil {
 		return false
@@ -73,7 +74,8 @@ func (l *copies) wants(hash uint32) bool {
 // borrowFrom is how many requests, as far as demand remembers, make a key worth borrowing.
 const borrowFrom = 2
 
-// isLent reports whether a copy is valid. It reads the real clock, since a lease may have ended while the process stood still.
+// isLent reports whether a copy is valid. It reads the real clock, since a lease may have ended
+// while the process stood still.
 func (c *Cache[V]) isLent(n *node, now int64) bool {
 	held := borrowedOf[V](n).lender.HeldUntil()
 	return held > 0 && now < held+c.copies.offset && now < n.expires && n.gen.Load() == c.store.gen.Load()
@@ -97,7 +99,8 @@ func (c *Cache[V]) useCopy(n *node) bool {
 	return true
 }
 
-// borrow keeps a copy that came with an answer. The request was made at the time start, under generation gen.
+// borrow keeps a copy that came with an answer. The request was made at the time start, under
+// generation gen.
 func (p *peering[V]) borrow(l *link.Link, key string, hash uint32, value V, answer *wire.Frame, start int64, gen uint32) {
 	limit := p.c.copies.limit.Load() / 8
 	size := p.c.baseSize + int64(unsafe.Sizeof(loanOf{})) + sizeof.Class(int64(len(key)))
@@ -237,7 +240,8 @@ func (c *Cache[V]) trimCopies(newest *node) {
 	}
 }
 
-// victim turns the hand of the clock to a copy, other than the newest, that has not been used since it last passed.
+// victim turns the hand of the clock to a copy, other than the newest, that has not been used since
+// it last passed.
 func (l *copies) victim(newest *node) *node {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -254,7 +258,8 @@ func (l *copies) victim(newest *node) *node {
 	return nil
 }
 
-// harvest adds the requests that a copy has served since the last time to the demand, and reports whether there were any.
+// harvest adds the requests that a copy has served since the last time to the demand, and reports
+// whether there were any.
 func (l *copies) harvest(n *node) bool {
 	m := n.mark.Swap(0)
 	if m > 0 {
@@ -263,8 +268,8 @@ func (l *copies) harvest(n *node) bool {
 	return m > 0
 }
 
-// serveRecall gives a copy back and says how many requests it has saved. From here on this process does not use it, nor a copy of the
-// same key that is still on its way.
+// serveRecall gives a copy back and says how many requests it has saved. From here on this process
+// does not use it, nor a copy of the same key that is still on its way.
 func (p *peering[V]) serveRecall(r *link.Request) {
 	if r.Key == "" {
 		p.serveRecallAll(r)

@@ -1,6 +1,7 @@
 package covey
 
-// peer_error.go takes errors across the wire: covey's own keep their identity, a loader's becomes its text.
+// peer_error.go takes errors across the wire: covey's own keep their identity, a loader's becomes
+// its text.
 
 import (
 	"context"
@@ -115,5 +116,6 @@ func failure(peer string, code wire.Code, text string) error {
 	return &PeerError{Peer: peer, Code: PeerRefused, Err: errors.New(text)}
 }
 
-// errRightLost ends a flight whose load was given to a peer that did not bring a result; those who waited try again.
+// errRightLost ends a flight whose load was given to a peer that did not bring a result; those who
+// waited try again.
 var errRightLost = errors.New("covey: the peer that loaded the key gave up")

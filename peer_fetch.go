@@ -1,6 +1,7 @@
 package covey
 
-// peer_fetch.go lets callers in this process who want the same key of another peer share the owner's answers.
+// peer_fetch.go lets callers in this process who want the same key of another peer share the
+// owner's answers.
 
 import (
 	"context"
@@ -10,10 +11,11 @@ import (
 	"github.com/coveycache/covey/internal/link"
 )
 
-// A fetch is one request to the owner for all callers who want a key and have come before the request is sent. Those who come later
-// must not get its answer, because a write may have been acknowledged in between. They take part in the next fetch, which is sent
-// when this one is over. So there is one request for a key at a time, however many callers want it, and nobody waits for more
-// than two.
+// A fetch is one request to the owner for all callers who want a key and have come before the
+// request is sent. Those who come later must not get its answer, because a write may have been
+// acknowledged in between. They take part in the next fetch, which is sent when this one is over.
+// So there is one request for a key at a time, however many callers want it, and nobody waits for
+// more than two.
 type fetch[V any] struct {
 	key  string
 	link *link.Link // to the owner by the leader's ring
@@ -32,12 +34,14 @@ type fetch[V any] struct {
 	err    error
 }
 
-// fetchPatience is how long those who take part in a fetch wait for the answer. After that, each caller asks on its own.
+// fetchPatience is how long those who take part in a fetch wait for the answer. After that, each
+// caller asks on its own.
 const fetchPatience = 100 * time.Millisecond
 
-// joinFetch makes the caller part of a fetch of key. A caller that leads it has to send the request and to call endFetch; it may find
-// in the index a copy that the fetch before has brought. For a caller that does not lead, the fetch has ended with an answer. The
-// fetch is nil if the caller has to ask on its own: because nobody leads any more, or because the ring has changed and the others
+// joinFetch makes the caller part of a fetch of key. A caller that leads it has to send the request
+// and to call endFetch; it may find in the index a copy that the fetch before has brought. For a
+// caller that does not lead, the fetch has ended with an answer. The fetch is nil if the caller has
+// to ask on its own: because nobody leads any more, or because the ring has changed and the others
 // have asked another peer, which may not know of the latest writes.
 func (p *peering[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash uint32) (f *fetch[V], leads bool) {
 	s := p.c.lock(hash)
@@ -93,7 +97,8 @@ func (s *shard[V]) sendFetch(hash uint32, f *fetch[V]) {
 	f.late = time.AfterFunc(fetchPatience, func() { s.c.peering.abandonFetch(f.key, hash, f) })
 }
 
-// endFetch ends a fetch, unless it has ended, with the owner's answer. The owner will be told how many more requests that answered.
+// endFetch ends a fetch, unless it has ended, with the owner's answer. The owner will be told how
+// many more requests that answered.
 func (p *peering[V]) endFetch(key string, hash uint32, f *fetch[V], value V, err error) {
 	if f == nil {
 		return
@@ -111,7 +116,8 @@ func (p *peering[V]) endFetch(key string, hash uint32, f *fetch[V], value V, err
 	}
 }
 
-// abandonFetch ends a fetch without an answer, unless it has ended: those who wait ask on their own. f may be nil.
+// abandonFetch ends a fetch without an answer, unless it has ended: those who wait ask on their
+// own. f may be nil.
 func (p *peering[V]) abandonFetch(key string, hash uint32, f *fetch[V]) {
 	if f == nil {
 		return

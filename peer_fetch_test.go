@@ -15,7 +15,8 @@ import (
 	"github.com/coveycache/covey/internal/link"
 )
 
-// However many want a key that is not lent, one request at a time is on its way for all of them, and the owner hears how many they are.
+// However many want a key that is not lent, one request at a time is on its way for all of them,
+// and the owner hears how many they are.
 func TestFetch(t *testing.T) {
 	const callers, rounds = 100, 10
 	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
@@ -51,7 +52,8 @@ func TestFetch(t *testing.T) {
 	})
 }
 
-// Whoever comes when a request has been sent must not have its answer: a write may have been acknowledged after the owner gave it.
+// Whoever comes when a request has been sent must not have its answer: a write may have been
+// acknowledged after the owner gave it.
 func TestFetchIsNotJoinedLate(t *testing.T) { // H1
 	for late := range 6 {
 		synctest.Test(t, func(t *testing.T) {
@@ -188,7 +190,8 @@ func TestFetchOfALoad(t *testing.T) {
 	}
 }
 
-// When the ring changes under the callers, those who go by the new one do not take an answer from the old owner.
+// When the ring changes under the callers, those who go by the new one do not take an answer from
+// the old owner.
 func TestFetchOfAnotherOwner(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		c := w.procs[2].cache

@@ -1,11 +1,11 @@
 package covey
 
-// peer_lend.go is the owner's side of copies: a peer that often asks for a key may keep a copy, and a write recalls all copies before it
-// takes effect.
+// peer_lend.go is the owner's side of copies: a peer that often asks for a key may keep a copy, and
+// a write recalls all copies before it takes effect.
 //
-// A copy is valid until its own TTL ends, it is recalled, or the lease of the link over which it was lent ends, whichever comes
-// first (leases: Gray and Cheriton 1989; of whole connections: Yin et al. 1999). Loans are recorded apart from the entries, so an
-// eviction forgets none.
+// A copy is valid until its own TTL ends, it is recalled, or the lease of the link over which it
+// was lent ends, whichever comes first (leases: Gray and Cheriton 1989; of whole connections: Yin
+// et al. 1999). Loans are recorded apart from the entries, so an eviction forgets none.
 
 import (
 	"context"
@@ -34,14 +34,15 @@ const (
 	maxLoans = 4 << 10
 	// forgetEvery is the pause after an attempt to make room.
 	forgetEvery = time.Second
-	// recallPrice is how many requests a copy must have saved for its recall to have been worth it. If the copies of a key have
-	// saved fewer, the key is lent again only after recallPrice requests for each one that was missing. (Gray and Cheriton 1989
-	// weigh reads against writes and sharers in the same way.)
+	// recallPrice is how many requests a copy must have saved for its recall to have been worth it.
+	// If the copies of a key have saved fewer, the key is lent again only after recallPrice
+	// requests for each one that was missing. (Gray and Cheriton 1989 weigh reads against writes
+	// and sharers in the same way.)
 	recallPrice = 2
 )
 
-// lend answers r with a copy to keep, if the key may be lent, and reports whether it did. Looking up, registering the loan and
-// queueing the answer are one critical section.
+// lend answers r with a copy to keep, if the key may be lent, and reports whether it did. Looking
+// up, registering the loan and queueing the answer are one critical section.
 func (p *peering[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	f := wire.Frame{Type: wire.NotFound}
 	if n.flags&flagNegative == 0 {
@@ -61,7 +62,8 @@ func (p *peering[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	}
 	until := n.expires
 	if until != never && st == fresh {
-		// Copies end before the entry. Then everybody who wants it asks here, and one of them causes the early refresh.
+		// Copies end before the entry. Then everybody who wants it asks here, and one of them
+		// causes the early refresh.
 		until -= nanos(3 * p.c.delta(n))
 		if until <= now {
 			return false
@@ -105,8 +107,9 @@ func (l *lending) lend(one loan) {
 	l.copies = append(l.copies, one)
 }
 
-// forgetLoans makes room for more loans: those that have run out need not be remembered. If that is not enough it takes some copies
-// back, whichever they are, since borrowers do not say when they give one up.
+// forgetLoans makes room for more loans: those that have run out need not be remembered. If that is
+// not enough it takes some copies back, whichever they are, since borrowers do not say when they
+// give one up.
 func (s *shard[V]) forgetLoans(now int64) (room bool) {
 	if now < s.forget {
 		return false
@@ -144,7 +147,8 @@ func (s *shard[V]) forgetLoans(now int64) (room bool) {
 	return false
 }
 
-// leased reports whether the other end of a link may still have the lease that this process gave it.
+// leased reports whether the other end of a link may still have the lease that this process gave
+// it.
 func (g *Group) leased(l *link.Link) bool { return int64(time.Since(g.skew.start)) < l.GivenUntil() }
 
 // lent reports whether there are copies of the key.
@@ -153,8 +157,8 @@ func (s *shard[V]) lent(key string) bool {
 	return l != nil && len(l.copies) > 0
 }
 
-// recall takes back all copies of a key and returns when nobody can use one any more. The caller keeps the key from being lent
-// meanwhile.
+// recall takes back all copies of a key and returns when nobody can use one any more. The caller
+// keeps the key from being lent meanwhile.
 func (p *peering[V]) recall(ctx context.Context, key string, hash uint32) error {
 	s := p.c.lock(hash)
 	l := s.loans[key]
@@ -191,8 +195,8 @@ func (p *peering[V]) recall(ctx context.Context, key string, hash uint32) error 
 	return nil
 }
 
-// recallFrom has the borrowers give back their copies of a key or, if key is empty, all that this cache has lent them. It returns
-// when none of them can use one any more.
+// recallFrom has the borrowers give back their copies of a key or, if key is empty, all that this
+// cache has lent them. It returns when none of them can use one any more.
 func (p *peering[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key string) ([]*recallOf, error) {
 	waits := recalls{all: make(chan struct{}, 1), left: 1}
 	asked := make([]*recallOf, 0, len(borrowers))
@@ -239,8 +243,8 @@ func (g *Group) outwait(ctx context.Context, l *link.Link) error {
 	return nil
 }
 
-// reconnected reports whether the process at the other end has made another link; if so, it has dropped what it borrowed over this
-// one.
+// reconnected reports whether the process at the other end has made another link; if so, it has
+// dropped what it borrowed over this one.
 func (g *Group) reconnected(old *link.Link) bool {
 	if old.Dialed() {
 		return false

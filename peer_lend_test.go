@@ -52,7 +52,8 @@ func TestLoan(t *testing.T) {
 	})
 }
 
-// That a key is not there is lent like a value: what many ask for in vain does not wear out its owner.
+// That a key is not there is lent like a value: what many ask for in vain does not wear out its
+// owner.
 func TestNotFoundIsLent(t *testing.T) {
 	inWorld(t, 2, Options[string]{NegativeTTL: time.Minute}, func(t *testing.T, w *world) {
 		a, b := w.procs[0], w.procs[1]

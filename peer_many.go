@@ -1,6 +1,7 @@
 package covey
 
-// peer_many.go is the caller's side of a GetMany of keys that other peers own: one request for each owner.
+// peer_many.go is the caller's side of a GetMany of keys that other peers own: one request for each
+// owner.
 
 import (
 	"context"
@@ -130,8 +131,8 @@ func (s *manySink) take() (items [][]byte, last bool, err error) {
 
 const maxRequest = 64 << 10 // bytes of the keys in one request, and of the values in one answer
 
-// askAway sends the requests, takes in what the owners answer at once, and starts or joins the loads of what they do not have. It
-// returns the flights to wait for; finish takes in the rest.
+// askAway sends the requests, takes in what the owners answer at once, and starts or joins the
+// loads of what they do not have. It returns the flights to wait for; finish takes in the rest.
 func (m *many[V]) askAway(v *view, gen uint32, away batches[V]) (waiting []pending[V]) {
 	for _, b := range away {
 		m.send(v, b)

@@ -10,8 +10,8 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// serveMany answers a request for many keys. For keys that are here, or that the other end is to load, it answers at once; for keys
-// that are being loaded it answers one by one, as they come.
+// serveMany answers a request for many keys. For keys that are here, or that the other end is to
+// load, it answers at once; for keys that are being loaded it answers one by one, as they come.
 func (p *peering[V]) serveMany(r *link.Request) {
 	buf := p.buffer()
 	answers := &manyAnswers{left: 1, items: (*buf)[:0]}
@@ -78,8 +78,9 @@ func (p *peering[V]) serveMany(r *link.Request) {
 	}
 }
 
-// joinBulk makes a key part of one bulk load with the others of the request, unless somebody is loading it. It returns false if the
-// key is not missing, or for other reasons has to be looked at closely.
+// joinBulk makes a key part of one bulk load with the others of the request, unless somebody is
+// loading it. It returns false if the key is not missing, or for other reasons has to be looked at
+// closely.
 func (p *peering[V]) joinBulk(b **bulk[V], req *wire.Frame, q request[V], wait func(func()) answerer) bool {
 	if p.c.judge(p.c.store.index.find(q.hash, q.key), p.c.store.clock.now()) != gone {
 		return false

@@ -18,8 +18,8 @@ type notice struct {
 	refused chan struct{} // closed when the peer's load waits for that load
 }
 
-// notify tells the holder of f's right, which is another process, that l waits for f. It returns nil if there
-// is nobody to tell.
+// notify tells the holder of f's right, which is another process, that l waits for f. It returns
+// nil if there is nobody to tell.
 func (p *peering[V]) notify(ctx context.Context, l *loading, f *flight[V]) *notice {
 	if !l.isRunning() {
 		return nil

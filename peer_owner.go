@@ -1,7 +1,8 @@
 package covey
 
-// peer_owner.go answers what other peers ask about the keys that this process owns. It runs on the goroutines that read the links, so
-// nothing here waits: what takes time goes on in a goroutine of its own.
+// peer_owner.go answers what other peers ask about the keys that this process owns. It runs on the
+// goroutines that read the links, so nothing here waits: what takes time goes on in a goroutine of
+// its own.
 
 import (
 	"context"
@@ -114,8 +115,8 @@ func (p *peering[V]) encodeHit(f *wire.Frame, n *node, to *link.Link) {
 	}
 }
 
-// answerGet returns the answer to a Get by another peer. If the Get has to wait, answerGet calls wait for whom to answer later, and
-// returns false.
+// answerGet returns the answer to a Get by another peer. If the Get has to wait, answerGet calls
+// wait for whom to answer later, and returns false.
 func (p *peering[V]) answerGet(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer) (*wire.Frame, bool) {
 	for {
 		gen := p.c.store.gen.Load()
@@ -152,10 +153,12 @@ func (p *peering[V]) answerGet(req *wire.Frame, key string, hash uint32, from *l
 	}
 }
 
-// patience is how long a load waits for the members to be told of a new ring. Then it goes on, and its result is not stored.
+// patience is how long a load waits for the members to be told of a new ring. Then it goes on, and
+// its result is not stored.
 const patience = 100 * time.Millisecond
 
-// await waits for the members to be told of the ring, for patience at most, and reports whether they have been.
+// await waits for the members to be told of the ring, for patience at most, and reports whether
+// they have been.
 func (v *view) await(ctx context.Context) bool {
 	if isReady(v) {
 		return true
@@ -180,8 +183,9 @@ func isReady(v *view) bool {
 	}
 }
 
-// joinRemote makes a peer's request wait for the key's flight. If there is none it starts one: it loads here, or gives the one who
-// asks the right to load. errElsewhere means that the caller has to look again.
+// joinRemote makes a peer's request wait for the key's flight. If there is none it starts one: it
+// loads here, or gives the one who asks the right to load. errElsewhere means that the caller has
+// to look again.
 func (p *peering[V]) joinRemote(req *wire.Frame, q request[V], from *link.Link, wait func(func()) answerer) (answer *wire.Frame, ok bool, err error) {
 	q.ctx, q.load = p.contextOf(req), p.c.opt.Loader
 	s := p.c.lock(q.hash)
@@ -248,7 +252,8 @@ func (p *peering[V]) contextOf(req *wire.Frame) context.Context {
 	return ctx
 }
 
-// offerRefresh refreshes n with the cache's own loader, or else offers the right to do so to the one who asks.
+// offerRefresh refreshes n with the cache's own loader, or else offers the right to do so to the
+// one who asks.
 func (p *peering[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *link.Link) {
 	if p.c.opt.Loader != nil && req.Flags&wire.Closure == 0 {
 		p.c.refresh(p.contextOf(req), n, p.c.opt.Loader)
@@ -274,8 +279,9 @@ func (p *peering[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from 
 	}
 }
 
-// answerLater answers for a key that this process perhaps does not own. It does not pass the request on, but looks into the memory
-// of the owner by its own ring, and if need be loads without storing anything.
+// answerLater answers for a key that this process perhaps does not own. It does not pass the
+// request on, but looks into the memory of the owner by its own ring, and if need be loads without
+// storing anything.
 func (p *peering[V]) answerLater(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(func()) answerer) (*wire.Frame, bool) {
 	var leave departing
 	to := wait(leave.now)
@@ -362,7 +368,8 @@ func (d *departing) then(f func()) {
 	}
 }
 
-// peek returns what the owner of key has in memory; nil if it has nothing or that cannot be found out.
+// peek returns what the owner of key has in memory; nil if it has nothing or that cannot be found
+// out.
 func (p *peering[V]) peek(ctx context.Context, key string) *wire.Frame {
 	v := p.tenures.view()
 	i := v.owner(key)

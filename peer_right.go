@@ -1,7 +1,8 @@
 package covey
 
-// peer_right.go deals with fill rights (the leases of Nishtala et al., "Scaling Memcache at Facebook", 2013): the owner of a missing key
-// lets one caller of the group load it with a loader of its own, and everybody else waits for what that caller brings.
+// peer_right.go deals with fill rights (the leases of Nishtala et al., "Scaling Memcache at
+// Facebook", 2013): the owner of a missing key lets one caller of the group load it with a loader
+// of its own, and everybody else waits for what that caller brings.
 
 import (
 	"context"
@@ -14,7 +15,8 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// A right belongs to a flight whose load does not run at the owner of the key but at the holder of the right.
+// A right belongs to a flight whose load does not run at the owner of the key but at the holder of
+// the right.
 type right struct {
 	link  *link.Link // from the owner to the holder, or the other way round
 	token uint64
@@ -63,8 +65,8 @@ func (s *shard[V]) grant(f *flight[V], l *link.Link, passes int) *wire.Frame {
 	return &wire.Frame{Type: wire.FillRight, Token: token, Cache: s.c.peering.id, Key: f.key} // the last two for Group.unwanted
 }
 
-// addOld adds to an answer with a right what its holder is to fall back on, which is f.old. It calls the codec, so no lock may
-// be held.
+// addOld adds to an answer with a right what its holder is to fall back on, which is f.old. It
+// calls the codec, so no lock may be held.
 func (p *peering[V]) addOld(answer *wire.Frame, old *node) {
 	if old == nil || p.c.judge(old, p.c.store.clock.now()) > usable || p.encode(answer, entryOf[V](old).value) != nil {
 		return
@@ -73,8 +75,8 @@ func (p *peering[V]) addOld(answer *wire.Frame, old *node) {
 	answer.Version, answer.HasVersion = old.version, old.flags&flagVersioned != 0
 }
 
-// takeRight ends the right of a flight. It returns false if the flight no longer has the right with that token. The segment is
-// locked.
+// takeRight ends the right of a flight. It returns false if the flight no longer has the right with
+// that token. The segment is locked.
 func (s *shard[V]) takeRight(f *flight[V], token uint64) bool {
 	rights := s.rights
 	if rights[token] != f {
@@ -87,8 +89,8 @@ func (s *shard[V]) takeRight(f *flight[V], token uint64) bool {
 	return true
 }
 
-// passOn gives the right to the next one who waits and can load, since its holder is gone, has no time left or was refused by the
-// protection of its own origin.
+// passOn gives the right to the next one who waits and can load, since its holder is gone, has no
+// time left or was refused by the protection of its own origin.
 func (p *peering[V]) passOn(f *flight[V], token uint64) {
 	s := p.c.lock(f.hash)
 	if !s.takeRight(f, token) {
@@ -193,7 +195,8 @@ func (p *peering[V]) serveFill(r *link.Request) {
 	}
 }
 
-// errTooLargeToSend tells other peers that the value cannot travel: each process loads it for itself.
+// errTooLargeToSend tells other peers that the value cannot travel: each process loads it for
+// itself.
 var errTooLargeToSend = fmt.Errorf("%w, or cannot be encoded or decoded", ErrTooLarge)
 
 // ownValue returns the request's value in memory that does not belong to the link.
@@ -221,7 +224,8 @@ func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (V, erro
 	return p.c.wait(q.ctx, f, nil)
 }
 
-// refreshUnderRight loads key in the background, with a right that the owner has sent together with the value.
+// refreshUnderRight loads key in the background, with a right that the owner has sent together with
+// the value.
 func (p *peering[V]) refreshUnderRight(q request[V], l *link.Link, answer *wire.Frame, value V) {
 	r := &right{link: l, token: answer.Token, over: func(error) {}}
 	if q.load == nil || p.c.opt.MaxRefreshes == 0 || !p.c.refreshes.TryAcquire(1) {
@@ -260,7 +264,8 @@ func oldOf[V any](answer *wire.Frame, key string, hash uint32, value V) *node {
 	return &old.node
 }
 
-// startHeld runs a load under a right. Nobody can join it: those who come later wait until it is over and ask the owner.
+// startHeld runs a load under a right. Nobody can join it: those who come later wait until it is
+// over and ask the owner.
 func (p *peering[V]) startHeld(q request[V], r *right, old *node, refresh func()) (*flight[V], error) {
 	s := p.c.lock(q.hash)
 	defer s.unlock()
@@ -313,7 +318,8 @@ func (p *peering[V]) giveBack(r *right, key string, err error) {
 	r.over(err)
 }
 
-// deliver ends a flight that ran under a right. The owner and those who wait here get what was loaded.
+// deliver ends a flight that ran under a right. The owner and those who wait here get what was
+// loaded.
 func (p *peering[V]) deliver(f *flight[V], o outcome[V]) {
 	s := p.c.lock(f.hash)
 	if f.finished {
@@ -369,8 +375,8 @@ func (p *peering[V]) deliver(f *flight[V], o outcome[V]) {
 	p.c.land(f, value, err)
 }
 
-// asForeign returns a loader's error as callers get it who waited for somebody else's load; nil if they are to ask the owner
-// again.
+// asForeign returns a loader's error as callers get it who waited for somebody else's load; nil if
+// they are to ask the owner again.
 func asForeign(peer string, err error) error {
 	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, ErrOverloaded) || errors.Is(err, ErrLoadTimeout) {
 		return nil
@@ -378,7 +384,8 @@ func asForeign(peer string, err error) error {
 	return &foreignError{peer: peer, text: err.Error(), is: err}
 }
 
-// sendFill sends the result of a load to the owner. It may fail: if the link is down the owner knows that.
+// sendFill sends the result of a load to the owner. It may fail: if the link is down the owner
+// knows that.
 func (p *peering[V]) sendFill(r *right, f *wire.Frame) {
 	_, _ = r.link.Send(p.group.ctx, f, ignore{})
 }

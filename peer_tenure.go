@@ -1,7 +1,8 @@
 package covey
 
-// peer_tenure.go decides whether an entry is still valid after the ring has changed: it is if this process has owned its key by every
-// ring since it was stored. A hit only compares generations; this file is for entries of an older one.
+// peer_tenure.go decides whether an entry is still valid after the ring has changed: it is if this
+// process has owned its key by every ring since it was stored. A hit only compares generations;
+// this file is for entries of an older one.
 
 import (
 	"sync"
@@ -14,22 +15,23 @@ type tenure struct {
 	view *view
 }
 
-// tenures are the views that a cache has gone by, the oldest first. The last one is in force; the others are for entries that
-// were stored under them.
+// tenures are the views that a cache has gone by, the oldest first. The last one is in force; the
+// others are for entries that were stored under them.
 type tenures struct {
 	mu      sync.Mutex // guards changes of the list and of the generation
 	list    atomic.Pointer[[]tenure]
 	cleared atomic.Uint32 // generation of the last Clear: what is older is gone
 }
 
-// view returns the view that is in force. A caller who has read the generation before, and finds it unchanged in the end, knows
-// that the view was in force all the time.
+// view returns the view that is in force. A caller who has read the generation before, and finds it
+// unchanged in the end, knows that the view was in force all the time.
 func (t *tenures) view() *view {
 	list := *t.list.Load()
 	return list[len(list)-1].view
 }
 
-// adopt makes the cache go by v. From now on nothing that was stored before is served without a look at current.
+// adopt makes the cache go by v. From now on nothing that was stored before is served without a
+// look at current.
 func (p *peering[V]) adopt(v *view) {
 	t := &p.tenures
 	t.mu.Lock()
@@ -58,7 +60,8 @@ func (c *Cache[V]) nextGeneration() {
 	c.store.gen.Store(gen)
 }
 
-// current reports whether n is valid. If n is of an older generation it looks for the owners since then, and brings n up to date.
+// current reports whether n is valid. If n is of an older generation it looks for the owners since
+// then, and brings n up to date.
 func (c *Cache[V]) current(n *node) bool {
 	gen := c.store.gen.Load()
 	have := n.gen.Load()
@@ -85,7 +88,8 @@ func (c *Cache[V]) current(n *node) bool {
 	return n.gen.CompareAndSwap(have, gen)
 }
 
-// sweep removes what is no longer valid, and forgets the views under which nothing is stored any more.
+// sweep removes what is no longer valid, and forgets the views under which nothing is stored any
+// more.
 func (p *peering[V]) sweep() {
 	t := &p.tenures
 	list := *t.list.Load()

@@ -1,11 +1,12 @@
 package covey
 
-// peer_write.go carries out a write wherever the key may have a value: at the owner and, while peers go by different rings, at
-// every peer that may think itself the owner.
+// peer_write.go carries out a write wherever the key may have a value: at the owner and, while
+// peers go by different rings, at every peer that may think itself the owner.
 //
-// Why that reaches all of them: a peer stores a key only if it is the owner by its own ring, and only after everybody within
-// reach has been told of that ring (see Group.settle). So the owner by the writer's ring knows every peer whose ring differs,
-// and has it drop the key before it writes. A peer that is asked although it is not the owner by its own ring says who is.
+// Why that reaches all of them: a peer stores a key only if it is the owner by its own ring, and
+// only after everybody within reach has been told of that ring (see Group.settle). So the owner by
+// the writer's ring knows every peer whose ring differs, and has it drop the key before it writes.
+// A peer that is asked although it is not the owner by its own ring says who is.
 
 import (
 	"context"
@@ -88,7 +89,8 @@ func (p *peering[V]) unconfirmed(ch *change[V], errs ...error) error {
 	return unconfirmed(p.c.name, ch.key, errs...)
 }
 
-// tell has a peer carry out the change. If by the peer's ring another one is the owner, tell returns its name.
+// tell has a peer carry out the change. If by the peer's ring another one is the owner, tell
+// returns its name.
 func (p *peering[V]) tell(ctx context.Context, peer *link.Peer, ch *change[V]) (owner string, err error) {
 	l, err := p.linkTo(ctx, peer)
 	if err != nil {
@@ -124,8 +126,8 @@ func (p *peering[V]) tell(ctx context.Context, peer *link.Peer, ch *change[V]) (
 	return answer.Text, nil
 }
 
-// commit carries out a write at its owner. Every other peer that may think itself the owner drops the key first, except for
-// from, the peer that asks, which does so on its own.
+// commit carries out a write at its owner. Every other peer that may think itself the owner drops
+// the key first, except for from, the peer that asks, which does so on its own.
 func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *view, from string) error {
 	if !isReady(v) {
 		select {
@@ -153,8 +155,8 @@ func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *v
 // errDisputed says that other peers may have the key, so that a write has to ask them first.
 var errDisputed = errors.New("covey: the key has more than one owner")
 
-// A writing exists while writes of a key ask other peers. They take turns. Nothing is lent until the last of them is done, so
-// only the first has copies to recall.
+// A writing exists while writes of a key ask other peers. They take turns. Nothing is lent until
+// the last of them is done, so only the first has copies to recall.
 type writing struct {
 	writes   int           // the one whose turn it is and those that wait; guarded by the segment's lock
 	turn     chan struct{} // hands the turn over; of capacity 1
@@ -207,7 +209,8 @@ func (p *peering[V]) endWriting(key string, hash uint32, w *writing) {
 	}
 }
 
-// confirm has every peer that goes by another ring than this process drop the key, except for those named.
+// confirm has every peer that goes by another ring than this process drop the key, except for those
+// named.
 func (p *peering[V]) confirm(ctx context.Context, key string, except ...string) (errs []error) {
 	hash := p.c.store.hash(key)
 	for _, l := range p.group.strangers() {
@@ -270,8 +273,8 @@ func (p *peering[V]) serveConfirm(r *link.Request) {
 	})
 }
 
-// yield drops what this process has of a key because another peer writes it. If copies of it have to be recalled first, it
-// returns the function that does so.
+// yield drops what this process has of a key because another peer writes it. If copies of it have
+// to be recalled first, it returns the function that does so.
 func (p *peering[V]) yield(key string, hash uint32) (recall func(context.Context) error) {
 	s := p.c.lock(hash)
 	s.noteRecall(key, p.c.store.clock.now())

@@ -9,8 +9,9 @@ import (
 	"github.com/coveycache/covey/internal/freq"
 )
 
-// A peering is what a cache has because it is in a group: what it asks of the other processes, what it answers them, and what it
-// remembers for that. A cache that is alone has none. What the path of a hit touches stays in Cache: copies and hot.
+// A peering is what a cache has because it is in a group: what it asks of the other processes, what
+// it answers them, and what it remembers for that. A cache that is alone has none. What the path of
+// a hit touches stays in Cache: copies and hot.
 //
 // Its methods are in the files peer_*.go.
 type peering[V any] struct {

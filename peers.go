@@ -17,12 +17,14 @@ import (
 	"github.com/coveycache/covey/internal/link"
 )
 
-// A Group is this process's membership in a group of processes that share their caches. Each key has one owner among them, which
-// holds it and sees to it that it is loaded once. A cache joins by [Options.Group]; caches of the same name are one cache.
+// A Group is this process's membership in a group of processes that share their caches. Each key
+// has one owner among them, which holds it and sees to it that it is loaded once. A cache joins by
+// [Options.Group]; caches of the same name are one cache.
 //
-// A Group is an http.Handler. Mount it at [Group.Path] in the web server that the process has, or give it a port of its own with
-// GroupOptions.Listener. Middleware that wraps the http.ResponseWriter needs an Unwrap method, which [http.ResponseController] uses.
-// All methods may be called concurrently.
+// A Group is an http.Handler. Mount it at [Group.Path] in the web server that the process has, or
+// give it a port of its own with GroupOptions.Listener. Middleware that wraps the
+// http.ResponseWriter needs an Unwrap method, which [http.ResponseController] uses. All methods may
+// be called concurrently.
 type Group struct {
 	opt      GroupOptions
 	skew     *skew // its start is the zero of the clock of the links
@@ -72,9 +74,9 @@ type shared interface {
 	close() error
 }
 
-// NewGroup makes this process a member of a group. It waits for the first list of members, for 2 s at most, but not for the
-// members: these may start later. All mistakes in the options are reported in one error. Call Shutdown when the group is no
-// longer needed.
+// NewGroup makes this process a member of a group. It waits for the first list of members, for 2 s
+// at most, but not for the members: these may start later. All mistakes in the options are reported
+// in one error. Call Shutdown when the group is no longer needed.
 func NewGroup(o GroupOptions) (*Group, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -135,14 +137,15 @@ func NewGroup(o GroupOptions) (*Group, error) {
 
 const firstList = 2 * time.Second // to wait for it
 
-// Path returns where in a web server the group has to be mounted: the path of GroupOptions.Self. It ends in a slash.
+// Path returns where in a web server the group has to be mounted: the path of GroupOptions.Self. It
+// ends in a slash.
 func (g *Group) Path() string { return g.path }
 
 // Name returns the name of this process; see GroupOptions.Name.
 func (g *Group) Name() string { return g.opt.Name }
 
-// Owner returns the name of the peer that owns key by this process's ring, in all caches of the group; "" if there are no
-// members that could. It asks nobody.
+// Owner returns the name of the peer that owns key by this process's ring, in all caches of the
+// group; "" if there are no members that could. It asks nobody.
 func (g *Group) Owner(key string) string {
 	v := g.view.Load()
 	if i := v.owner(key); i >= 0 {
@@ -160,19 +163,21 @@ type Peer struct {
 	Err error
 	// Up says whether there is a link to the peer right now. Links are made when they are needed.
 	Up bool
-	// Plain says why the peer is asked with plain HTTP requests, without copies of its keys: its server, or a proxy before it,
-	// has refused the upgrade to a link. nil means that it has not. Requests have a time, and a peer refuses them if its clock is
-	// more than 30 seconds off.
+	// Plain says why the peer is asked with plain HTTP requests, without copies of its keys: its
+	// server, or a proxy before it, has refused the upgrade to a link. nil means that it has not.
+	// Requests have a time, and a peer refuses them if its clock is more than 30 seconds off.
 	Plain error
 	// RTT is how long the peer took to answer last. 0 means that there is no link.
 	RTT time.Duration
-	// SameRing says whether the peer has the same members in its ring as this process. false if there is no link.
+	// SameRing says whether the peer has the same members in its ring as this process. false if
+	// there is no link.
 	SameRing bool
 	// Share is the part of all keys that the peer owns, from 0 to 1.
 	Share float64
 }
 
-// Peers returns the members that Discovery lists, this process included, sorted by name. It asks nobody.
+// Peers returns the members that Discovery lists, this process included, sorted by name. It asks
+// nobody.
 func (g *Group) Peers() []Peer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -196,10 +201,11 @@ func (g *Group) Peers() []Peer {
 	return all
 }
 
-// Ready waits until this process takes its full part in the group: it has a list of members and has told all of them that can be
-// reached that it is there and which caches it has so far. Until then it loads what it misses and stores nothing. So call it
-// after New and before serving traffic, with the group's HTTP server running. It returns the cause of ctx's end if that comes
-// first, and [ErrClosed] if the group is shut down.
+// Ready waits until this process takes its full part in the group: it has a list of members and has
+// told all of them that can be reached that it is there and which caches it has so far. Until then
+// it loads what it misses and stores nothing. So call it after New and before serving traffic, with
+// the group's HTTP server running. It returns the cause of ctx's end if that comes first, and
+// [ErrClosed] if the group is shut down.
 func (g *Group) Ready(ctx context.Context) error {
 	select {
 	case <-g.known:
@@ -262,12 +268,13 @@ func (g *Group) withdraw(name string) {
 	g.node.RemoveCache(name)
 }
 
-// Shutdown leaves the group. It tells the other members, so that they go on without this process, answers what is in flight as
-// long as ctx lasts, and then closes the group's links, its caches and GroupOptions.Listener. It returns ctx's error if ctx
-// ended first, joined with what [Cache.Close] returned. Further calls do nothing and return nil.
+// Shutdown leaves the group. It tells the other members, so that they go on without this process,
+// answers what is in flight as long as ctx lasts, and then closes the group's links, its caches and
+// GroupOptions.Listener. It returns ctx's error if ctx ended first, joined with what [Cache.Close]
+// returned. Further calls do nothing and return nil.
 //
-// Shut down the web server in which the group is mounted first, so that its requests still have their caches. It does not wait
-// for links, which are hijacked connections.
+// Shut down the web server in which the group is mounted first, so that its requests still have
+// their caches. It does not wait for links, which are hijacked connections.
 func (g *Group) Shutdown(ctx context.Context) (err error) {
 	if g.closing.Swap(true) {
 		return nil

@@ -155,7 +155,8 @@ func TestPlainPeers(t *testing.T) {
 	})
 }
 
-// A loader that is passed to a call runs in the calling process, and what it returns is not stored by others.
+// A loader that is passed to a call runs in the calling process, and what it returns is not stored
+// by others.
 func TestPlainPassedLoader(t *testing.T) {
 	inMesh(t, 2, Options[string]{}, func(t *testing.T, w *world, _ *mesh) {
 		ctx := t.Context()
@@ -268,7 +269,8 @@ func TestPlainInServers(t *testing.T) {
 	}
 }
 
-// The peers notice that they are there, and that one of them goes, also while nobody asks for anything.
+// The peers notice that they are there, and that one of them goes, also while nobody asks for
+// anything.
 func TestPlainMembers(t *testing.T) {
 	inMesh(t, 3, Options[string]{}, func(t *testing.T, w *world, m *mesh) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
@@ -327,7 +329,8 @@ func TestPlainMembers(t *testing.T) {
 	})
 }
 
-// While rings differ a write reaches every peer that may own the key by its ring, also where there are no links.
+// While rings differ a write reaches every peer that may own the key by its ring, also where there
+// are no links.
 func TestPlainRingsDiffer(t *testing.T) {
 	inMesh(t, 3, Options[string]{}, func(t *testing.T, w *world, _ *mesh) {
 		list := meshed(3)
@@ -417,7 +420,8 @@ func TestPlainKeepsTheSecret(t *testing.T) {
 	})
 }
 
-// Each process loads for itself what the owner does not have loaded. Who asks after a Delete does not get what was being loaded before.
+// Each process loads for itself what the owner does not have loaded. Who asks after a Delete does
+// not get what was being loaded before.
 func TestPlainLoadsBeforeADelete(t *testing.T) {
 	inMesh(t, 2, Options[string]{}, func(t *testing.T, w *world, _ *mesh) {
 		a, b := w.procs[0], w.procs[1]

@@ -12,12 +12,12 @@ import (
 type Eviction uint8
 
 const (
-	// LFU is the default: a policy of the TinyLFU family that adapts between recency and frequency. If sizes or load times differ
-	// it keeps what saves the most load time for each byte.
+	// LFU is the default: a policy of the TinyLFU family that adapts between recency and frequency.
+	// If sizes or load times differ it keeps what saves the most load time for each byte.
 	LFU Eviction = iota
 	// LRU evicts the entry whose last use is longest ago. It is exact, with one exception: so that
-	// a write after very many hits does not take long, an eviction looks at no more than 128 entries
-	// that were used since it last looked at them. Then it evicts the one of those that was
+	// a write after very many hits does not take long, an eviction looks at no more than 128
+	// entries that were used since it last looked at them. Then it evicts the one of those that was
 	// used least recently.
 	LRU
 	// FIFO evicts the entry that was stored longest ago, however much it is used.
@@ -76,7 +76,8 @@ type slotChunk struct {
 	state [1 << slotChunkBits]uint8      // the policy's
 }
 
-// slots numbers the residents. All of it is guarded by the store's policy lock. Number 0 is never given out.
+// slots numbers the residents. All of it is guarded by the store's policy lock. Number 0 is never
+// given out.
 //
 // It knows a resident's node only by the hash, through the index. So a Put that
 // replaces the node has nothing to do here and needs no policy lock.

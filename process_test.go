@@ -2,8 +2,9 @@
 
 package covey
 
-// process_test.go lets real processes fail: the test binary runs again as each of three peers, which have real sockets on loopback and
-// are killed, stopped and started anew. The test itself is the origin of all values.
+// process_test.go lets real processes fail: the test binary runs again as each of three peers,
+// which have real sockets on loopback and are killed, stopped and started anew. The test itself is
+// the origin of all values.
 
 import (
 	"bufio"
@@ -42,7 +43,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// An order is one line of a peer's standard input; the peer answers each with a line on its standard output.
+// An order is one line of a peer's standard input; the peer answers each with a line on its
+// standard output.
 type order struct {
 	Do     string
 	Peers  []string // join: all of them
@@ -349,7 +351,8 @@ func (p *realPeer) resume() {
 	require.NoError(p.g.t, p.cmd.Process.Signal(syscall.SIGCONT))
 }
 
-// await waits until so many members are in the rings of all these peers, and they have told each other.
+// await waits until so many members are in the rings of all these peers, and they have told each
+// other.
 func (g *realGroup) await(members int, peers ...*realPeer) {
 	g.t.Helper()
 	for _, p := range peers {

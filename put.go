@@ -14,23 +14,27 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Put stores v under key. A Get, Lookup or GetMany that starts after Put has returned nil finds v or something newer, or
-// nothing if v has been evicted since. A load of the key that is under way is not stored; its result goes only to those who
-// already wait for it. A value that is too large is not stored and the old one is removed all the same: [ErrTooLarge]. With
+// Put stores v under key. A Get, Lookup or GetMany that starts after Put has returned nil finds v
+// or something newer, or nothing if v has been evicted since. A load of the key that is under way
+// is not stored; its result goes only to those who already wait for it. A value that is too large
+// is not stored and the old one is removed all the same: [ErrTooLarge]. With
 // [WithVersion] a Put may be refused: [ErrOutdated]. The cache keeps v: do not modify it afterwards, and clone strings and
 // slices that were cut from larger ones before (see [Cache]).
 //
-// In a group, Put returns nil when the key's owner has the value and every older copy of it is gone. If that cannot be made
-// sure of before ctx ends, or within GroupOptions.OpTimeout, it returns [ErrUnconfirmed]: the value may or may not be stored,
-// and peers that could not be asked are told to drop the key as soon as they can be reached. To be sure, Put it again. If ctx
-// has ended before, Put does nothing and returns the cause. Without a group, Put waits for nobody and does not look at ctx.
+// In a group, Put returns nil when the key's owner has the value and every older copy of it is
+// gone. If that cannot be made sure of before ctx ends, or within GroupOptions.OpTimeout, it
+// returns [ErrUnconfirmed]: the value may or may not be stored, and peers that could not be asked
+// are told to drop the key as soon as they can be reached. To be sure, Put it again. If ctx has
+// ended before, Put does nothing and returns the cause. Without a group, Put waits for nobody and
+// does not look at ctx.
 func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) error {
 	return c.put(ctx, &change[V]{kind: wire.Put, key: key, value: v, put: joinPutOptions(key, opts)})
 }
 
-// PutNotFound makes the cache remember that the origin has no such key, as if a loader had returned [ErrNotFound]: for feeds of
-// changes, which hear of it before anybody asks. It is remembered for Options.NegativeTTL, or as [WithTTL] says, and not at all
-// if that is 0 or less; the old value is removed in any case. Otherwise it is like [Cache.Put].
+// PutNotFound makes the cache remember that the origin has no such key, as if a loader had returned
+// [ErrNotFound]: for feeds of changes, which hear of it before anybody asks. It is remembered for
+// Options.NegativeTTL, or as [WithTTL] says, and not at all if that is 0 or less; the old value is
+// removed in any case. Otherwise it is like [Cache.Put].
 func (c *Cache[V]) PutNotFound(ctx context.Context, key string, opts ...PutOption) error {
 	return c.put(ctx, &change[V]{kind: wire.Put, key: key, negative: true, put: joinPutOptions(key, opts)})
 }
@@ -59,15 +63,17 @@ func (c *Cache[V]) put(ctx context.Context, ch *change[V]) error {
 	return c.change(ctx, ch)
 }
 
-// PutMany is a Put of each item with the same options; [WithTTLs] and [WithVersions] are for each key. It tries them all; its
-// error is like that of [Cache.GetMany]. The items are put in no particular order, in a group several at a time.
+// PutMany is a Put of each item with the same options; [WithTTLs] and [WithVersions] are for each
+// key. It tries them all; its error is like that of [Cache.GetMany]. The items are put in no
+// particular order, in a group several at a time.
 func (c *Cache[V]) PutMany(ctx context.Context, items map[string]V, opts ...PutOption) error {
 	return c.each(len(items), maps.Keys(items), func(key string) error { return c.Put(ctx, key, items[key], opts...) })
 }
 
-// Delete removes key. A Get, Lookup or GetMany that starts after Delete has returned nil finds nothing from before it, stale or
-// not. A load of the key that is under way is not stored; its result goes only to those who already wait for it. Deleting what
-// is not there is no error. With [DeletedAt] a Delete may be refused: [ErrOutdated]. What [Cache.Put] says about groups holds
+// Delete removes key. A Get, Lookup or GetMany that starts after Delete has returned nil finds
+// nothing from before it, stale or not. A load of the key that is under way is not stored; its
+// result goes only to those who already wait for it. Deleting what is not there is no error. With
+// [DeletedAt] a Delete may be refused: [ErrOutdated]. What [Cache.Put] says about groups holds
 // here, too.
 func (c *Cache[V]) Delete(ctx context.Context, key string, opts ...DeleteOption) error {
 	if err := c.check(key); err != nil {
@@ -78,8 +84,9 @@ func (c *Cache[V]) Delete(ctx context.Context, key string, opts ...DeleteOption)
 	return c.change(ctx, &ch)
 }
 
-// DeleteMany is a Delete of each key with the same options; [DeletedAtVersions] is for each key. It tries them all; its error is
-// like that of [Cache.GetMany]. In a group it deletes several at a time.
+// DeleteMany is a Delete of each key with the same options; [DeletedAtVersions] is for each key. It
+// tries them all; its error is like that of [Cache.GetMany]. In a group it deletes several at a
+// time.
 func (c *Cache[V]) DeleteMany(ctx context.Context, keys []string, opts ...DeleteOption) error {
 	return c.each(len(keys), slices.Values(keys), func(key string) error { return c.Delete(ctx, key, opts...) })
 }
@@ -87,8 +94,8 @@ func (c *Cache[V]) DeleteMany(ctx context.Context, keys []string, opts ...Delete
 // manyAtOnce is how many writes of one call may be on their way to other peers at a time.
 const manyAtOnce = 64
 
-// each calls f for every key and makes one error of theirs. In a group it does not wait for one peer's answer before it asks the
-// next.
+// each calls f for every key and makes one error of theirs. In a group it does not wait for one
+// peer's answer before it asks the next.
 func (c *Cache[V]) each(n int, keys iter.Seq[string], f func(key string) error) error {
 	var mu sync.Mutex
 	var all failures
@@ -113,9 +120,10 @@ func (c *Cache[V]) each(n int, keys iter.Seq[string], f func(key string) error) 
 	return all.err()
 }
 
-// Expire ends the TTL of key's value now: the next Get loads it anew, and the old value is served only as far as
-// Options.StaleWhileRevalidate and StaleIfError allow; without them Expire removes it. A load of the key that is under way is
-// not stored. Expiring what is not there is no error. What [Cache.Put] says about groups holds here, too.
+// Expire ends the TTL of key's value now: the next Get loads it anew, and the old value is served
+// only as far as Options.StaleWhileRevalidate and StaleIfError allow; without them Expire removes
+// it. A load of the key that is under way is not stored. Expiring what is not there is no error.
+// What [Cache.Put] says about groups holds here, too.
 func (c *Cache[V]) Expire(ctx context.Context, key string) error {
 	if err := c.check(key); err != nil {
 		return err

@@ -7,13 +7,15 @@ import (
 	"errors"
 )
 
-// Refresh loads key now with Options.Loader and returns what it has loaded: that load begins after the call. Until it succeeds
-// the old value is served as before, and if it fails the old value stays and Refresh returns the loader's error. Calls that come
-// during a load share the next one. Without Options.Loader it returns [ErrNoLoader]. What [Cache.Get] says about loads, waiting
-// and the value holds here, too.
+// Refresh loads key now with Options.Loader and returns what it has loaded: that load begins after
+// the call. Until it succeeds the old value is served as before, and if it fails the old value
+// stays and Refresh returns the loader's error. Calls that come during a load share the next one.
+// Without Options.Loader it returns [ErrNoLoader]. What [Cache.Get] says about loads, waiting and
+// the value holds here, too.
 //
-// In a group, the owner of the key loads it and takes back the copies of the old value. If it cannot make sure of them before ctx
-// ends, or within GroupOptions.OpTimeout, Refresh returns [ErrUnconfirmed]. If the owner cannot be reached, Refresh returns a
+// In a group, the owner of the key loads it and takes back the copies of the old value. If it
+// cannot make sure of them before ctx ends, or within GroupOptions.OpTimeout, Refresh returns
+// [ErrUnconfirmed]. If the owner cannot be reached, Refresh returns a
 // [*PeerError] and nothing has changed, or the load goes on without this caller.
 func (c *Cache[V]) Refresh(ctx context.Context, key string) (V, error) {
 	var zero V

@@ -1,6 +1,7 @@
 package covey
 
-// removed_test.go sees that values which have to be closed are: Events.Removed is told of each one once.
+// removed_test.go sees that values which have to be closed are: Events.Removed is told of each one
+// once.
 
 import (
 	"context"
@@ -108,7 +109,8 @@ func TestCloseTellsOfNothingUnlessAsked(t *testing.T) {
 	require.Empty(t, l.all())
 }
 
-// Functions that are called at Close may do what they like: panic, call Goexit, call the cache, or never return.
+// Functions that are called at Close may do what they like: panic, call Goexit, call the cache, or
+// never return.
 func TestRemovedMisbehavesAtClose(t *testing.T) {
 	const n = 1000
 	var c *Cache[int]

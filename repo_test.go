@@ -138,8 +138,8 @@ func TestTestingPage(t *testing.T) {
 	require.Contains(t, string(page), "```go\n"+string(code)+"```\n")
 }
 
-// What the store is made of does not know that there is a group, the group does not know what type a cache has, and leaves do not
-// know Covey.
+// What the store is made of does not know that there is a group, the group does not know what type
+// a cache has, and leaves do not know Covey.
 func TestDirections(t *testing.T) {
 	names := func(file string) map[string]bool {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)

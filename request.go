@@ -17,11 +17,13 @@ type request[V any] struct {
 	keep bool      // what is loaded may be stored
 }
 
-// errElsewhere says that the ring has changed during a call, or that the key has come meanwhile. The call then begins again.
+// errElsewhere says that the ring has changed during a call, or that the key has come meanwhile.
+// The call then begins again.
 var errElsewhere = errors.New("covey: the ring has changed")
 
-// enrol makes the request a waiter of the key's flight. If there is none, begin makes one, whose first waiter is the request; it
-// gets what the cache still has of the key, or nil. If the key has become available meanwhile, enrol returns its node instead.
+// enrol makes the request a waiter of the key's flight. If there is none, begin makes one, whose
+// first waiter is the request; it gets what the cache still has of the key, or nil. If the key has
+// become available meanwhile, enrol returns its node instead.
 func (s *shard[V]) enrol(q request[V], begin func(old *node) (*flight[V], error)) (f *flight[V], hit *node, err error) {
 	s.assertLocked()
 	c := s.c

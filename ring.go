@@ -15,28 +15,31 @@ import (
 
 // A Member is one process of a group.
 type Member struct {
-	// Name identifies the member on the ring: it has to be unique and the same after a restart, and may have 255 bytes at most.
-	// Default: URL with its path.
+	// Name identifies the member on the ring: it has to be unique and the same after a restart, and
+	// may have 255 bytes at most. Default: URL with its path.
 	Name string
-	// URL is where the member's Group is mounted: http or https, host, port and perhaps a path (default [DefaultPath]). It is
-	// required unless Weight is negative.
+	// URL is where the member's Group is mounted: http or https, host, port and perhaps a path
+	// (default [DefaultPath]). It is required unless Weight is negative.
 	URL string
-	// Weight is the member's share of the keys in relation to those of the others. 0 means 1. Negative means that it owns no keys
-	// and only asks the others.
+	// Weight is the member's share of the keys in relation to those of the others. 0 means 1.
+	// Negative means that it owns no keys and only asks the others.
 	Weight int
 	// Zone is where the member runs, for your information: nothing depends on it.
 	Zone string
 }
 
 const (
-	// pointsPerWeight keeps the fullest of 1,000 equal peers within 15 % of its fair share in 99 of 100 rings.
+	// pointsPerWeight keeps the fullest of 1,000 equal peers within 15 % of its fair share in 99 of
+	// 100 rings.
 	pointsPerWeight = 1024
-	// maxPoints bounds the memory of a ring, 12 bytes a point: with more, all members get proportionally fewer.
+	// maxPoints bounds the memory of a ring, 12 bytes a point: with more, all members get
+	// proportionally fewer.
 	maxPoints = 1 << 22
 )
 
-// A ring maps hashes of keys to members: each member has points on a circle, and a hash belongs to the first
-// point at or after it. A ring does not change, so that lookups need no lock; a change of members makes a new one.
+// A ring maps hashes of keys to members: each member has points on a circle, and a hash belongs to
+// the first point at or after it. A ring does not change, so that lookups need no lock; a change of
+// members makes a new one.
 type ring struct {
 	members     []Member // by name, weights filled in
 	fingerprint uint64   // of the members and of how points are made; 0 = no members
@@ -46,7 +49,8 @@ type ring struct {
 	shift       uint8    // hash >> shift are the top bits
 }
 
-// newRing makes a ring of those members whose weight is not negative. Of several with one name the first counts.
+// newRing makes a ring of those members whose weight is not negative. Of several with one name the
+// first counts.
 func newRing(members []Member) *ring {
 	r := &ring{}
 	total := 0.0
@@ -78,7 +82,8 @@ func newRing(members []Member) *ring {
 	print := binary.LittleEndian.AppendUint64(nil, pointsPerWeight)
 	for i, m := range r.members {
 		n := max(1, int(math.Round(float64(m.Weight)*perWeight)))
-		// A point is the hash of its number in 4 bytes and the name: no two of them are made of the same bytes.
+		// A point is the hash of its number in 4 bytes and the name: no two of them are made of the
+		// same bytes.
 		for j := range n {
 			buf = binary.LittleEndian.AppendUint32(buf[:0], uint32(j))
 			buf = append(buf, m.Name...)
@@ -116,7 +121,8 @@ func newRing(members []Member) *ring {
 	return r
 }
 
-// ringHash is the hash by which keys and points lie on the circle. It is the same in every process and version.
+// ringHash is the hash by which keys and points lie on the circle. It is the same in every process
+// and version.
 func ringHash(key string) uint64 {
 	return farm.Fingerprint64(unsafe.Slice(unsafe.StringData(key), len(key)))
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// All processes of a group have to agree on where a key lies, whatever version they run: these numbers never change. The
-// first three are those of the documentation of BigQuery's FARM_FINGERPRINT.
+// All processes of a group have to agree on where a key lies, whatever version they run: these
+// numbers never change. The first three are those of the documentation of BigQuery's
+// FARM_FINGERPRINT.
 func TestFingerprintGolden(t *testing.T) {
 	for key, want := range map[string]int64{
 		"1footrue":               -1541654101129638711,

@@ -2,9 +2,10 @@ package covey
 
 // shard.go has what belongs to one lock. The keys of a cache are cut into shards by their hashes.
 
-// A shard is the critical section of each of its keys: a segment of the index, with its lock and its part of the
-// table, and what the cache keeps for these keys besides their entries. The lock lies in the segment, since evictions
-// and the wheel take it, too, which know no V. What needs the lock is a method of shard.
+// A shard is the critical section of each of its keys: a segment of the index, with its lock and
+// its part of the table, and what the cache keeps for these keys besides their entries. The lock
+// lies in the segment, since evictions and the wheel take it, too, which know no V. What needs the
+// lock is a method of shard.
 type shard[V any] struct {
 	*segment
 	c *Cache[V]
@@ -23,8 +24,8 @@ type shard[V any] struct {
 	recalledAll int64            // the same for all keys
 }
 
-// lock locks the shard of a hash. There is no other way to get a shard, so whoever has one has its lock,
-// or has given it back.
+// lock locks the shard of a hash. There is no other way to get a shard, so whoever has one has its
+// lock, or has given it back.
 func (c *Cache[V]) lock(hash uint32) *shard[V] { return c.lockAt(c.shardOf(hash)) }
 
 // shardOf returns which shard a hash belongs to.

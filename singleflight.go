@@ -2,11 +2,12 @@ package covey
 
 // singleflight.go makes one load out of many misses of a key.
 //
-// golang.org/x/sync/singleflight does not do that. Its Do runs the function on the first caller's goroutine, so no
-// waiter can leave when its own context ends. It does not know how many still wait, so nothing can cancel a load that
-// nobody wants. Its result is published after the call by whoever gets there first; here publishing and unlinking are one
-// step in the key's critical section, so that no Put or Delete can come in between. And it turns a panic in the function
-// into a panic that nobody can recover.
+// golang.org/x/sync/singleflight does not do that. Its Do runs the function on the first caller's
+// goroutine, so no waiter can leave when its own context ends. It does not know how many still
+// wait, so nothing can cancel a load that nobody wants. Its result is published after the call by
+// whoever gets there first; here publishing and unlinking are one step in the key's critical
+// section, so that no Put or Delete can come in between. And it turns a panic in the function into
+// a panic that nobody can recover.
 
 import (
 	"context"
@@ -17,9 +18,9 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// A flight is one load in progress with everyone who waits for it. It is
-// linked in its key's segment from its start until it ends, is abandoned, or a Put, Delete,
-// Expire or Clear makes its result obsolete; only a linked flight can be joined or store what it loads.
+// A flight is one load in progress with everyone who waits for it. It is linked in its key's
+// segment from its start until it ends, is abandoned, or a Put, Delete, Expire or Clear makes its
+// result obsolete; only a linked flight can be joined or store what it loads.
 type flight[V any] struct {
 	key  string
 	hash uint32
@@ -60,14 +61,15 @@ func (s *shard[V]) addFlight(key string, hash uint32, old *node) *flight[V] {
 	return f
 }
 
-// newFlight makes a flight for key, whose memory may be the caller's and used for something else once the call has returned.
+// newFlight makes a flight for key, whose memory may be the caller's and used for something else
+// once the call has returned.
 func (c *Cache[V]) newFlight(key string, hash uint32, old *node) *flight[V] {
 	c.n.loading.Add(1)
 	return &flight[V]{key: strings.Clone(key), hash: hash, gen: c.store.gen.Load(), done: make(chan struct{}), old: old}
 }
 
-// joinable returns key's flight, nil if there is none. A load whose result is to be kept does not join one whose result is not, as
-// writes need not reach that one (see outwaitLoad).
+// joinable returns key's flight, nil if there is none. A load whose result is to be kept does not
+// join one whose result is not, as writes need not reach that one (see outwaitLoad).
 func (s *shard[V]) joinable(key string, keep bool) *flight[V] {
 	f := s.flights[key]
 	if f != nil && (f.gen != s.c.store.gen.Load() || keep && f.noStore) { // the ring has changed under it, or has settled
@@ -178,8 +180,9 @@ func (c *Cache[V]) wait(ctx context.Context, f *flight[V], soft <-chan time.Time
 
 var errSoftTimeout = errors.New("covey: soft timeout")
 
-// leave takes one waiter off the flight; keep has the load go on even if that was the last one. Unlinking in the critical
-// section in which the last one goes keeps a newcomer from joining a load that is being cancelled.
+// leave takes one waiter off the flight; keep has the load go on even if that was the last one.
+// Unlinking in the critical section in which the last one goes keeps a newcomer from joining a load
+// that is being cancelled.
 func (c *Cache[V]) leave(f *flight[V], keep bool) {
 	s := c.lock(f.hash)
 	f.waiters--
@@ -199,7 +202,8 @@ func (c *Cache[V]) leave(f *flight[V], keep bool) {
 	f.cancel(context.Canceled)
 }
 
-// unstored returns the load of key that is under way in this process and is not to be stored, nil if there is none.
+// unstored returns the load of key that is under way in this process and is not to be stored, nil
+// if there is none.
 func (c *Cache[V]) unstored(key string, hash uint32) *flight[V] {
 	s := c.lock(hash)
 	defer s.unlock()
@@ -209,9 +213,10 @@ func (c *Cache[V]) unstored(key string, hash uint32) *flight[V] {
 	return nil
 }
 
-// outwaitLoad waits until the load of key has ended that is under way in this process and is not to be stored. The owner acknowledges
-// writes without telling this process, so a caller who comes after a write must not join a load that began before it. Any such load
-// that there is to join after outwaitLoad has begun since it was called.
+// outwaitLoad waits until the load of key has ended that is under way in this process and is not to
+// be stored. The owner acknowledges writes without telling this process, so a caller who comes
+// after a write must not join a load that began before it. Any such load that there is to join
+// after outwaitLoad has begun since it was called.
 func (c *Cache[V]) outwaitLoad(ctx context.Context, key string, hash uint32) error {
 	return c.outwait(ctx, c.unstored(key, hash))
 }

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// A skew is by how much the wall clock has run ahead of the monotonic clock since start, in jumps. What
-// ends by the later of the two clocks is counted in monotonic time plus ahead: TTLs and the leases that
-// this process holds. What others rely on ends by monotonic time: a wall clock that somebody sets
-// forward must not end it.
+// A skew is by how much the wall clock has run ahead of the monotonic clock since start, in jumps.
+// What ends by the later of the two clocks is counted in monotonic time plus ahead: TTLs and the
+// leases that this process holds. What others rely on ends by monotonic time: a wall clock that
+// somebody sets forward must not end it.
 type skew struct {
 	start time.Time
 	ahead atomic.Int64
@@ -46,8 +46,8 @@ func (s *skew) follow() {
 	s.seen = seen
 }
 
-// look compares the clocks. time.Now reads the wall clock first: a thread that has to wait before it
-// reads the other makes the difference too small. It does not have to each time.
+// look compares the clocks. time.Now reads the wall clock first: a thread that has to wait before
+// it reads the other makes the difference too small. It does not have to each time.
 func (s *skew) look() int64 {
 	ahead := int64(-1 << 63)
 	for range 3 {

@@ -72,7 +72,8 @@ func TestSuspended(t *testing.T) {
 	})
 }
 
-// The borrower's machine is suspended: its leases are over, and the owner may have written without it.
+// The borrower's machine is suspended: its leases are over, and the owner may have written without
+// it.
 func TestSuspendedBorrower(t *testing.T) {
 	inWorld(t, 2, Options[string]{TTL: time.Hour}, func(t *testing.T, w *world) {
 		a, b := w.procs[0], w.procs[1]
@@ -91,7 +92,8 @@ func TestSuspendedBorrower(t *testing.T) {
 	})
 }
 
-// The owner's wall clock is set forward: neither its loans nor the leases that it gave are over for that.
+// The owner's wall clock is set forward: neither its loans nor the leases that it gave are over for
+// that.
 func TestOwnersClockJumps(t *testing.T) {
 	for name, write := range map[string]func(ctx context.Context, p *proc, key string) error{
 		"put":   func(ctx context.Context, p *proc, key string) error { return p.cache.Put(ctx, key, "v2") },

@@ -10,10 +10,11 @@ import (
 	"unsafe"
 )
 
-// Stats is a snapshot of the counters and gauges of a cache in this process. Counters start at 0 with the cache and only grow.
-// They are read one after another, not at one instant.
+// Stats is a snapshot of the counters and gauges of a cache in this process. Counters start at 0
+// with the cache and only grow. They are read one after another, not at one instant.
 type Stats struct {
-	// Gauges. Copies of other peers' keys are not in Entries and Bytes, but in L1Entries and L1Bytes.
+	// Gauges. Copies of other peers' keys are not in Entries and Bytes, but in L1Entries and
+	// L1Bytes.
 	Entries    int64 // entries stored, stale and negative ones included
 	Bytes      int64 // accounted bytes of keys, values, entries and index, and of the versions of what was deleted
 	MaxBytes   int64 // the bound on Bytes; 0 = none
@@ -67,8 +68,9 @@ type Stats struct {
 	ExtraKeys   int64 // keys that a bulk loader returned without having been asked for them
 }
 
-// HitRatio returns the share of the requests that were answered from the memory of this process, stale values and remembered
-// ErrNotFounds included; 0 if there were none. A request that another peer answered counts there.
+// HitRatio returns the share of the requests that were answered from the memory of this process,
+// stale values and remembered ErrNotFounds included; 0 if there were none. A request that another
+// peer answered counts there.
 func (s Stats) HitRatio() float64 {
 	hits := s.Hits + s.L1Hits + s.StaleHits + s.NegativeHits
 	if hits+s.Misses == 0 {
@@ -112,16 +114,16 @@ func newStriped() striped {
 	return striped{cells: make([]stripe, 1<<(64-shift)), shift: shift}
 }
 
-// inc adds one and returns the cell's count. The cell is picked by the address of the goroutine's stack,
-// which costs nothing to find out and rarely changes.
+// inc adds one and returns the cell's count. The cell is picked by the address of the goroutine's
+// stack, which costs nothing to find out and rarely changes.
 func (s *striped) inc() int64 {
 	var here byte
 	at := uint64(uintptr(unsafe.Pointer(&here))) >> 11
 	return s.cells[at*0x9E3779B97F4A7C15>>s.shift].n.Add(1)
 }
 
-// sampled picks, on average, one of every so many values of a counter; every is a power of two. It has no rhythm
-// that could coincide with the caller's.
+// sampled picks, on average, one of every so many values of a counter; every is a power of two. It
+// has no rhythm that could coincide with the caller's.
 func sampled(n int64, every uint64) bool { return uint64(n)*0x9E3779B97F4A7C15 < math.MaxUint64/every }
 
 func (s *striped) sum() (n int64) {

@@ -1,7 +1,7 @@
 package covey
 
-// store.go keeps the entries of one cache within its bounds. It ties together the index that finds them,
-// the policy that chooses which ones leave and the wheel that knows which ones have expired.
+// store.go keeps the entries of one cache within its bounds. It ties together the index that finds
+// them, the policy that chooses which ones leave and the wheel that knows which ones have expired.
 
 import (
 	"hash/maphash"
@@ -69,10 +69,10 @@ func newStore(eviction Eviction, maxBytes, maxEntries int64) *store {
 
 func (s *store) hash(key string) uint32 { return uint32(maphash.String(s.seed, key)) }
 
-// A guard is how long before its end a fresh entry needs a closer look: at the
-// exact time, since the coarse one is behind, and at whether to refresh the entry early.
-// A node holds its guard as a class, in steps of a factor of √2 from 1 ms. The largest one is 25 days;
-// whatever needs a longer one is looked at closely all the time.
+// A guard is how long before its end a fresh entry needs a closer look: at the exact time, since
+// the coarse one is behind, and at whether to refresh the entry early. A node holds its guard as a
+// class, in steps of a factor of √2 from 1 ms. The largest one is 25 days; whatever needs a longer
+// one is looked at closely all the time.
 const (
 	guardClasses = 64
 	guardAlways  = guardClasses - 1 // look closely at every hit
@@ -136,8 +136,8 @@ func (s *store) deadline(n *node) int64 {
 	return d
 }
 
-// canSwap says whether n can take old's place without the policy lock: the
-// policy and the wheel must not need to know. A later deadline is found out when the wheel comes to the old one.
+// canSwap says whether n can take old's place without the policy lock: the policy and the wheel
+// must not need to know. A later deadline is found out when the wheel comes to the old one.
 func (s *store) canSwap(old, n *node) bool {
 	return old.size == n.size && old.cost == n.cost && s.deadline(n) >= s.deadline(old)
 }
@@ -246,7 +246,8 @@ func (s *store) over() bool {
 	return s.maxBytes > 0 && bytes > s.maxBytes || s.maxEntries > 0 && s.entries.Load() > s.maxEntries
 }
 
-// expire takes out entries whose time is over at now. It may stop early and then reports that there is more to do. mu is held.
+// expire takes out entries whose time is over at now. It may stop early and then reports that there
+// is more to do. mu is held.
 func (s *store) expire(now int64, gone []departure) (_ []departure, more bool) {
 	if s.closed {
 		return gone, false

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A key whose value is stale is asked for all the time while the breaker is open: each refresh is refused, and the next one
-// waits for ErrorThrottle.
+// A key whose value is stale is asked for all the time while the breaker is open: each refresh is
+// refused, and the next one waits for ErrorThrottle.
 func TestRefusedRefreshIsThrottled(t *testing.T) {
 	single := func(context.Context, string) (int, error) { return 2, nil }
 	for name, get := range map[string]func(c *Cache[int]) (int, error){

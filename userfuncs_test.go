@@ -107,7 +107,8 @@ func TestCodecMisbehaves(t *testing.T) {
 	}
 }
 
-// A codec may call the cache, even for keys that have their lock in common with the one that it encodes.
+// A codec may call the cache, even for keys that have their lock in common with the one that it
+// encodes.
 func TestCodecCallsTheCache(t *testing.T) {
 	var w *world
 	var calls atomic.Int64
@@ -469,7 +470,8 @@ func TestDialMisbehaves(t *testing.T) {
 	}
 }
 
-// The functions of a TLS config run while a link is dialled and, where servers refuse links, in http.Transport.
+// The functions of a TLS config run while a link is dialled and, where servers refuse links, in
+// http.Transport.
 func TestTLSMisbehaves(t *testing.T) {
 	for name, act := range misbehaviors {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Writes of a version that the cache knows already. They change nothing, and yet what is being loaded may be older.
+// Writes of a version that the cache knows already. They change nothing, and yet what is being
+// loaded may be older.
 var knownWrites = map[string]func(c *Cache[int]) error{
 	"Put":    func(c *Cache[int]) error { return c.Put(context.Background(), "k", 5, WithVersion(5)) },
 	"Delete": func(c *Cache[int]) error { return c.Delete(context.Background(), "k", DeletedAt(5)) },
@@ -76,8 +77,8 @@ func TestWritesOfAKnownVersionVoidTheRefreshUnderWay(t *testing.T) {
 	}
 }
 
-// What is loaded without a version may be older than the version that the cache knows: it does not go by that one, or a Put of
-// that version would be taken as done.
+// What is loaded without a version may be older than the version that the cache knows: it does not
+// go by that one, or a Put of that version would be taken as done.
 func TestLoadsWithoutAVersionInheritNone(t *testing.T) {
 	for name, before := range map[string]func(t *testing.T, c *Cache[int]){
 		"expired": func(t *testing.T, c *Cache[int]) {
@@ -169,7 +170,8 @@ func TestFillsAndKnownVersions(t *testing.T) {
 	})
 }
 
-// A load takes no copies back. So a write of the version that it brought has to, although it changes nothing.
+// A load takes no copies back. So a write of the version that it brought has to, although it
+// changes nothing.
 func TestWritesOfAKnownVersionRecallCopies(t *testing.T) {
 	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
 		a, b := w.procs[0], w.procs[1]
@@ -191,7 +193,8 @@ func TestWritesOfAKnownVersionRecallCopies(t *testing.T) {
 	})
 }
 
-// An entry from before a Clear, or from when another peer owned the key, is still in the index when an Expire comes.
+// An entry from before a Clear, or from when another peer owned the key, is still in the index when
+// an Expire comes.
 func TestExpireRevivesNothing(t *testing.T) {
 	o := plain(time.Hour)
 	o.StaleIfError = time.Hour
@@ -204,7 +207,8 @@ func TestExpireRevivesNothing(t *testing.T) {
 	require.False(t, ok)
 }
 
-// Between the two looks of an Expire at its key, first with one lock and then with both, the entry may leave.
+// Between the two looks of an Expire at its key, first with one lock and then with both, the entry
+// may leave.
 func TestExpireRevivesNothingThatLeaves(t *testing.T) {
 	for name, leave := range map[string]func(c *Cache[int]) error{
 		"deleted":   func(c *Cache[int]) error { return c.Delete(t.Context(), "k") },

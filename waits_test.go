@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// inAny runs f in a bubble with two caches and keys that each owns: one cache twice, or those of a group of two.
+// inAny runs f in a bubble with two caches and keys that each owns: one cache twice, or those of a
+// group of two.
 func inAny(t *testing.T, o Options[string], f func(t *testing.T, c [2]*Cache[string], key func(owner int) string)) {
 	t.Helper()
 	o.LoadTimeout = time.Hour
@@ -39,7 +40,8 @@ func inAny(t *testing.T, o Options[string], f func(t *testing.T, c [2]*Cache[str
 	})
 }
 
-// soon fails the test if f takes longer than any load of these tests: somebody has waited for a timeout.
+// soon fails the test if f takes longer than any load of these tests: somebody has waited for a
+// timeout.
 func soon(t *testing.T, f func()) {
 	t.Helper()
 	begin := time.Now()
@@ -300,8 +302,9 @@ func TestManyCallersWithinLoads(t *testing.T) {
 	})
 }
 
-// Loads ask for what comes to their minds, also for each other, one at a time or many at once. Whatever they do, nobody waits for a
-// timeout, and a load that asks for later keys only is never refused.
+// Loads ask for what comes to their minds, also for each other, one at a time or many at once.
+// Whatever they do, nobody waits for a timeout, and a load that asks for later keys only is never
+// refused.
 func TestRandomLoadsNeverHang(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

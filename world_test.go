@@ -199,7 +199,8 @@ func inRosters(t *testing.T, n int, names string, o Options[string], f func(t *t
 	})
 }
 
-// movingKey returns a key that is owned by from in the ring of all processes but to, and by to in the ring of all.
+// movingKey returns a key that is owned by from in the ring of all processes but to, and by to in
+// the ring of all.
 func movingKey(from, to *proc) string {
 	var all, without []Member
 	for _, p := range from.w.procs {
@@ -250,7 +251,8 @@ func constant(v string) Loader[string] {
 	return func(context.Context, string) (string, error) { return v, nil }
 }
 
-// notLent makes the owner lend a key to nobody for so many requests, as after writes that its copies were not worth.
+// notLent makes the owner lend a key to nobody for so many requests, as after writes that its
+// copies were not worth.
 func notLent(owner *proc, k string, requests int) {
 	s := owner.cache.lock(owner.cache.store.hash(k))
 	defer s.unlock()

@@ -1,6 +1,7 @@
 package covey
 
-// write.go is the one way by which entries change: every Put, Delete, Expire and finished load comes through here.
+// write.go is the one way by which entries change: every Put, Delete, Expire and finished load
+// comes through here.
 
 import (
 	"fmt"
@@ -95,8 +96,9 @@ func (c *Cache[V]) departed(gone []departure) {
 	}
 }
 
-// apply does the write. It returns false if it needs the policy lock, which is held only if structural is true; nothing has changed
-// then but that a flight has been unlinked, and it begins again. All of it is one critical section of the key, so nobody sees a part.
+// apply does the write. It returns false if it needs the policy lock, which is held only if
+// structural is true; nothing has changed then but that a flight has been unlinked, and it begins
+// again. All of it is one critical section of the key, so nobody sees a part.
 func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	s.assertLocked()
 	store := s.c.store
@@ -168,7 +170,8 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 		if w.versioned {
 			known, hasKnown = w.version, true
 		}
-		// A Put without a version is newer than what was known before it. What was loaded without one may be older.
+		// A Put without a version is newer than what was known before it. What was loaded without
+		// one may be older.
 		if hasKnown && (w.versioned || w.f == nil && !w.expire) {
 			e.version = known
 			e.flags |= flagVersioned
@@ -205,9 +208,9 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	return true
 }
 
-// mayWrite has the group's rules for a caller's write: this process must have owned the key all the time since the
-// caller looked, and if other peers may have it they must have been asked. A write whose turn was disputed removes
-// the old value and stores nothing.
+// mayWrite has the group's rules for a caller's write: this process must have owned the key all the
+// time since the caller looked, and if other peers may have it they must have been asked. A write
+// whose turn was disputed removes the old value and stores nothing.
 func (s *shard[V]) mayWrite(w *write[V]) error {
 	switch {
 	case s.c.store.gen.Load() != w.gen:
@@ -228,7 +231,8 @@ func (s *shard[V]) knownVersion(w *write[V], old *node) (version uint64, ok bool
 	return s.c.store.tombs.known(w.key)
 }
 
-// remember keeps the version of a key whose entry the write removed, or replaced by one without a version.
+// remember keeps the version of a key whose entry the write removed, or replaced by one without a
+// version.
 func (s *shard[V]) remember(w *write[V], known uint64, hasKnown bool) {
 	t := &s.c.store.tombs
 	if w.e != nil && w.e.flags&flagVersioned != 0 {
@@ -282,8 +286,8 @@ type change[V any] struct {
 	del      DeleteOption
 }
 
-// changeHere carries out a change in this process's own store. gen is the generation under which the caller has found that
-// this process is the owner.
+// changeHere carries out a change in this process's own store. gen is the generation under which
+// the caller has found that this process is the owner.
 func (c *Cache[V]) changeHere(ch *change[V], gen uint32, asked *writing) error {
 	w := write[V]{key: ch.key, hash: ch.hash, gen: gen, writing: asked}
 	size, tooLarge := 0, false

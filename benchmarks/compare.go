@@ -73,7 +73,8 @@ func execute(dir, name string, args ...string) error {
 	return nil
 }
 
-// A comparison has the values of each figure, in the order of the rounds: of the base and of the working tree.
+// A comparison has the values of each figure, in the order of the rounds: of the base and of the
+// working tree.
 type comparison struct {
 	order  []figure // without values
 	values map[figure]*[2][]float64

@@ -23,7 +23,8 @@ var coveySystem = system{
 	openLoading: openLoadingCovey,
 }
 
-// coveyClosureSystem gives Get a loader that captures a variable, which costs its caller an allocation.
+// coveyClosureSystem gives Get a loader that captures a variable, which costs its caller an
+// allocation.
 var coveyClosureSystem = system{
 	name:    "covey-closure",
 	open:    func(config) cache { return coveyClosure{newRoomyCovey()} },

@@ -1,7 +1,8 @@
 package main
 
-// group.go measures what it costs to get a value that another process holds: three peers, or a client and its servers, all real
-// processes on loopback. What runs in each of them is in group_child.go.
+// group.go measures what it costs to get a value that another process holds: three peers, or a
+// client and its servers, all real processes on loopback. What runs in each of them is in
+// group_child.go.
 
 import (
 	"fmt"
@@ -129,7 +130,8 @@ func runGroup(r *run) error {
 	return runGroupHot(r)
 }
 
-// measureGroup runs a load. CPU is that of all processes, of the system's server, too, and none of this one.
+// measureGroup runs a load. CPU is that of all processes, of the system's server, too, and none of
+// this one.
 func (r *run) measureGroup(s groupSystem, peers []*child, l load) (map[string]float64, error) {
 	askers := peers[:1]
 	if l.All {
@@ -195,7 +197,8 @@ func (r *run) measureGroup(s groupSystem, peers []*child, l load) (map[string]fl
 	return f, nil
 }
 
-// judgeGroup compares what was found with what the project aims at; cases and systems that were left out are not judged.
+// judgeGroup compares what was found with what the project aims at; cases and systems that were
+// left out are not judged.
 func (r *run) judgeGroup(found map[string]map[string]map[string][]float64) {
 	const (
 		one, many, large = "remote/100B/c1", "remote/100B/c256", "remote/1KiB/c256"

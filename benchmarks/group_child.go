@@ -1,6 +1,7 @@
 package main
 
-// group_child.go is a process of the suite group: it does what the commands on its standard input say.
+// group_child.go is a process of the suite group: it does what the commands on its standard input
+// say.
 
 import (
 	"bufio"
@@ -21,7 +22,8 @@ import (
 	"time"
 )
 
-// groupChild as the first argument makes the program such a process; the next ones are the system and what it needs to know.
+// groupChild as the first argument makes the program such a process; the next ones are the system
+// and what it needs to know.
 const groupChild = "group-child"
 
 // A load says what the askers do.
@@ -331,7 +333,8 @@ func (p *groupProcess) caller(ctx context.Context, l load, id uint64, stop *atom
 	return ops, errs, stale, us, failure
 }
 
-// zipfOp gets a key, or now and then writes one, and reports whether it got a value from before an acknowledged write.
+// zipfOp gets a key, or now and then writes one, and reports whether it got a value from before an
+// acknowledged write.
 func (p *groupProcess) zipfOp(ctx context.Context, zipf *rand.Zipf, r *rand.Rand) (old bool, err error) {
 	i := int(zipf.Uint64())
 	v := p.versions

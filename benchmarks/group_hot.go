@@ -1,6 +1,7 @@
 package main
 
-// group_hot.go compares the keys that a group shows as its hottest with those that its processes have asked for most.
+// group_hot.go compares the keys that a group shows as its hottest with those that its processes
+// have asked for most.
 
 import (
 	"cmp"
@@ -22,7 +23,8 @@ const (
 	hotRun   = 12 * time.Second // Group.HotKeys speaks of the last 5 to 10 s
 )
 
-// hot lets the callers ask for the keys of a Zipf distribution, and returns how often in a second they have asked for those that may be the hottest.
+// hot lets the callers ask for the keys of a Zipf distribution, and returns how often in a second
+// they have asked for those that may be the hottest.
 func (p *groupProcess) hot(l load) (reply, error) {
 	keys := make([]string, hotTotal)
 	for i := range keys {

@@ -81,7 +81,8 @@ func (c *coveyPeer) join(peers []string) (err error) {
 	return err
 }
 
-// zipfCopy is about what a local copy of the Zipf load takes: 11 bytes of key, 100 of value, entry, index and loan.
+// zipfCopy is about what a local copy of the Zipf load takes: 11 bytes of key, 100 of value, entry,
+// index and loan.
 const zipfCopy = 285
 
 // await waits until the group is complete.

@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// The whole suite with Covey alone: real processes, every kind of load. With -short all but that of the 100,000 keys, to make which
-// takes 20 s under the race detector.
+// The whole suite with Covey alone: real processes, every kind of load. With -short all but that of
+// the 100,000 keys, to make which takes 20 s under the race detector.
 func TestGroupSuite(t *testing.T) {
 	cases, verdicts := "", 7
 	if testing.Short() {
@@ -185,7 +185,8 @@ func TestJudgeGroup(t *testing.T) {
 		}
 	}
 
-	// What was measured in the same repeat is compared, and the median of that counts; of stale reads the worst repeat does.
+	// What was measured in the same repeat is compared, and the median of that counts; of stale
+	// reads the worst repeat does.
 	v := judge(measured{one, "groupcache", "ops_per_s", []float64{1, 100, 10}}, measured{one, "covey", "ops_per_s", []float64{4, 200, 40}})
 	if len(v) != 1 || !strings.HasPrefix(v[0], "PASS ") || !strings.Contains(v[0], "4.00x groupcache") {
 		t.Errorf("ratios of 4, 2 and 4: %q", v)

@@ -1,7 +1,8 @@
 package main
 
-// group_versions.go is what all processes of the Zipf load know of the versions of the keys: memory that they share, so that a read
-// can be compared with what had been acknowledged, by whomever, when it began.
+// group_versions.go is what all processes of the Zipf load know of the versions of the keys: memory
+// that they share, so that a read can be compared with what had been acknowledged, by whomever,
+// when it began.
 
 import (
 	"os"

@@ -101,7 +101,8 @@ func (r *run) judgeCold(covey map[string][]float64) {
 func (r *run) judgeExpiry(covey map[string][]float64) {
 	p99, oldest := median(covey["p99_us"]), slices.Max(covey["oldest_ms"])
 	r.verdict(p99 <= 1000, "expiry of a hot key: p99 of Get is %.0f us (at most 1000)", p99)
-	// Covey counts a TTL from the end of the load; by default nothing stale is served. 10 ms are for the load's own lateness.
+	// Covey counts a TTL from the end of the load; by default nothing stale is served. 10 ms are
+	// for the load's own lateness.
 	limit := float64((herdTTL + herdLoad + 10*time.Millisecond).Milliseconds())
 	r.verdict(oldest <= limit, "expiry of a hot key: the oldest value was %.0f ms old (TTL and load: at most %.0f)", oldest, limit)
 }

@@ -49,7 +49,8 @@ func (c *contest) of(system string) float64 {
 	return math.NaN()
 }
 
-// A job is one system's part in a contest. Nothing in this suite is timed, so jobs run at the same time.
+// A job is one system's part in a contest. Nothing in this suite is timed, so jobs run at the same
+// time.
 type job struct {
 	requests int
 	run      func()
@@ -115,7 +116,8 @@ func (r *run) contests(t *trace.Trace) (contests []*contest, jobs []job) {
 	return contests, jobs
 }
 
-// wantsPolicy reports whether a simulated policy takes part: all do unless -systems names some of them.
+// wantsPolicy reports whether a simulated policy takes part: all do unless -systems names some of
+// them.
 func (r *run) wantsPolicy(name string) bool {
 	named := slices.ContainsFunc(r.systems, func(s string) bool { return slices.Contains(policyNames(), s) })
 	return !named || slices.Contains(r.systems, name)
@@ -143,7 +145,8 @@ func openSized(s system, t *trace.Trace, bytes int64) cache {
 	return s.openSized(bytes, func(key string) int { return int(t.Sizes[must(strconv.Atoi(key))]) })
 }
 
-// hitRatio runs a trace against a cache, which it then closes: each request is a get and, on a miss, a put.
+// hitRatio runs a trace against a cache, which it then closes: each request is a get and, on a
+// miss, a put.
 func hitRatio(t *trace.Trace, names []string, c cache) float64 {
 	defer c.close()
 	hits := 0

@@ -42,13 +42,15 @@ type workload struct {
 	plans  [][]operation
 }
 
-// An operation is a key's number and, in the upper 8 bits, a die of 100 sides: below the share of reads it is a read.
+// An operation is a key's number and, in the upper 8 bits, a die of 100 sides: below the share of
+// reads it is a read.
 type operation uint32
 
 func (o operation) key() int  { return int(o & (1<<24 - 1)) }
 func (o operation) dice() int { return int(o >> 24) }
 
-// newWorkload makes the keys and, for each goroutine, its operations, so that none of it is measured.
+// newWorkload makes the keys and, for each goroutine, its operations, so that none of it is
+// measured.
 func newWorkload(keys, goroutines, operations int) *workload {
 	w := &workload{values: make([][]byte, keys)}
 	for i := range keys {
@@ -124,7 +126,8 @@ func runLocal(r *run) error {
 			rates := map[localCase]map[string][]float64{}
 			for repeat := range r.repeats {
 				progress("local: %d B, %d goroutines on %d processors, repeat %d of %d", size, shape.goroutines, shape.procs, repeat+1, r.repeats)
-				// Each system has the heap to itself: nobody's collections look at another's entries.
+				// Each system has the heap to itself: nobody's collections look at another's
+				// entries.
 				for _, s := range systems {
 					runtime.GC()
 					runtime.GOMAXPROCS(max(shape.procs, 2)) // for what fills and settles behind the scenes

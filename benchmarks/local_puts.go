@@ -1,7 +1,8 @@
 package main
 
-// local_puts.go measures how long single Puts take into a full cache whose entries were all used since they were stored: the
-// worst case of policies that let hits leave marks and look at them when an entry has to leave.
+// local_puts.go measures how long single Puts take into a full cache whose entries were all used
+// since they were stored: the worst case of policies that let hits leave marks and look at them
+// when an entry has to leave.
 
 import (
 	"context"
@@ -46,7 +47,8 @@ func (r *run) measurePuts() error {
 	return nil
 }
 
-// putsIntoFull fills a cache, hits every entry once and returns how long each of the Puts of new keys takes then, the shortest first.
+// putsIntoFull fills a cache, hits every entry once and returns how long each of the Puts of new
+// keys takes then, the shortest first.
 func putsIntoFull(policy covey.Eviction, entries, puts int) ([]time.Duration, error) {
 	ctx := context.Background()
 	c, err := covey.New("full", covey.Options[int]{MaxEntries: entries, Eviction: policy, TTL: hour})

@@ -1,6 +1,7 @@
 package main
 
-// memory.go measures what an entry costs, each system in a process of its own; memory_child.go is that process.
+// memory.go measures what an entry costs, each system in a process of its own; memory_child.go is
+// that process.
 
 import (
 	"encoding/json"
@@ -10,7 +11,8 @@ import (
 	"strconv"
 )
 
-// Keys of 16 and values of 100 bytes, and what the allocator makes of them: its size classes are 16 and 112.
+// Keys of 16 and values of 100 bytes, and what the allocator makes of them: its size classes are 16
+// and 112.
 const (
 	memoryKeyFormat = "user:%011d"
 	memoryValue     = 100

@@ -18,7 +18,8 @@ import (
 // memoryChild as the first argument makes the program such a process.
 const memoryChild = "memory-child"
 
-// replacements is how often each value is replaced, so that the heap grows to its limit more than once.
+// replacements is how often each value is replaced, so that the heap grows to its limit more than
+// once.
 const replacements = 4
 
 // childMain measures the system and number of entries in args and writes the figures to out.
@@ -99,8 +100,8 @@ func liveHeap() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// cpuSeconds collects garbage, since the runtime updates its estimates then,
-// and returns the CPU time spent in the collector and altogether, both without what would have been idle.
+// cpuSeconds collects garbage, since the runtime updates its estimates then, and returns the CPU
+// time spent in the collector and altogether, both without what would have been idle.
 func cpuSeconds() (gc, all float64) {
 	runtime.GC()
 	samples := []metrics.Sample{

@@ -44,7 +44,8 @@ func (r *run) verdict(ok bool, format string, args ...any) {
 	r.verdicts = append(r.verdicts, mark+" "+fmt.Sprintf(format, args...))
 }
 
-// print shows a table for each metric, with a row for each case and a column for each system, and then the verdicts.
+// print shows a table for each metric, with a row for each case and a column for each system, and
+// then the verdicts.
 func (r *run) print(out io.Writer) {
 	for _, metric := range unique(r.figures, func(f figure) string { return f.Metric }) {
 		figures := slices.DeleteFunc(slices.Clone(r.figures), func(f figure) bool { return f.Metric != metric })
@@ -115,8 +116,8 @@ func median(values []float64) float64 {
 	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 }
 
-// medianRatio returns the median of a[i]/b[i]: measurements with the same i
-// were taken one soon after the other, so that what disturbed both cancels out. 0 if there are none.
+// medianRatio returns the median of a[i]/b[i]: measurements with the same i were taken one soon
+// after the other, so that what disturbed both cancels out. 0 if there are none.
 func medianRatio(a, b []float64) float64 {
 	var ratios []float64
 	for i := range min(len(a), len(b)) {

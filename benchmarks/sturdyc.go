@@ -1,7 +1,8 @@
 package main
 
 // sturdyc.go is sturdyc, which evicts 10 % of a full shard at a time and always has a TTL. Its
-// background removal of expired entries is off: nothing expires here, and nothing could stop its goroutine.
+// background removal of expired entries is off: nothing expires here, and nothing could stop its
+// goroutine.
 
 import (
 	"context"

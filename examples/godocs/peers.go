@@ -77,7 +77,8 @@ func start(ctx context.Context, addr string, n int) ([]*process, error) {
 	return peers, nil
 }
 
-// addresses returns n addresses to listen on, from addr upwards, or free ones where those are taken.
+// addresses returns n addresses to listen on, from addr upwards, or free ones where those are
+// taken.
 func addresses(addr string, n int) (addrs []string, err error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -75,8 +75,9 @@ func (s *shop) Product(ctx context.Context, id int) (Product, error) {
 	return s.products.Get(ctx, strconv.Itoa(id), nil)
 }
 
-// SetPrice changes a price and returns its revision. First the database, then the cache: a load that
-// began before the Delete may have read the old price, and the Delete sees to it that it is not stored.
+// SetPrice changes a price and returns its revision. First the database, then the cache: a load
+// that began before the Delete may have read the old price, and the Delete sees to it that it is
+// not stored.
 func (s *shop) SetPrice(ctx context.Context, id int, cents int64) (revision int64, err error) {
 	err = s.db.QueryRowContext(ctx, `update product set cents = ?, revision = revision + 1 where id = ? returning revision`, cents, id).Scan(&revision)
 	if err != nil {

@@ -8,12 +8,13 @@ import (
 // Max is the highest estimate of a Demand: what a counter can hold.
 const Max = 15
 
-// A Demand estimates how often keys have lately been asked for. It is a count-min sketch (Cormode and
-// Muthukrishnan 2005) with conservative update, of which all counts are halved now and then (TinyLFU:
-// Einziger, Friedman and Manes 2017). All methods may be called concurrently.
+// A Demand estimates how often keys have lately been asked for. It is a count-min sketch (Cormode
+// and Muthukrishnan 2005) with conservative update, of which all counts are halved now and then
+// (TinyLFU: Einziger, Friedman and Manes 2017). All methods may be called concurrently.
 //
-// The four counters of a key, of four bits each, are in one word, so that counting touches one line of
-// memory. If two requests count in the same word at once, one of them may be lost, which does not matter.
+// The four counters of a key, of four bits each, are in one word, so that counting touches one line
+// of memory. If two requests count in the same word at once, one of them may be lost, which does
+// not matter.
 type Demand struct {
 	words []atomic.Uint64 // a power of two
 	added atomic.Uint64
@@ -25,7 +26,8 @@ const (
 	barBits   = 4 // the mean is of about the last 16
 )
 
-// NewDemand returns a Demand for copies of so many bytes altogether; it takes up to a sixteenth of that itself.
+// NewDemand returns a Demand for copies of so many bytes altogether; it takes up to a sixteenth of
+// that itself.
 func NewDemand(bytes int64) *Demand {
 	return &Demand{words: make([]atomic.Uint64, 1<<min(max(bits.Len64(uint64(bytes/128))-1, 8), 20))}
 }

@@ -15,9 +15,9 @@ type counter struct {
 }
 
 // spaceSaving counts with Space-Saving (Metwally, Agrawal and El Abbadi, "Efficient Computation of
-// Frequent and Top-k Elements in Data Streams", 2005): a key without a counter takes over the smallest
-// one. The counters stay where they are. A heap has their places, the one with the smallest count
-// first: what moves is two bytes long.
+// Frequent and Top-k Elements in Data Streams", 2005): a key without a counter takes over the
+// smallest one. The counters stay where they are. A heap has their places, the one with the
+// smallest count first: what moves is two bytes long.
 type spaceSaving struct {
 	counters []counter
 	heap     []uint16       // of indices of counters

@@ -19,9 +19,9 @@ const MaxKey = 128
 // window is how long requests are counted before counting begins anew.
 const window = int64(5 * time.Second)
 
-// A Top finds the keys that are asked for most, over the last one to two windows of 5 s: one that is
-// being counted and the one before, which is frozen. All methods may be called concurrently. Times
-// are in nanoseconds, by any clock.
+// A Top finds the keys that are asked for most, over the last one to two windows of 5 s: one that
+// is being counted and the one before, which is frozen. All methods may be called concurrently.
+// Times are in nanoseconds, by any clock.
 type Top struct {
 	mu     sync.Mutex
 	begun  int64 // when the window began

@@ -20,7 +20,8 @@ func hashOf(key string) uint64 {
 	return h.Sum64() * 0x9E3779B97F4A7C15
 }
 
-// At one owner of a million keys that are asked for as Zipf's law says, the top is known, and how often it is asked for.
+// At one owner of a million keys that are asked for as Zipf's law says, the top is known, and how
+// often it is asked for.
 func TestTopUnderZipf(t *testing.T) {
 	const (
 		keys   = 1_000_000

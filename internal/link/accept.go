@@ -104,7 +104,8 @@ func (n *Node) within(ctx context.Context, d time.Duration, conn net.Conn, part 
 	return err
 }
 
-// logRefusal logs why a link was refused, unless it has just logged another: anybody can make it refuse links.
+// logRefusal logs why a link was refused, unless it has just logged another: anybody can make it
+// refuse links.
 func (n *Node) logRefusal(from string, err error) {
 	n.mu.Lock()
 	n.refusals.unlogged++

@@ -37,7 +37,8 @@ func taken(n *Node) int {
 	return n.bodies.bytes
 }
 
-// inReader runs f in a bubble with a server that takes bodies of 4 MiB, and 8 MiB of them at a time.
+// inReader runs f in a bubble with a server that takes bodies of 4 MiB, and 8 MiB of them at a
+// time.
 func inReader(t *testing.T, f func(t *testing.T, s *reader)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &reader{t: t, n: fuzzNode(t), net: netsim.New(), read: make(chan int, 100), next: make(chan struct{})}
@@ -62,7 +63,8 @@ func inReader(t *testing.T, f func(t *testing.T, s *reader)) {
 	})
 }
 
-// begin sends the head of a request with a body of n bytes, of chunks if that is negative, and returns its connection.
+// begin sends the head of a request with a body of n bytes, of chunks if that is negative, and
+// returns its connection.
 func (s *reader) begin(n int) net.Conn {
 	conn, err := s.net.Dialer("c")(s.t.Context(), "tcp", "s:80")
 	require.NoError(s.t, err)

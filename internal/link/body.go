@@ -56,7 +56,8 @@ func (n *Node) request(ctx context.Context, p *Peer, proof string, body []byte) 
 	return n.client.Do(req)
 }
 
-// who asks for the instance of the process that answers at a peer's URL. Nothing proves the answer: it is good for a proof only.
+// who asks for the instance of the process that answers at a peer's URL. Nothing proves the answer:
+// it is good for a proof only.
 func (n *Node) who(ctx context.Context, p *Peer) (instance uint64, err error) {
 	resp, err := n.request(ctx, p, "", nil)
 	if err != nil {
@@ -120,7 +121,8 @@ func (n *Node) greeted(resp *http.Response, name string) (*wire.Hello, error) {
 	return &peer, nil
 }
 
-// unlimited lets pieces of long values follow each other without waiting for credit, which the other end cannot give.
+// unlimited lets pieces of long values follow each other without waiting for credit, which the
+// other end cannot give.
 func (q *queue) unlimited() { q.window, q.credit = math.MaxInt, math.MaxInt }
 
 // all appends everything that is queued to dst.

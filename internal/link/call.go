@@ -19,8 +19,9 @@ type Sink interface {
 	// without cloning it, except a Value with a Size: that came in pieces and
 	// is in memory of its own.
 	Answer(f *wire.Frame, last bool)
-	// Slow is called once if the answer does not come within some milliseconds, so that those who wait can reconsider. It must not
-	// block, and may still be called for a moment after the request has ended.
+	// Slow is called once if the answer does not come within some milliseconds, so that those who
+	// wait can reconsider. It must not block, and may still be called for a moment after the
+	// request has ended.
 	Slow()
 	// Fail is called when there will be no answer. It must not block.
 	Fail(err error)

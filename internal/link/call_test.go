@@ -261,7 +261,8 @@ func TestSend(t *testing.T) {
 	})
 }
 
-// Who gives up a request that has just been answered does not give up the one that has its number by now.
+// Who gives up a request that has just been answered does not give up the one that has its number
+// by now.
 func TestCancelTooLate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		k := newKeeper()

@@ -38,7 +38,8 @@ type Config struct {
 	// ctx. nil: it only runs f.
 	Guard func(ctx context.Context, what string, f func() (net.Conn, error)) (net.Conn, error)
 
-	// Plain says whether a peer may be asked over plain HTTP when its server refuses links. nil: none may.
+	// Plain says whether a peer may be asked over plain HTTP when its server refuses links. nil:
+	// none may.
 	Plain func(base string) bool
 
 	// Serve gets the requests that arrive. r is not to be kept.
@@ -70,8 +71,9 @@ type Config struct {
 	// Start is the zero of all times that this package tells, as nanoseconds
 	// on the monotonic clock. Default: when the Node was made.
 	Start time.Time
-	// Ahead is by how many nanoseconds the wall clock has run ahead of the monotonic clock since Start: that one stands still
-	// while the machine is suspended. It may only grow. nil: the wall clock is not asked.
+	// Ahead is by how many nanoseconds the wall clock has run ahead of the monotonic clock since
+	// Start: that one stands still while the machine is suspended. It may only grow. nil: the wall
+	// clock is not asked.
 	Ahead func() int64
 
 	Lease            time.Duration // default 2 s
@@ -181,7 +183,8 @@ const (
 	ErrLeaseLost strError = "link: peer is silent"
 	// ErrReplaced says that the same process has opened a newer link.
 	ErrReplaced strError = "link: replaced by a newer link"
-	// ErrSlowPeer says that the other end does not read what it is sent, or does not go on with a value that it sends.
+	// ErrSlowPeer says that the other end does not read what it is sent, or does not go on with a
+	// value that it sends.
 	ErrSlowPeer strError = "link: peer does not keep up"
 	// ErrProtocol says that the other end sent what it must not.
 	ErrProtocol strError = "link: peer broke the protocol"

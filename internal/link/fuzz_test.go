@@ -183,8 +183,8 @@ func FuzzLink(f *testing.F) {
 	})
 }
 
-// FuzzBody has all kinds of things in the bodies of requests and responses over plain HTTP: the one is answered, the other read, and nothing
-// is left over.
+// FuzzBody has all kinds of things in the bodies of requests and responses over plain HTTP: the one
+// is answered, the other read, and nothing is left over.
 func FuzzBody(f *testing.F) {
 	fuzzFrames(f)
 	n := fuzzNode(f)

@@ -119,7 +119,8 @@ func readFrame(t *testing.T, r io.Reader) []byte {
 	return b
 }
 
-// call says to b, as somebody who wants to link up, what answers its challenge. It returns all that comes back until b hangs up.
+// call says to b, as somebody who wants to link up, what answers its challenge. It returns all that
+// comes back until b hangs up.
 func (w *world) call(t *testing.T, say func(challenge []byte) []byte) []byte {
 	t.Helper()
 	conn, r, challenge := w.dial(t)
@@ -375,13 +376,15 @@ func TestBadServers(t *testing.T) {
 	})
 }
 
-// A script is what a server says in a handshake: first, and if answer is not nil, to the client's hello and proof.
+// A script is what a server says in a handshake: first, and if answer is not nil, to the client's
+// hello and proof.
 type script struct {
 	challenge []byte
 	answer    func(challenge, client, proof []byte) []byte
 }
 
-// serve upgrades the connections that come to an address and follows the script that the test sends for each.
+// serve upgrades the connections that come to an address and follows the script that the test sends
+// for each.
 func (w *world) serve(t *testing.T, address string) chan<- script {
 	l, err := w.net.Listen(address)
 	require.NoError(t, err)

@@ -1,11 +1,11 @@
 package link
 
-// lease.go keeps a link's lease, which is what bounds loans and writes in
-// time (volume leases: Gray & Cheriton 1989, Yin et al. 1999), and finds dead
-// peers by it. Each end asks the other for its lease in keep-alives. The asker
-// counts from when it asked; the giver counts from when it answered, and one
-// percent longer. So the lease never ends at the giver before it ends at the asker.
-// For the same reason a jump of the wall clock ends the leases that are held, but not those that are given.
+// lease.go keeps a link's lease, which is what bounds loans and writes in time (volume leases: Gray
+// & Cheriton 1989, Yin et al. 1999), and finds dead peers by it. Each end asks the other for its
+// lease in keep-alives. The asker counts from when it asked; the giver counts from when it
+// answered, and one percent longer. So the lease never ends at the giver before it ends at the
+// asker. For the same reason a jump of the wall clock ends the leases that are held, but not those
+// that are given.
 
 import (
 	"sync/atomic"
@@ -40,9 +40,9 @@ func (s *lease) stop() {
 // the real clock. What was borrowed over the link is valid only while it does.
 func (l *Link) Alive() bool { return l.node.later() < l.lease.held.Load() }
 
-// HeldUntil returns when the lease that this end holds runs out if it is not
-// renewed, in nanoseconds since Config.Start by the later clock (see Config.Ahead); 0 when there is none. For use
-// where the time is at hand already.
+// HeldUntil returns when the lease that this end holds runs out if it is not renewed, in
+// nanoseconds since Config.Start by the later clock (see Config.Ahead); 0 when there is none. For
+// use where the time is at hand already.
 func (l *Link) HeldUntil() int64 { return l.lease.held.Load() }
 
 // GivenUntil returns when the last lease that this end gave the other has

@@ -241,7 +241,8 @@ func TestValuesOfAllSizes(t *testing.T) {
 	})
 }
 
-// Values that together are far over the bound for what arrives come one after the other, and short ones between them.
+// Values that together are far over the bound for what arrives come one after the other, and short
+// ones between them.
 func TestLongValuesWaitForMemory(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, func(a, b *link.Config) { b.MaxValue, b.MaxArriving = 16<<20, 20<<20 })

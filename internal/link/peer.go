@@ -185,7 +185,8 @@ func (p *Peer) dial() {
 	})
 }
 
-// orPlain makes a link without a connection where the upgrade to one is refused, if that is allowed.
+// orPlain makes a link without a connection where the upgrade to one is refused, if that is
+// allowed.
 func (p *Peer) orPlain(ctx context.Context, err error) error {
 	var refused *UpgradeError
 	if !errors.As(err, &refused) || refused.Status == http.StatusNotFound || !p.node.cfg.Plain(p.base) {
@@ -315,7 +316,8 @@ func (p *Peer) log(err error) {
 	p.say(slog.LevelWarn, "covey: no link to a peer, trying again", "err", err)
 }
 
-// reasonOf returns the part of an error's text that is the same whenever the reason is the same: without addresses.
+// reasonOf returns the part of an error's text that is the same whenever the reason is the same:
+// without addresses.
 func reasonOf(err error) string {
 	for {
 		inner := errors.Unwrap(err)
@@ -342,7 +344,8 @@ func (p *Peer) Retry() {
 	p.dial()
 }
 
-// Shown reports whether Retry has been called since dialling began, so that a failure of this attempt says little.
+// Shown reports whether Retry has been called since dialling began, so that a failure of this
+// attempt says little.
 func (p *Peer) Shown() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

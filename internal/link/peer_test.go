@@ -274,7 +274,8 @@ func (l lines) Write(b []byte) (int, error) {
 
 func (l lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// Why there is no link is logged when it changes, however often it is tried in vain, and not more often than it pays to read.
+// Why there is no link is logged when it changes, however often it is tried in vain, and not more
+// often than it pays to read.
 func TestReasonsAreLogged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		log := make(lines, 1000)

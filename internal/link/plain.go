@@ -1,15 +1,17 @@
 package link
 
-// plain.go is a link without a connection of its own, for where something in between refuses the upgrade to one, as service meshes do: its
-// frames travel in the bodies of POST requests, through any proxy and over any version of HTTP. This is the end that asks, serveplain.go
-// the one that answers.
+// plain.go is a link without a connection of its own, for where something in between refuses the
+// upgrade to one, as service meshes do: its frames travel in the bodies of POST requests, through
+// any proxy and over any version of HTTP. This is the end that asks, serveplain.go the one that
+// answers.
 //
 //	POST {path}v1/ops
 //	request:  the sender's caches, then requests; its hello is in the header, see prove.go
 //	response: the sender's hello and its caches, then answers as they come
 //
-// The requests of callers that come at the same time share a body. Since the other end cannot call back, nothing is lent over such a link and
-// no rights are given. Its lease serves only to find out whether the peer is there.
+// The requests of callers that come at the same time share a body. Since the other end cannot call
+// back, nothing is lent over such a link and no rights are given. Its lease serves only to find out
+// whether the peer is there.
 
 import (
 	"context"
@@ -176,7 +178,8 @@ func (p *plain) begin() *exchange {
 	return e
 }
 
-// add adds a request, if there is room and the exchange has not been given up; into an empty one anything goes.
+// add adds a request, if there is room and the exchange has not been given up; into an empty one
+// anything goes.
 func (e *exchange) add(f *wire.Frame, s Sink, now, hard int64) (op uint32, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -302,14 +305,16 @@ func (p *plain) end(e *exchange, err error) {
 	p.mu.Unlock()
 }
 
-// maybeLeft ends the link if it is leaving and nothing is under way. The plain and the link are locked.
+// maybeLeft ends the link if it is leaving and nothing is under way. The plain and the link are
+// locked.
 func (p *plain) maybeLeft() {
 	if p.link.leaving.said && len(p.running) == 0 {
 		p.link.failLocked(p.why)
 	}
 }
 
-// leave ends the link when all has been answered, and says why; goodbye is what is said to the other end.
+// leave ends the link when all has been answered, and says why; goodbye is what is said to the
+// other end.
 func (p *plain) leave(why error, goodbye *wire.Frame) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -340,7 +345,8 @@ func (p *plain) renew(sent int64) {
 	}
 }
 
-// hear takes note of a hello of the other end, and of its caches unless they are nil, if no later one has been heard.
+// hear takes note of a hello of the other end, and of its caches unless they are nil, if no later
+// one has been heard.
 func (p *plain) hear(h *wire.Hello, caches *cacheNames) {
 	p.ring.Lock()
 	defer p.ring.Unlock()

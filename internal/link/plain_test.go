@@ -94,8 +94,9 @@ func TestPlainCall(t *testing.T) {
 	})
 }
 
-// Requests of callers that come together share a body; each is answered when its answer is there.
-// A peer that is busy for a moment, or shuts down, does not refuse upgrades: links to it are not made over plain HTTP.
+// Requests of callers that come together share a body; each is answered when its answer is there. A
+// peer that is busy for a moment, or shuts down, does not refuse upgrades: links to it are not made
+// over plain HTTP.
 func TestNotPlainWhileBusy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var busy atomic.Bool
@@ -157,7 +158,8 @@ func TestPlainGathers(t *testing.T) {
 	})
 }
 
-// A load takes longer than the server lets a response take, and than an operation; another one is given up.
+// A load takes longer than the server lets a response take, and than an operation; another one is
+// given up.
 func TestPlainHeld(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		k := newKeeper()
@@ -214,7 +216,8 @@ func TestPlainGivenUpAtOnce(t *testing.T) {
 	})
 }
 
-// A write that has been given up has no effect any more when a later one has: it has ended before that is served, or never begins.
+// A write that has been given up has no effect any more when a later one has: it has ended before
+// that is served, or never begins.
 func TestPlainLateWrite(t *testing.T) {
 	put := func(key string) *wire.Frame { return &wire.Frame{Type: wire.Put, Key: key} }
 	bubble(t, func(t *testing.T) { // it is under way, and something else in the body is still waited for
@@ -325,7 +328,8 @@ func TestPlainShutdown(t *testing.T) {
 	}
 }
 
-// What is no body gets a status that says so, and nothing of it is served that comes behind what is wrong.
+// What is no body gets a status that says so, and nothing of it is served that comes behind what is
+// wrong.
 func TestBadBodies(t *testing.T) {
 	one := wire.Append(nil, get("k"))
 	served := 0

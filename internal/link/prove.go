@@ -1,15 +1,18 @@
 package link
 
-// prove.go is how the two ends of a request over plain HTTP know each other, as handshake.go is for links:
+// prove.go is how the two ends of a request over plain HTTP know each other, as handshake.go is for
+// links:
 //
 //	client: POST
 //	server: 401, WWW-Authenticate: Covey INSTANCE
 //	client: POST, Authorization: Covey PROOF, and the body
 //	server: 200, and the answers in sealed records; see seal.go
 //
-// The first two are needed only before the client knows which process answers to the name. A proof is the client's hello, the digest of the
-// body and a MAC over both. The hello names both ends and both instances, has a number that the client never gives twice, and the time. So a
-// proof is good for one body, one process, once and not for long. It is checked before anything of the body is read.
+// The first two are needed only before the client knows which process answers to the name. A proof
+// is the client's hello, the digest of the body and a MAC over both. The hello names both ends and
+// both instances, has a number that the client never gives twice, and the time. So a proof is good
+// for one body, one process, once and not for long. It is checked before anything of the body is
+// read.
 //
 // Whoever has not proved that it is there now gets the same 401 for every cause.
 
@@ -133,7 +136,8 @@ const (
 	maxSeen    = 1 << 12 // of a caller; it has maxExchanges under way
 )
 
-// enterBody takes note of a body that is about to be read, until exitBody. It fails if the body's number has come before, or may have.
+// enterBody takes note of a body that is about to be read, until exitBody. It fails if the body's
+// number has come before, or may have.
 func (n *Node) enterBody(peer *wire.Hello) (*caller, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -170,7 +174,8 @@ func (n *Node) forgetCallers() {
 	}
 }
 
-// take reports whether a number comes for the first time. When too many are remembered it refuses the lower half and what is below.
+// take reports whether a number comes for the first time. When too many are remembered it refuses
+// the lower half and what is below.
 func (c *caller) take(seq uint64) bool {
 	i, before := slices.BinarySearch(c.seen, seq)
 	if before || seq <= c.floor {

@@ -27,7 +27,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// provenBy returns a request to b with a proof of groupSecret for that hello, which may be anything, and body.
+// provenBy returns a request to b with a proof of groupSecret for that hello, which may be
+// anything, and body.
 func provenBy(hello, body []byte) *http.Request {
 	digest := sha256.Sum256(body)
 	proof := slices.Concat(hello, digest[:], macOf("plain client", "", hello, digest[:]))
@@ -36,7 +37,8 @@ func provenBy(hello, body []byte) *http.Request {
 	return r
 }
 
-// proven is provenBy with a good hello from x to b, of instance 2, that change may change. Each is the first of a new process.
+// proven is provenBy with a good hello from x to b, of instance 2, that change may change. Each is
+// the first of a new process.
 func proven(body []byte, change func(h *wire.Hello)) *http.Request {
 	return provenBy(hello(wire.HelloFrame, "x", "b", func(h *wire.Hello) {
 		h.Called, h.Seq, h.Time = 2, 1, uint64(time.Now().UnixMilli())
@@ -75,7 +77,8 @@ func (s *sighting) request() *http.Request {
 	return r
 }
 
-// A meddler stands between a and b: it refuses upgrades, sees what goes over the wire and may change it.
+// A meddler stands between a and b: it refuses upgrades, sees what goes over the wire and may
+// change it.
 type meddler struct {
 	sync.Mutex
 	b       *link.Node
@@ -140,7 +143,8 @@ func status(t *testing.T, n *link.Node, r *http.Request) int {
 	return answer.Code
 }
 
-// Somebody in the middle who refuses the upgrade sees no secret, and what he has seen gets him nothing, from anybody.
+// Somebody in the middle who refuses the upgrade sees no secret, and what he has seen gets him
+// nothing, from anybody.
 func TestPlainReplays(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var served atomic.Int64
@@ -313,7 +317,8 @@ func TestPlainAlteredAnswers(t *testing.T) {
 	})
 }
 
-// While a secret is being replaced processes know each other that have it in different places; nobody else does.
+// While a secret is being replaced processes know each other that have it in different places;
+// nobody else does.
 func TestPlainRotation(t *testing.T) {
 	older, newer := []byte("the secret of the last year"), []byte("the secret of the next year")
 	for name, test := range map[string]struct {

@@ -48,8 +48,8 @@ const (
 	maxBulkWindow = 4 << 20
 )
 
-// fit sets the window for a round trip of that length. It is no wider than needed, since what is on the way lies in the connection's
-// buffers, ahead of short values.
+// fit sets the window for a round trip of that length. It is no wider than needed, since what is on
+// the way lies in the connection's buffers, ahead of short values.
 func (q *queue) fit(rtt time.Duration) {
 	w := max(min(int(min(rtt, time.Second)*bulkRate/time.Second), maxBulkWindow), q.cfg.bulkWindow)
 	q.credit += w - q.window

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// However much a peer asks for without taking it, and however large the values are that it says it takes, so
-// much is queued for it and no more.
+// However much a peer asks for without taking it, and however large the values are that it says it
+// takes, so much is queued for it and no more.
 func TestAnswersAreBounded(t *testing.T) {
 	for what, answer := range map[string]wire.Frame{
 		"long values":  {Type: wire.Hit, Value: make([]byte, 100<<10)},

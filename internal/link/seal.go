@@ -1,8 +1,9 @@
 package link
 
-// seal.go protects the answers to a request over plain HTTP. They come in records, each of which has a MAC over it and the MAC before, the
-// first one over that of the request. So nobody can change an answer, leave out one in the middle or take it for the answer to another
-// request. What is missing at the end was not answered, as when a connection breaks.
+// seal.go protects the answers to a request over plain HTTP. They come in records, each of which
+// has a MAC over it and the MAC before, the first one over that of the request. So nobody can
+// change an answer, leave out one in the middle or take it for the answer to another request. What
+// is missing at the end was not answered, as when a connection breaks.
 //
 //	record: length uint32, little endian; MAC; that many bytes
 

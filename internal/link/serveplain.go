@@ -21,8 +21,8 @@ type served struct {
 	over   bool // all has been answered; guarded by the link's mutex
 }
 
-// ServeOps answers the requests in the body of r, if it comes from a process that has proved that it knows one of the secrets. It does not
-// check the path: whoever mounts it does.
+// ServeOps answers the requests in the body of r, if it comes from a process that has proved that
+// it knows one of the secrets. It does not check the path: whoever mounts it does.
 func (n *Node) ServeOps(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -94,8 +94,8 @@ func whole(body []byte) error {
 	return nil
 }
 
-// admit makes l one of the exchanges that are served. First it waits until the exchanges have ended that the same process has given
-// up.
+// admit makes l one of the exchanges that are served. First it waits until the exchanges have ended
+// that the same process has given up.
 func (n *Node) admit(ctx context.Context, l *Link, c *caller, peer *wire.Hello) error {
 	n.mu.Lock()
 	c.since = max(c.since, peer.Since)
@@ -216,8 +216,8 @@ func (l *Link) maybeServed() {
 	}
 }
 
-// restrict reduces a request to what may be asked over plain HTTP, where nothing can be lent and no right given. It reports whether
-// anything is left.
+// restrict reduces a request to what may be asked over plain HTTP, where nothing can be lent and no
+// right given. It reports whether anything is left.
 func (s *served) restrict(f *wire.Frame) bool {
 	switch f.Type {
 	case wire.Get, wire.GetMany:
@@ -254,7 +254,8 @@ func (n *Node) callerLeft(instance uint64) {
 	}
 }
 
-// responseConn is the connection of an exchange: what is written to it goes into the response, sealed.
+// responseConn is the connection of an exchange: what is written to it goes into the response,
+// sealed.
 type responseConn struct {
 	noConn
 	sealed   sealer

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// crowd opens n connections to b and says nothing on them; from names the host of the i-th. Whenever b hangs up it
-// opens another, until it is told to leave.
+// crowd opens n connections to b and says nothing on them; from names the host of the i-th.
+// Whenever b hangs up it opens another, until it is told to leave.
 func (w *world) crowd(t *testing.T, n int, from func(i int) string) (leave func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

@@ -1,7 +1,7 @@
 package link
 
-// write.go writes what is queued. A goroutine of the link does that, or one that has just queued something and finds nothing else
-// going on: that saves waking the other.
+// write.go writes what is queued. A goroutine of the link does that, or one that has just queued
+// something and finds nothing else going on: that saves waking the other.
 
 import "runtime"
 
@@ -36,8 +36,8 @@ func (l *Link) write() {
 // maxYields is how often the writer lets others run before it writes.
 const maxYields = 32
 
-// yield lets goroutines run that are about to queue something, again and again while more is queued. There is no timer. The link is
-// locked before and after, not in between.
+// yield lets goroutines run that are about to queue something, again and again while more is
+// queued. There is no timer. The link is locked before and after, not in between.
 func (l *Link) yield() {
 	for range maxYields {
 		before := l.out.bytes
@@ -50,11 +50,12 @@ func (l *Link) yield() {
 	}
 }
 
-// fewCalls is how many requests may be in flight for a caller to write its own. What the other end has not read yet is then sure to
-// fit into the connection's buffers, so the write does not block.
+// fewCalls is how many requests may be in flight for a caller to write its own. What the other end
+// has not read yet is then sure to fit into the connection's buffers, so the write does not block.
 const fewCalls = 2
 
-// flushOwn writes what the caller has just queued, if nobody else is about to. The link is locked before and after, not in between.
+// flushOwn writes what the caller has just queued, if nobody else is about to. The link is locked
+// before and after, not in between.
 func (l *Link) flushOwn(few bool) {
 	if few && l.asleep && !l.corked && !l.writing && len(l.out.streams) == 0 && len(l.out.cuts) == 0 {
 		l.flush()
@@ -63,7 +64,8 @@ func (l *Link) flushOwn(few bool) {
 	}
 }
 
-// flush takes everything that is queued in one write. The link is locked before and after, not in between.
+// flush takes everything that is queued in one write. The link is locked before and after, not in
+// between.
 func (l *Link) flush() {
 	b := &l.batch
 	l.out.take(b)

@@ -499,7 +499,8 @@ func run(only string) error {
 	return nil
 }
 
-// copyModule copies what the root package is built from: its Go files, those of internal, go.mod and go.sum.
+// copyModule copies what the root package is built from: its Go files, those of internal, go.mod
+// and go.sum.
 func copyModule(dir string) error {
 	files, err := filepath.Glob("*.go")
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// A mutant that no longer fits the code, or whose test has gone, guards nothing. Running them all takes long; this does not.
+// A mutant that no longer fits the code, or whose test has gone, guards nothing. Running them all
+// takes long; this does not.
 func TestMutantsFit(t *testing.T) {
 	root := filepath.Join("..", "..")
 	for _, m := range mutants {

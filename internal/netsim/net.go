@@ -79,7 +79,8 @@ func (n *Network) Dials() int {
 	return n.dials
 }
 
-// open returns the connections that are, and forgets the others. A pipe's lock comes before the network's.
+// open returns the connections that are, and forgets the others. A pipe's lock comes before the
+// network's.
 func (n *Network) open() []*Conn {
 	n.mu.Lock()
 	all := slices.Collect(maps.Keys(n.conns))

@@ -1,4 +1,5 @@
-// Package sizeof says how many bytes values hold on the heap, as the allocator sees it. It knows no cache.
+// Package sizeof says how many bytes values hold on the heap, as the allocator sees it. It knows no
+// cache.
 package sizeof
 
 import (
@@ -158,7 +159,8 @@ const (
 	maxEstimate = 1 << 47 // bytes: more than there are, and a sum of them does not overflow
 )
 
-// spare leaves the next of n parts its share, at least so much of what there is, and returns the rest.
+// spare leaves the next of n parts its share, at least so much of what there is, and returns the
+// rest.
 func (w *walk) spare(n, least int) (rest int) {
 	rest = max(w.left-max(w.left/n, least), 0)
 	w.left -= rest
@@ -182,7 +184,8 @@ func gcd(a, b int) int {
 	return a
 }
 
-// A sizer returns the bytes that v refers to, directly or not. It is nil for types without references.
+// A sizer returns the bytes that v refers to, directly or not. It is nil for types without
+// references.
 type sizer func(w *walk, v reflect.Value) int64
 
 // sizers makes each type's sizer once.

@@ -423,7 +423,8 @@ func TestSizeofLongChain(t *testing.T) {
 	require.EqualValues(t, walkBound*Class(wordBytes), sizeof(list))
 }
 
-// What a value shares with the whole process is not its own, and what a lock guards is not looked at.
+// What a value shares with the whole process is not its own, and what a lock guards is not looked
+// at.
 func TestSizeofLeavesAlone(t *testing.T) {
 	require.Zero(t, sizeof(time.Now()))
 	require.Zero(t, sizeof(time.Now().In(time.FixedZone("here", 3600))))

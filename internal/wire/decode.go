@@ -144,7 +144,8 @@ func (f *Frame) set(tag byte, v uint64, p []byte) bool {
 	return true
 }
 
-// MaxDuration is the longest duration that Parse returns: a longer one is as good as that. Sums of two of them stay within int64.
+// MaxDuration is the longest duration that Parse returns: a longer one is as good as that. Sums of
+// two of them stay within int64.
 const MaxDuration = 100 * 365 * 24 * time.Hour
 
 func duration(v uint64) time.Duration { return time.Duration(min(v, uint64(MaxDuration))) }

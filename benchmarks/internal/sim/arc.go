@@ -1,6 +1,7 @@
 package sim
 
-// arc.go is ARC (Megiddo and Modha, "ARC: A Self-Tuning, Low Overhead Replacement Cache", FAST 2003).
+// arc.go is ARC (Megiddo and Modha, "ARC: A Self-Tuning, Low Overhead Replacement Cache", FAST
+// 2003).
 
 import "github.com/coveycache/covey/benchmarks/internal/trace"
 

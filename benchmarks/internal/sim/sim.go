@@ -13,7 +13,8 @@ type Policy interface {
 // Optimum is the name of the policy that knows the future.
 const Optimum = "optimum"
 
-// A Maker makes a policy for a trace: of so many entries, or of so many bytes if the trace has sizes.
+// A Maker makes a policy for a trace: of so many entries, or of so many bytes if the trace has
+// sizes.
 type Maker struct {
 	Name string
 	New  func(t *trace.Trace, capacity int) Policy

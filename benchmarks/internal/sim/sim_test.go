@@ -1,6 +1,7 @@
 package sim
 
-// sim_test.go compares the policies with naive versions of themselves, and all with the laws they have to keep.
+// sim_test.go compares the policies with naive versions of themselves, and all with the laws they
+// have to keep.
 
 import (
 	"math/rand/v2"

@@ -47,7 +47,8 @@ func (p *tinyLFU) Access(key uint32) bool {
 	return false
 }
 
-// admit lets a key that leaves the window into main if there is room or it is more popular than the one to go.
+// admit lets a key that leaves the window into main if there is room or it is more popular than the
+// one to go.
 func (p *tinyLFU) admit(candidate uint32) {
 	if p.window.len+p.probation.len+p.protected.len < p.capacity {
 		p.probation.push(candidate)

@@ -83,7 +83,8 @@ var generators = []struct {
 			return z.Next()
 		}
 	}},
-	// Five phases, in each of which half the keys are new and all ranks are others: old favourites must be let go.
+	// Five phases, in each of which half the keys are new and all ranks are others: old favourites
+	// must be let go.
 	{"phases", func(r *rand.Rand, requests int) source {
 		z := NewZipf(r, 1.01, keys)
 		return func(i int) int { return z.Next() + i/(requests/5)*keys/2 }
