@@ -78,7 +78,6 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	c := &Cache[V]{
 		name:         name,
 		opt:          o,
-		store:        newStore(o.Eviction, o.MaxBytes, int64(o.MaxEntries)),
 		hits:         newStriped(),
 		puts:         newStriped(),
 		origin:       newOrigin(o.MaxLoads, o.LoadRate, o.LoadBurst, o.Breaker),
@@ -95,15 +94,18 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	c.maxBytes.Store(o.MaxBytes)
 	c.maxEntries.Store(int64(o.MaxEntries))
 	c.maxValue.Store(largestValue(o.MaxValueBytes, o.MaxBytes))
+	config := storeConfig{
+		eviction: o.Eviction, maxBytes: o.MaxBytes, maxEntries: int64(o.MaxEntries),
+		staleFor: int64(max(o.StaleWhileRevalidate, o.StaleIfError)), idleFor: int64(o.IdleTTL),
+		removed: o.Events.Removed != nil, onTimed: c.wakeJanitor, outside: &c.copies.bytes,
+	}
+	if o.Group != nil {
+		config.skew = o.Group.skew
+	}
+	c.store = newStore(config)
 	for i := range c.shards {
 		c.shards[i].segment, c.shards[i].c = &c.store.index.segments[i], c
 	}
-	s := c.store
-	s.guards = newGuards()
-	s.staleFor = int64(max(o.StaleWhileRevalidate, o.StaleIfError))
-	s.idleFor = int64(o.IdleTTL)
-	s.removed = o.Events.Removed != nil
-	s.onTimed = c.wakeJanitor
 	if o.Group != nil {
 		if err := c.joinGroup(o.Group); err != nil {
 			return nil, err

@@ -24,8 +24,11 @@ type clock struct {
 // coarseStep is how far coarse has to be behind to be set, which others then have to read anew.
 const coarseStep = int64(time.Millisecond)
 
-func newClock() *clock {
-	c := &clock{start: time.Now().Add(-time.Second), skew: newSkew()}
+func newClock(s *skew) *clock {
+	if s == nil {
+		s = newSkew()
+	}
+	c := &clock{start: time.Now().Add(-time.Second), skew: s}
 	c.now()
 	return c
 }

@@ -34,7 +34,6 @@ func (c *Cache[V]) joinGroup(g *Group) error {
 	p := &peering[V]{c: c, group: g, codec: c.opt.Codec.Name()}
 	p.asks = newAsks(&p.holds)
 	c.peering = p
-	c.store.clock.skew = g.skew
 	c.hot = freq.NewTop(c.store.clock.now())
 	c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }
 	c.copies.offset = int64(g.skew.start.Sub(c.store.clock.start))
@@ -42,7 +41,6 @@ func (c *Cache[V]) joinGroup(g *Group) error {
 	if c.opt.L1 > 0 {
 		c.copies.demand = freq.NewDemand(c.opt.L1)
 	}
-	c.store.outside = &c.copies.bytes
 	return g.join(c.name, p.codec, p, &p.id)
 }
 

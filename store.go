@@ -26,31 +26,40 @@ type store struct {
 	lfu    *lfu                // the policy, if it is this one
 	lru    *lru                // the policy, if it is this one
 
-	mu                   sync.Mutex
-	closed               bool // nothing is stored any more: slots, policy and wheel know what the index no longer has
-	slots                slots
-	policy               policy
-	wheel                *wheel
-	maxBytes, maxEntries int64
+	mu     sync.Mutex
+	closed bool // nothing is stored any more: slots, policy and wheel know what the index no longer has
+	slots  slots
+	policy policy
+	wheel  *wheel
 
 	tombs                  tombstones
 	bytes, entries         atomic.Int64
-	outside                *atomic.Int64 // bytes that count towards maxBytes but are kept elsewhere; may be nil
 	evictions, expirations atomic.Int64
 
-	staleFor int64  // how long an entry is kept after expires
-	idleFor  int64  // how long an unused entry is kept; 0 = for ever
-	onTimed  func() // called when the wheel gets its first deadline; mu is held
-	removed  bool   // Events.Removed is set
+	storeConfig
 }
 
-func newStore(eviction Eviction, maxBytes, maxEntries int64) *store {
+// A storeConfig is what a store has to be told.
+type storeConfig struct {
+	eviction             Eviction
+	maxBytes, maxEntries int64         // setBounds changes them; guarded by mu
+	staleFor             int64         // how long an entry is kept after expires
+	idleFor              int64         // how long an unused entry is kept; 0 = for ever
+	removed              bool          // Events.Removed is set
+	onTimed              func()        // called when the wheel gets its first deadline; mu is held
+	outside              *atomic.Int64 // bytes that count towards maxBytes but are kept elsewhere
+	skew                 *skew         // shared with the group; nil: the store has one of its own
+}
+
+func newStore(c storeConfig) *store {
 	s := &store{
-		index: newIndex(segmentBits),
-		clock: newClock(),
-		seed:  maphash.MakeSeed(),
+		index:       newIndex(segmentBits),
+		clock:       newClock(c.skew),
+		seed:        maphash.MakeSeed(),
+		guards:      newGuards(),
+		storeConfig: c,
 	}
-	switch eviction {
+	switch c.eviction {
 	case LRU:
 		s.lru = newLRU(&s.slots)
 		s.policy = s.lru
@@ -63,7 +72,7 @@ func newStore(eviction Eviction, maxBytes, maxEntries int64) *store {
 	s.slots.index = &s.index
 	s.tombs.seed, s.tombs.clock = s.seed, s.clock
 	s.wheel = newWheel(&s.slots)
-	s.setBounds(maxBytes, maxEntries)
+	s.setBounds(c.maxBytes, c.maxEntries)
 	return s
 }
 
@@ -239,10 +248,7 @@ func (s *store) trim(gone []departure) (_ []departure, more bool) {
 }
 
 func (s *store) over() bool {
-	bytes := s.bytes.Load() + s.tombs.bytes.Load()
-	if s.outside != nil {
-		bytes += s.outside.Load()
-	}
+	bytes := s.bytes.Load() + s.tombs.bytes.Load() + s.outside.Load()
 	return s.maxBytes > 0 && bytes > s.maxBytes || s.maxEntries > 0 && s.entries.Load() > s.maxEntries
 }
 
