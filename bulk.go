@@ -160,108 +160,130 @@ func (m *many[V]) getAll(keys []string) {
 	}
 }
 
+// A round is one pass of a GetMany over some of its keys.
+type round[V any] struct {
+	*many[V]
+	gen     uint32 // the generation under which owners are looked up
+	view    *view  // nil: the cache is alone
+	keep    bool   // what this process loads may be stored
+	waiting []pending[V]
+	due     []*node    // to be refreshed
+	away    batches[V] // to be asked for at other peers
+	missing int        // keys for the call's own load, or to ask other peers for
+}
+
 // get serves what it can, starts one load for what nobody is loading, and then waits for the rest.
 // It goes on until there is a batch of missing keys, and returns the keys that it has not come to.
 func (m *many[V]) get(keys []string) (rest []string) {
 	c := m.c
-	var waiting []pending[V]
-	var due []*node
-	var away batches[V]
-	l := loadingOf(m.ctx)
-	gen := c.store.gen.Load()
-	var v *view
-	keep := true
+	r := round[V]{many: m, gen: c.store.gen.Load(), keep: true}
 	if c.peering != nil {
-		v = c.peering.tenures.view()
-		keep = v.await(m.ctx)
+		r.view = c.peering.tenures.view()
+		r.keep = r.view.await(m.ctx)
 	}
 	c.store.clock.now() // so that hits compare with a time from after the call
-	missing := 0        // keys for the call's own load, or to ask other peers for
+	// 1. Serve each key, join its load, or note where it has to come from.
 	for i, key := range keys {
-		if missing == c.opt.BulkSize {
+		if r.missing == c.opt.BulkSize {
 			rest = keys[i:]
 			break
 		}
-		hash := c.store.hash(key)
-		n := c.store.index.find(hash, key)
-		if n != nil && c.store.fresh(n) {
-			c.store.touch(n)
-			c.hits.inc()
-			m.found[key] = entryOf[V](n).value
-			continue
-		}
-		if err := checkKey(key); err != nil {
-			m.fail(key, err)
-			continue
-		}
-		now, st := int64(0), gone
-		if n != nil {
-			now = c.store.clock.now()
-			st = c.judge(n, now)
-		}
-		if st == usable && !c.isThrottled(key, hash) || st == gone {
-			if v != nil {
-				if owner := v.owner(key); owner < 0 || owner != v.self {
-					if l != nil && !l.enter(c.peering.away(key)) {
-						m.fail(key, recursive(c.name, key))
-						continue
-					}
-					away.add(c, owner, key, hash, min(len(keys)-i, c.opt.BulkSize-missing))
-					missing++
-					continue
-				}
-			}
-			if !isNew(&m.asked, key) {
-				continue
-			}
-			if !keep {
-				m.outwait(key, hash)
-			}
-			p, hit, err := m.join(request[V]{ctx: m.ctx, key: key, hash: hash, gen: gen, keep: keep})
-			switch {
-			case errors.Is(err, errElsewhere):
-				m.again = append(m.again, key)
-				continue
-			case err != nil:
-				m.fail(key, err)
-				continue
-			case hit == nil:
-				if st == usable {
-					p.old = n
-				}
-				if p.own {
-					missing++
-				}
-				waiting = append(waiting, p)
-				continue
-			}
-			now = c.store.clock.now()
-			n, st = hit, c.judge(hit, now)
-		}
-		if c.count(n, st) {
-			m.found[key] = entryOf[V](n).value
-		}
-		if st == aging || st == fresh && c.refreshDue(n, now) {
-			due = append(due, n)
-		}
+		r.take(key, len(keys)-i)
 	}
-	c.refreshMany(m.ctx, due, m.load)
-	if len(away) > 0 {
-		waiting = append(waiting, m.askAway(v, gen, away)...)
+	c.refreshMany(m.ctx, r.due, m.load)
+	// 2. Ask the owners before loading: they work meanwhile, and may answer with the right to load, for which the key then
+	// becomes part of this call's load.
+	if len(r.away) > 0 {
+		r.waiting = append(r.waiting, m.askAway(r.view, r.gen, r.away)...)
 	}
-	if m.bulk != nil {
-		c.startBulk(m.bulk, m.load, nil)
-		m.bulk = nil
-	}
-	m.wait(waiting)
-	for _, b := range away {
+	// 3. Load. Nothing has been waited for since the first key joined the load, so others who wait for it are not held up.
+	m.startBulk()
+	// 4. Wait, and see to the keys whose owners have not answered.
+	m.wait(r.waiting)
+	for _, b := range r.away {
 		m.finish(b)
 		for _, key := range b.keys {
-			l.leave(c.peering.away(key))
+			loadingOf(m.ctx).leave(c.peering.away(key))
 		}
 		b.recycle(c)
 	}
 	return rest
+}
+
+// take deals with one key, of so many that are left.
+func (r *round[V]) take(key string, left int) {
+	c := r.c
+	hash := c.store.hash(key)
+	n := c.store.index.find(hash, key)
+	if n != nil && c.store.fresh(n) {
+		c.store.touch(n)
+		c.hits.inc()
+		r.found[key] = entryOf[V](n).value
+		return
+	}
+	if err := checkKey(key); err != nil {
+		r.fail(key, err)
+		return
+	}
+	now, st := int64(0), gone
+	if n != nil {
+		now = c.store.clock.now()
+		st = c.judge(n, now)
+	}
+	switch {
+	case st != gone && (st != usable || c.isThrottled(key, hash)):
+		r.serve(key, n, st, now)
+	case r.view != nil && !r.view.isOwn(key):
+		r.takeAway(key, hash, left)
+	case isNew(&r.asked, key):
+		r.takeHere(key, hash, n, st)
+	}
+}
+
+// serve answers with what an entry stands for.
+func (r *round[V]) serve(key string, n *node, st state, now int64) {
+	if r.c.count(n, st) {
+		r.found[key] = entryOf[V](n).value
+	}
+	if st == aging || st == fresh && r.c.refreshDue(n, now) {
+		r.due = append(r.due, n)
+	}
+}
+
+// takeAway notes a key that another peer owns.
+func (r *round[V]) takeAway(key string, hash uint32, left int) {
+	if l := loadingOf(r.ctx); l != nil && !l.enter(r.c.peering.away(key)) {
+		r.fail(key, recursive(r.c.name, key))
+		return
+	}
+	r.away.add(r.c, r.view.owner(key), key, hash, min(left, r.c.opt.BulkSize-r.missing))
+	r.missing++
+}
+
+// takeHere joins the load of a key, or makes it part of the call's own load. n is what the cache
+// still has of it.
+func (r *round[V]) takeHere(key string, hash uint32, n *node, st state) {
+	if !r.keep {
+		r.outwait(key, hash)
+	}
+	p, hit, err := r.join(request[V]{ctx: r.ctx, key: key, hash: hash, gen: r.gen, keep: r.keep})
+	switch {
+	case errors.Is(err, errElsewhere):
+		r.again = append(r.again, key)
+	case err != nil:
+		r.fail(key, err)
+	case hit != nil:
+		now := r.c.store.clock.now()
+		r.serve(key, hit, r.c.judge(hit, now), now)
+	default:
+		if st == usable {
+			p.old = n
+		}
+		if p.own {
+			r.missing++
+		}
+		r.waiting = append(r.waiting, p)
+	}
 }
 
 // outwait waits for the load of key, if the call may not join it. What has been gathered for the

@@ -200,7 +200,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 		}
 		if c.peering != nil {
 			v := c.peering.tenures.view()
-			if v.self < 0 || v.owner(key) != v.self {
+			if !v.isOwn(key) {
 				value, err := c.peering.getShared(q)
 				if errors.Is(err, errElsewhere) {
 					continue
@@ -348,7 +348,7 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool,
 			return e, false, err
 		}
 		if c.peering != nil {
-			if v := c.peering.tenures.view(); v.self < 0 || v.owner(key) != v.self {
+			if v := c.peering.tenures.view(); !v.isOwn(key) {
 				return c.peering.lookupShared(ctx, v, key)
 			}
 		}

@@ -33,6 +33,9 @@ type view struct {
 // owner returns the index of key's owner in the ring, -1 if there is none.
 func (v *view) owner(key string) int { return v.ring.owner(ringHash(key)) }
 
+// isOwn reports whether this process owns key.
+func (v *view) isOwn(key string) bool { return v.self >= 0 && v.owner(key) == v.self }
+
 // checkStatic finds the mistakes in a list that will not change.
 func (g *Group) checkStatic(list []Member) error {
 	members, errs := g.normalize(list)
@@ -255,7 +258,7 @@ func (g *Group) takeBack(v *view) {
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, c := range *g.caches.Load() {
-		wg.Go(func() { _ = c.recallAll(ctx, func(key string) bool { return v.self < 0 || v.owner(key) != v.self }) })
+		wg.Go(func() { _ = c.recallAll(ctx, func(key string) bool { return !v.isOwn(key) }) })
 	}
 	wg.Wait()
 }

@@ -172,7 +172,7 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 	if err := checkTTL(o.meta.ttl); err != nil && o.err == nil {
 		o.err = fmt.Errorf("covey: cache %q, key %q: its loader called SetTTL: %w", c.name, f.key, err)
 	}
-	if f.right != nil && f.right.over != nil {
+	if f.right != nil && f.right.held {
 		c.peering.deliver(f, o)
 		return
 	}

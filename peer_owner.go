@@ -119,12 +119,14 @@ func (p *peering[V]) encodeHit(f *wire.Frame, n *node, to *link.Link) {
 // wait for whom to answer later, and returns false.
 func (p *peering[V]) answerGet(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer) (*wire.Frame, bool) {
 	for {
+		// 1. The generation comes before the view: if it is the same in the end, the view was in force all the time.
 		gen := p.c.store.gen.Load()
 		v := p.tenures.view()
-		if v.owner(key) != v.self || v.self < 0 {
+		if !v.isOwn(key) {
 			p.c.n.notOwner.Add(1)
 			return p.answerLater(req, key, hash, from, wait)
 		}
+		// 2. What there is. It is for this caller only, unless serveGet has lent it.
 		now := p.c.store.clock.now()
 		n := p.c.store.index.find(hash, key)
 		switch st := p.c.judge(n, now); {
@@ -143,9 +145,11 @@ func (p *peering[V]) answerGet(req *wire.Frame, key string, hash uint32, from *l
 			}
 			return f, true
 		}
+		// 3. A load waits until all members know the ring, which this goroutine, the link's reader, must not.
 		if !isReady(v) {
 			return p.answerLater(req, key, hash, from, wait)
 		}
+		// 4. Wait for a load, or start one.
 		f, ok, err := p.joinRemote(req, request[V]{key: key, hash: hash, gen: gen, keep: true}, from, wait)
 		if !errors.Is(err, errElsewhere) {
 			return f, ok
@@ -296,7 +300,7 @@ func (p *peering[V]) answerLater(req *wire.Frame, key string, hash uint32, from 
 		for {
 			gen := p.c.store.gen.Load()
 			v := p.tenures.view() // it may have turned out that the owner is gone
-			mine := v.self >= 0 && v.owner(key) == v.self && v.await(ctx)
+			mine := v.isOwn(key) && v.await(ctx)
 			if !mine {
 				waits, cancel := context.WithCancel(p.contextOf(&own))
 				leave.then(cancel)

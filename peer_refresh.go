@@ -45,7 +45,7 @@ func (p *peering[V]) refreshAway(ctx context.Context, v *view, key string) (valu
 // serveReload refreshes a key for another peer.
 func (p *peering[V]) serveReload(r *link.Request) {
 	key := strings.Clone(r.Key)
-	if v := p.tenures.view(); v.self < 0 || v.owner(key) != v.self {
+	if v := p.tenures.view(); !v.isOwn(key) {
 		r.Answer(&wire.Frame{Type: wire.Failed, Text: "by its ring it does not own the key; try again when the rings have settled"})
 		return
 	}

@@ -20,6 +20,7 @@ import (
 type right struct {
 	link  *link.Link // from the owner to the holder, or the other way round
 	token uint64
+	held  bool // this process is the holder
 	// At the owner.
 	passes int
 	timer  *time.Timer
@@ -215,7 +216,7 @@ func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (V, erro
 	held := a.held
 	a.held = nil
 	a.mu.Unlock()
-	r := &right{link: l, token: answer.Token, over: func(err error) { p.holds.leave(held, err) }}
+	r := &right{held: true, link: l, token: answer.Token, over: func(err error) { p.holds.leave(held, err) }}
 	f, err := p.startHeld(q, r, p.staleOf(answer, q.key, q.hash), nil)
 	if err != nil {
 		p.giveBack(r, q.key, err)
@@ -227,7 +228,7 @@ func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (V, erro
 // refreshUnderRight loads key in the background, with a right that the owner has sent together with
 // the value.
 func (p *peering[V]) refreshUnderRight(q request[V], l *link.Link, answer *wire.Frame, value V) {
-	r := &right{link: l, token: answer.Token, over: func(error) {}}
+	r := &right{held: true, link: l, token: answer.Token, over: func(error) {}}
 	if q.load == nil || p.c.opt.MaxRefreshes == 0 || !p.c.refreshes.TryAcquire(1) {
 		p.c.n.refreshSkips.Add(1)
 		p.giveBack(r, q.key, ErrOverloaded)

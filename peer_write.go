@@ -266,7 +266,7 @@ func (p *peering[V]) serveConfirm(r *link.Request) {
 			}
 		}
 		f := &wire.Frame{Type: wire.Done}
-		if v := p.tenures.view(); v.self >= 0 && v.owner(key) == v.self {
+		if v := p.tenures.view(); v.isOwn(key) {
 			f.Type = wire.NotOwner
 		}
 		op.Answer(f)
@@ -328,7 +328,7 @@ func (p *peering[V]) serveWrite(r *link.Request) {
 	}
 	gen := p.c.store.gen.Load()
 	v := p.tenures.view()
-	if v.self >= 0 && v.owner(ch.key) == v.self && isReady(v) && p.c.opt.Events.Removed == nil {
+	if v.isOwn(ch.key) && isReady(v) && p.c.opt.Events.Removed == nil {
 		err := p.c.changeHere(ch, gen, nil)
 		if !errors.Is(err, errDisputed) && !errors.Is(err, errElsewhere) {
 			r.Answer(written(err))
@@ -347,7 +347,7 @@ func (p *peering[V]) writeFor(op *link.Op, ch *change[V], from string) *wire.Fra
 	for {
 		gen := p.c.store.gen.Load()
 		v := p.tenures.view()
-		if v.self < 0 || v.owner(ch.key) != v.self {
+		if !v.isOwn(ch.key) {
 			if recall := p.yield(ch.key, ch.hash); recall != nil {
 				if err := recall(ctx); err != nil {
 					return written(unconfirmed(p.c.name, ch.key, err))

@@ -26,7 +26,7 @@ func (c *Cache[V]) Refresh(ctx context.Context, key string) (V, error) {
 		return zero, noLoader(c.name, key)
 	}
 	if c.peering != nil {
-		if v := c.peering.tenures.view(); v.self < 0 || v.owner(key) != v.self {
+		if v := c.peering.tenures.view(); !v.isOwn(key) {
 			return c.peering.refreshAway(ctx, v, key)
 		}
 	}

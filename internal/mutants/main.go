@@ -71,7 +71,7 @@ var mutants = []mutant{
 	},
 	{
 		"a bulk loader is given so many keys at once", "TestGetManyInBatches",
-		"bulk.go", "if missing == c.opt.BulkSize {", "if false {",
+		"bulk.go", "if r.missing == c.opt.BulkSize {", "if false {",
 	},
 	{
 		"I8: values are accounted", "TestAccountedBytesAgainstHeap",
