@@ -140,13 +140,9 @@ func (c *calls) shrink() {
 // other end has said that the request is held. What f.Value holds must not
 // change until the request is answered.
 func (l *Link) Send(ctx context.Context, f *wire.Frame, s Sink) (op uint32, err error) {
-	if err := f.Check(int(l.peer.MaxValue)); err != nil {
+	now, hard, err := l.begin(f)
+	if err != nil {
 		return 0, err
-	}
-	now := l.node.now()
-	hard := int64(0)
-	if f.Deadline > 0 {
-		hard = after(now, f.Deadline)
 	}
 	if at, ok := ctx.Deadline(); ok {
 		left := time.Until(at)
@@ -170,16 +166,24 @@ func (l *Link) Send(ctx context.Context, f *wire.Frame, s Sink) (op uint32, err 
 	return op, nil
 }
 
+// begin checks a request, and returns the time and the request's own deadline, 0 if it has none.
+func (l *Link) begin(f *wire.Frame) (now, hard int64, err error) {
+	if err := f.Check(int(l.peer.MaxValue)); err != nil {
+		return 0, 0, err
+	}
+	now = l.node.now()
+	if f.Deadline > 0 {
+		hard = after(now, f.Deadline)
+	}
+	return now, hard, nil
+}
+
 // Push is Send for use under a lock: it never waits. If too much is in flight
 // the other end does not keep up, and the link ends.
 func (l *Link) Push(f *wire.Frame, s Sink) (op uint32, err error) {
-	if err := f.Check(int(l.peer.MaxValue)); err != nil {
+	now, hard, err := l.begin(f)
+	if err != nil {
 		return 0, err
-	}
-	now := l.node.now()
-	hard := int64(0)
-	if f.Deadline > 0 {
-		hard = after(now, f.Deadline)
 	}
 	if l.plain != nil {
 		return l.plain.send(f, s, now, hard)

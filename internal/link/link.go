@@ -144,6 +144,11 @@ func (l *Link) finish() {
 		op.cancelled(op)
 	}
 	l.node.remove(l)
+	l.readNoMore()
+}
+
+// readNoMore notes that nothing more is read from the link.
+func (l *Link) readNoMore() {
 	l.mu.Lock()
 	l.finished = true
 	gone := l.maybeGone()

@@ -399,17 +399,7 @@ func (l *Link) readBody(r io.Reader) error {
 	buf := make([]byte, idleBuffer)
 	w := 0
 	for {
-		used, need, err := l.take(buf[:w])
-		if err != nil {
-			return err
-		}
-		l.uncork()
-		if err := l.pause(); err != nil {
-			return err
-		}
-		buf, w = l.makeRoom(buf, used, w, need)
-		n, err := r.Read(buf[w:])
-		w += n
+		n, err := l.fill(&buf, &w, r)
 		switch {
 		case n > 0 || err == nil:
 		case errors.Is(err, io.EOF) && (w > 0 || l.in.left > 0 || len(l.in.streams) > 0):

@@ -5,6 +5,7 @@ package link
 
 import (
 	"encoding/binary"
+	"io"
 	"sync/atomic"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -28,23 +29,30 @@ func (in *incoming) busy() {
 	}
 }
 
+// fill takes in what the first w bytes of buf have of frames, waits while there is too much to do,
+// and reads more of r behind what is left.
+func (l *Link) fill(buf *[]byte, w *int, r io.Reader) (n int, err error) {
+	used, need, err := l.take((*buf)[:*w])
+	if err != nil {
+		return 0, err
+	}
+	l.uncork()
+	if err := l.pause(); err != nil {
+		return 0, err
+	}
+	*buf, *w = l.makeRoom(*buf, used, *w, need)
+	n, err = r.Read((*buf)[*w:])
+	*w += n
+	return n, err
+}
+
 // read takes frames in until the link is down and returns why.
 func (l *Link) read(early []byte) error {
 	buf := make([]byte, max(idleBuffer, len(early)))
 	w := copy(buf, early)
 	early = nil
 	for {
-		used, need, err := l.take(buf[:w])
-		if err != nil {
-			return err
-		}
-		l.uncork()
-		if err := l.pause(); err != nil {
-			return err
-		}
-		buf, w = l.makeRoom(buf, used, w, need)
-		n, err := l.conn.Read(buf[w:])
-		w += n
+		n, err := l.fill(&buf, &w, l.conn)
 		if err != nil {
 			if n > 0 {
 				continue

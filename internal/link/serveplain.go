@@ -178,13 +178,7 @@ func (l *Link) serveBody(ctx context.Context, body *Body) {
 		l.fail(err)
 	}
 	body.Release()
-	l.mu.Lock()
-	l.finished = true
-	gone := l.maybeGone()
-	l.mu.Unlock()
-	if gone {
-		l.node.forget(l)
-	}
+	l.readNoMore()
 	select {
 	case <-l.gone:
 	case <-l.down:
