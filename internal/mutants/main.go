@@ -159,7 +159,7 @@ var mutants = []mutant{
 	},
 	{
 		"I6: a load takes no copies back", "TestLoanOutlivesEviction",
-		"load.go", "\tc.write(&w)\n\tif w.landed {", "\tgo func() { _ = c.recall(context.Background(), f.key, f.hash) }()\n\tc.write(&w)\n\tif w.landed {",
+		"load.go", "\tc.write(&w)\n\tif w.landed {", "\tgo func() { _ = c.peering.recall(context.Background(), f.key, f.hash) }()\n\tc.write(&w)\n\tif w.landed {",
 	},
 	{
 		"I6: a caller who leaves does not take the recall along", "TestRecallWithoutTime",
