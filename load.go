@@ -100,6 +100,10 @@ func supervise[T any](ctx context.Context, load func() (T, error), ended func(T,
 	})
 	call("the loader", load, func(v T, err error) {
 		if stop() {
+			// A loader that returns its context's error may be faster than the function above.
+			if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				err = context.Cause(ctx)
+			}
 			ended(v, err)
 			return
 		}
