@@ -113,7 +113,8 @@ type Options[V any] struct {
 	// MaxLoads bounds how many loaders run at once in this process. Further loads wait for their
 	// turn, until LoadTimeout, and then fail with ErrOverloaded. A load that a running loader waits
 	// for, here or at a peer, has its turn at once, beyond the bound, as that loader could not go
-	// on otherwise. The cache knows by the context that the loader passes to Get. Background
+	// on otherwise. The cache knows by the context that the loader passes to Get. What waits
+	// through three or more processes is not always known: then LoadTimeout ends it. Background
 	// refreshes do not wait: they are skipped. 0 means no bound. Negative is an error.
 	MaxLoads int
 	// LoadRate bounds the loads a second in this process, LoadBurst how many of them may start at
