@@ -5,7 +5,8 @@ package covey
 // The owner's answer is only for callers who came before the request was sent (see peer_fetch.go).
 // Whoever comes later asks again, because a Put or Delete may have been acknowledged in between.
 // Once the owner has said that it waits for a load, newcomers wait here (see holds) and ask when
-// the load is over, so that a slow load does not fill the link with requests for one key.
+// the load is over, so that a slow load does not fill the link with requests for one key. They ask
+// at once when a write of the key has made the load obsolete, of which the owner tells.
 
 import (
 	"bytes"
@@ -25,6 +26,8 @@ type ask struct {
 	pool  *sync.Pool
 	holds *holds
 	key   string
+	link  *link.Link
+	voids uint64        // of the holds when it was sent
 	woken chan struct{} // of capacity 1; the caller then looks at over
 	over  atomic.Bool   // the last answer or err is there
 
@@ -46,7 +49,10 @@ func newAsks(h *holds) *sync.Pool {
 
 // Answer implements link.Sink.
 func (a *ask) Answer(f *wire.Frame, last bool) {
-	if f.Type == wire.Held || f.Type == wire.FillRight {
+	switch {
+	case f.Type == wire.Held && f.Flags&wire.NoKeep != 0:
+		a.holds.void(a.key)
+	case f.Type == wire.Held || f.Type == wire.FillRight:
 		if first := a.hold(); first && !last {
 			a.wake()
 		}
@@ -94,7 +100,7 @@ func (a *ask) hold() (first bool) {
 	if a.held != nil || a.left {
 		return false
 	}
-	a.held = a.holds.enter(a.key)
+	a.held = a.holds.enter(a.key, a.link, a.voids)
 	return true
 }
 
@@ -115,14 +121,16 @@ func (a *ask) leave(err error) {
 
 // holds are the keys whose owners have said that they wait for a load.
 type holds struct {
-	n  atomic.Int32
-	mu sync.Mutex
-	m  map[string]*hold
+	n     atomic.Int32
+	voids atomic.Uint64 // how often holds have ended because of a write
+	mu    sync.Mutex
+	m     map[string]*hold
 }
 
 // A hold keeps callers waiting until they may ask.
 type hold struct {
 	key  string
+	link *link.Link // to the owner
 	over chan struct{}
 	asks int   // how many of them the owner holds; guarded by holds.mu
 	err  error // of the loader, set before over is closed
@@ -138,12 +146,18 @@ func (h *holds) of(key string) *hold {
 	return h.m[key]
 }
 
-func (h *holds) enter(key string) *hold {
+// enter adds an ask to key's hold, at the other end of l. If there has been a write since the ask
+// was sent, when so many holds were void, the ask is held but keeps nobody else waiting: the word
+// that its load is obsolete may have come before the word that there is one.
+func (h *holds) enter(key string, l *link.Link, voids uint64) *hold {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.voids.Load() != voids {
+		return &hold{key: key, asks: 1}
+	}
 	o := h.m[key]
 	if o == nil {
-		o = &hold{key: strings.Clone(key), over: make(chan struct{})}
+		o = &hold{key: strings.Clone(key), link: l, over: make(chan struct{})}
 		if h.m == nil {
 			h.m = make(map[string]*hold)
 		}
@@ -162,14 +176,41 @@ func (h *holds) leave(o *hold, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if o.asks--; h.m[o.key] == o && (o.asks == 0 || !errors.Is(err, context.Canceled)) {
-		delete(h.m, o.key)
-		h.n.Add(-1)
 		var foreign *foreignError
 		if errors.As(err, &foreign) {
 			o.err = err
 		}
-		close(o.over)
+		h.end(o)
 	}
+}
+
+// void ends key's hold because of a write: whoever comes after that must not wait for a load that
+// began before it. Those who wait at the owner go on waiting.
+func (h *holds) void(key string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.voids.Add(1)
+	if o := h.m[key]; o != nil {
+		h.end(o)
+	}
+}
+
+// lost ends the holds of a link that is down: nobody could tell that their loads are obsolete.
+func (h *holds) lost(l *link.Link) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range h.m {
+		if o.link == l {
+			h.end(o)
+		}
+	}
+}
+
+// end lets those go on who wait. mu is held.
+func (h *holds) end(o *hold) {
+	delete(h.m, o.key)
+	h.n.Add(-1)
+	close(o.over)
 }
 
 // getShared is get for a key that this process does not own, or may not own.
@@ -392,7 +433,7 @@ func (p *peering[V]) linkTo(ctx context.Context, peer *link.Peer) (*link.Link, e
 // go.
 func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, shared *fetch[V]) (*ask, error) {
 	a := p.asks.Get().(*ask)
-	a.key, a.err, a.left = f.Key, nil, false
+	a.key, a.link, a.voids, a.err, a.left = f.Key, l, p.holds.voids.Load(), nil, false
 	a.over.Store(false)
 	op, err := l.Send(ctx, f, a)
 	if err != nil {

@@ -269,7 +269,8 @@ func (l *copies) harvest(n *node) bool {
 }
 
 // serveRecall gives a copy back and says how many requests it has saved. From here on this process
-// does not use it, nor a copy of the same key that is still on its way.
+// does not use it, nor a copy of the same key that is still on its way, and nobody waits for a load
+// of the key that began before.
 func (p *peering[V]) serveRecall(r *link.Request) {
 	if r.Key == "" {
 		p.serveRecallAll(r)
@@ -286,6 +287,7 @@ func (p *peering[V]) serveRecall(r *link.Request) {
 	}
 	s.noteRecall(r.Key, now)
 	s.unlock()
+	p.holds.void(r.Key)
 	r.Answer(&wire.Frame{Type: wire.Done, Count: uint64(saved)})
 }
 

@@ -56,9 +56,10 @@ func (b *part[V]) recycle(c *Cache[V]) {
 
 // A sent is a request that waits for its answers.
 type sent struct {
-	s  *manySink
-	op uint32
-	l  *link.Link
+	s     *manySink
+	op    uint32
+	l     *link.Link
+	voids uint64 // of the holds when it was sent
 }
 
 // manySink gathers the answers to one request for many keys.
@@ -173,12 +174,13 @@ func (m *many[V]) send(v *view, b *part[V]) {
 		if s == nil {
 			s = &manySink{changed: make(chan struct{}, 1)}
 		}
+		voids := c.peering.holds.voids.Load()
 		op, err := l.Send(m.ctx, &f, s)
 		if err != nil {
 			b.err = peerError(m.ctx, b.peer, err)
 			return
 		}
-		b.asked = append(b.asked, sent{s: s, op: op, l: l})
+		b.asked = append(b.asked, sent{s: s, op: op, l: l, voids: voids})
 	}
 	one := wire.Frame{Type: wire.Get}
 	n := 0
@@ -212,7 +214,7 @@ func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]
 	for q.s != nil {
 		items, last, err := q.s.take()
 		for _, it := range items {
-			waiting = append(waiting, m.takeIn(b, q.l, it)...)
+			waiting = append(waiting, m.takeIn(b, q, it)...)
 		}
 		if err != nil {
 			b.err = err
@@ -245,7 +247,7 @@ func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]
 }
 
 // takeIn takes in the answers for some keys.
-func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pending[V]) {
+func (m *many[V]) takeIn(b *part[V], q *sent, items []byte) (waiting []pending[V]) {
 	c := m.c
 	var f wire.Frame
 	for len(items) > 0 {
@@ -274,7 +276,7 @@ func (m *many[V]) takeIn(b *part[V], l *link.Link, items []byte) (waiting []pend
 		case wire.NotFound:
 			c.n.peerHits.Add(1)
 		case wire.FillRight:
-			if p, ok := m.loadHeld(key, b.hashes[i], l, &f); ok {
+			if p, ok := m.loadHeld(key, b.hashes[i], q.l, q.voids, &f); ok {
 				waiting = append(waiting, p)
 			}
 		case wire.Done: // too long to come with others
@@ -320,9 +322,9 @@ func (c *Cache[V]) single(load BulkLoader[V]) Loader[V] {
 }
 
 // loadHeld loads a key under a right, together with the other keys of the call.
-func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, answer *wire.Frame) (p pending[V], ok bool) {
+func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, voids uint64, answer *wire.Frame) (p pending[V], ok bool) {
 	c := m.c
-	held := c.peering.holds.enter(key)
+	held := c.peering.holds.enter(key, l, voids)
 	r := &right{held: true, link: l, token: answer.Token, over: func(err error) { c.peering.holds.leave(held, err) }}
 	old := c.peering.staleOf(answer, key, hash)
 	if m.load == nil {

@@ -190,6 +190,8 @@ type manyItem struct {
 
 func (i manyItem) link() *link.Link { return i.answers.op.Link() }
 
+func (i manyItem) void() {} // a GetMany keeps no newcomers waiting
+
 func (i manyItem) answer(f *wire.Frame) bool {
 	if len(f.Value) > maxRequest {
 		f = &wire.Frame{Type: wire.Done}

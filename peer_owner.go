@@ -408,3 +408,7 @@ type keptOp struct{ op *link.Op }
 
 func (k keptOp) answer(f *wire.Frame) bool { return k.op.Answer(f) }
 func (k keptOp) link() *link.Link          { return k.op.Link() }
+
+func (k keptOp) void() {
+	k.op.Answer(&wire.Frame{Type: wire.Held, Flags: wire.More | wire.NoKeep})
+}

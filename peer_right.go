@@ -47,6 +47,7 @@ func (p *peering[V]) answerWaiter(f *flight[V], w waiter, answer *wire.Frame) (q
 // An answerer takes the answer to a request that had to wait.
 type answerer interface {
 	answer(f *wire.Frame) (queued bool) // false: nobody waits for it any more
+	void()                              // a write has made what it waits for obsolete; may be called under a lock
 	link() *link.Link
 }
 
@@ -134,8 +135,25 @@ func (p *peering[V]) refuse(key string, hash uint32, token uint64) {
 	}
 }
 
+// void tells the other processes that wait for f, or load it under a right, that whoever asks them
+// for the key from now on must not wait for f, too. It is called under the segment's lock, so that
+// nobody hears of the write before.
+func (p *peering[V]) void(f *flight[V]) {
+	for _, w := range f.remote {
+		w.to.void()
+	}
+	if r := f.right; r != nil && !r.held {
+		p.c.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
+			defer cancel()
+			_, _ = r.link.Send(ctx, &wire.Frame{Type: wire.Recall, Cache: p.id, Key: f.key}, ignore{})
+		})
+	}
+}
+
 // lost is called when a link is down: the rights of its other end pass on.
 func (p *peering[V]) lost(l *link.Link) {
+	p.holds.lost(l)
 	for i := range p.c.shards {
 		held := make(map[*flight[V]]uint64) // and the tokens
 		s := p.c.lockAt(i)

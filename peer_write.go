@@ -78,6 +78,7 @@ func (p *peering[V]) change(ctx context.Context, ch *change[V]) error {
 			return p.unconfirmed(ch, errs...)
 		}
 		p.drop(ch.key, ch.hash)
+		p.holds.void(ch.key)
 		return nil
 	}
 	return p.unconfirmed(ch, fmt.Errorf("covey: the peers %q do not agree on the owner; try again when their rings have settled", asked))

@@ -79,14 +79,17 @@ func (s *shard[V]) joinable(key string, keep bool) *flight[V] {
 	return f
 }
 
-// unlink takes key's flight out of sight: it can no longer be joined and will
-// store nothing. Those who wait for it still get its result.
+// unlink takes key's flight out of sight: it can no longer be joined, in this process or any other,
+// and will store nothing. Those who wait for it still get its result.
 func (s *shard[V]) unlink(key string) {
 	s.assertLocked()
 	if f := s.flights[key]; f != nil {
 		f.linked = false
 		delete(s.flights, key)
 		s.detach(f)
+		if s.c.peering != nil {
+			s.c.peering.void(f)
+		}
 	}
 }
 

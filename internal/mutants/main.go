@@ -34,6 +34,22 @@ var mutants = []mutant{
 		"write.go", "\t\ts.unlink(w.key)\n", "",
 	},
 	{
+		"I2: a write ends the holds of its key in other processes", "TestWritesEndHolds",
+		"singleflight.go", "\t\t\ts.c.peering.void(f)\n", "",
+	},
+	{
+		"I2: a write ends the hold of a right", "TestWritesEndHolds",
+		"peer_copy.go", "\tp.holds.void(r.Key)\n", "",
+	},
+	{
+		"I2: a hold ends with its link", "TestHoldsEndWithTheLink",
+		"peer_right.go", "\tp.holds.lost(l)\n", "",
+	},
+	{
+		"I2: the end of a hold may come before the hold", "TestVoidOvertakesHold",
+		"peer_ask.go", "if h.voids.Load() != voids {", "if false {",
+	},
+	{
 		"I1: a write of the known version unlinks the key's flight", "TestWritesOfAKnownVersionVoidTheLoadUnderWay",
 		"write.go", "\t\ts.unlink(w.key)\n", "\t\tif !w.versioned || !hasKnown || w.version != known {\n\t\t\ts.unlink(w.key)\n\t\t}\n",
 	},

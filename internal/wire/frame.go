@@ -50,7 +50,7 @@ const (
 	Hit         Type = 0x40 + iota // Value and what is known about it
 	NotFound                       // the origin has no such key
 	FillRight                      // Token: load it yourself and send a Fill; Value if there is a stale one
-	Held                           // a load is under way, the answer follows
+	Held                           // a load is under way, the answer follows; with NoKeep: a write has made it obsolete
 	Failed                         // Code, Text
 	NotOwner                       // to a Confirm: done, but by this peer's ring it is the owner itself
 	Done                           // it has been done; to a write, Text: the owner by this peer's ring, if that is another one
@@ -102,7 +102,7 @@ const (
 	Loan    Flags = 1 << iota // Token: the copy may be kept until it is recalled
 	Refresh                   // the caller may load it anew, under Token
 	Stale                     // the value is past its TTL
-	NoKeep                    // the value is only for those who wait
+	NoKeep                    // the value, or what a Held is about, is only for those who wait
 )
 
 // A Frame is one message. Fields that are zero are not sent, except a Version

@@ -1,0 +1,136 @@
+package covey
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A load of 19 s that began before a write keeps nobody waiting who comes after the write: not in the
+// process that writes, not at the owner, not in any other, wherever the load runs.
+func TestWritesEndHolds(t *testing.T) {
+	writes := map[string]func(p *proc, key string) error{
+		"Put":    func(p *proc, key string) error { return p.cache.Put(context.Background(), key, "new") },
+		"Delete": func(p *proc, key string) error { return p.cache.Delete(context.Background(), key) },
+		"Expire": func(p *proc, key string) error { return p.cache.Expire(context.Background(), key) },
+		"Clear":  func(p *proc, _ string) error { return p.cache.Clear(context.Background()) },
+	}
+	for write, do := range writes {
+		for holder := range 3 { // that asks first, and loads if the owner has no loader
+			for writer := range 3 {
+				for _, ownersLoader := range []bool{true, false} {
+					t.Run(fmt.Sprintf("%s by %c, %c asks first, owner loads: %v", write, 'a'+writer, 'a'+holder, ownersLoader), func(t *testing.T) {
+						testWritesEndHolds(t, do, holder, writer, ownersLoader)
+					})
+				}
+			}
+		}
+	}
+}
+
+func testWritesEndHolds(t *testing.T, write func(*proc, string) error, holder, writer int, ownersLoader bool) {
+	const slow = 19 * time.Second
+	var written atomic.Bool
+	load := func(ctx context.Context, _ string) (string, error) {
+		if written.Load() {
+			return "new", nil
+		}
+		select {
+		case <-time.After(slow):
+			return "old", nil
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+	o := Options[string]{}
+	if ownersLoader {
+		o.Loader = load
+	}
+	inWorld(t, 3, o, func(t *testing.T, w *world) {
+		get := func(p *proc, key string) (string, error) {
+			if ownersLoader {
+				return p.cache.Get(t.Context(), key, nil)
+			}
+			return p.cache.Get(t.Context(), key, load)
+		}
+		k := w.procs[0].key()
+		begin := time.Now()
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		ask := func(p *proc) {
+			wg.Go(func() {
+				v, err := get(p, k)
+				require.NoError(t, err)
+				require.Contains(t, []string{"old", "new"}, v)
+				require.LessOrEqual(t, time.Since(begin), slow)
+			})
+			synctest.Wait()
+		}
+		ask(w.procs[holder])
+		for range 2 { // of the second ones, some wait for the answers to the first
+			for _, p := range w.procs {
+				ask(p)
+			}
+			time.Sleep(time.Second)
+		}
+		written.Store(true)
+		require.NoError(t, write(w.procs[writer], k))
+		for _, p := range w.procs {
+			before := time.Now()
+			v, err := get(p, k)
+			require.NoError(t, err)
+			require.Equal(t, "new", v, "in %s", p.name)
+			require.Zero(t, time.Since(before), "in %s", p.name)
+		}
+		for _, p := range w.procs {
+			require.Zero(t, p.cache.peering.holds.n.Load(), "holds in %s", p.name)
+		}
+	})
+}
+
+// A link that is down could not tell of writes.
+func TestHoldsEndWithTheLink(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := a.key()
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			v, err := b.cache.Get(t.Context(), k, w.slow(19*time.Second)) // under a right
+			require.NoError(t, err)
+			require.Equal(t, "value of "+k, v)
+		}()
+		time.Sleep(time.Second)
+		w.net.Reset("a", "b")
+		time.Sleep(time.Second)
+		require.NoError(t, c.cache.Put(t.Context(), k, "new"))
+		begin := time.Now()
+		v, err := b.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		require.Equal(t, "new", v)
+		require.Zero(t, time.Since(begin))
+		<-over
+	})
+}
+
+// The word that a load is obsolete may overtake the word that there is one.
+func TestVoidOvertakesHold(t *testing.T) {
+	var h holds
+	sent := h.voids.Load()
+	h.void("k")
+	late := h.enter("k", nil, sent)
+	require.Nil(t, h.of("k"))
+	held := h.enter("k", nil, h.voids.Load())
+	require.Equal(t, held, h.of("k"))
+	h.leave(late, nil)
+	require.Equal(t, held, h.of("k"))
+	h.leave(held, nil)
+	require.Nil(t, h.of("k"))
+	require.Zero(t, h.n.Load())
+}
