@@ -1,8 +1,12 @@
 package link
 
 import (
+	"bytes"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +37,34 @@ func TestCallersNumbers(t *testing.T) {
 	require.LessOrEqual(t, cap(c.seen), 2*maxSeen)
 	require.True(t, c.take(1<<64-1))
 	require.False(t, c.take(1<<64-1))
+}
+
+// A body that comes after a later one of the same process tells nothing: that one has told the same
+// again.
+func TestLateBodiesTellNothing(t *testing.T) {
+	var heard []string
+	n, err := NewNode(Config{
+		Name: "own", Instance: 1, Logger: slog.New(slog.DiscardHandler),
+		Told: func(_ *Link, f *wire.Frame) { heard = append(heard, string(f.Value)) },
+	})
+	require.NoError(t, err)
+	defer n.Close()
+	for _, seq := range []uint64{1, 5, 2, 6} {
+		peer := wire.Hello{
+			MinVersion: wire.MinVersion, MaxVersion: wire.MaxVersion, Name: "other", Target: "own", Instance: 2, Called: 1,
+			MaxOps: 1, MaxValue: 1, Seq: seq, Time: uint64(time.Now().UnixMilli()),
+		}
+		var body []byte
+		for _, s := range []string{"a", "b"} {
+			body = wire.Append(body, &wire.Frame{Type: wire.View, Value: fmt.Append(nil, seq, s)})
+		}
+		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		r.Header.Set("Authorization", n.proofOf(&peer, body).String())
+		answer := httptest.NewRecorder()
+		n.ServeOps(answer, r)
+		require.Equal(t, http.StatusOK, answer.Code)
+	}
+	require.Equal(t, []string{"1a", "1b", "5a", "5b", "6a", "6b"}, heard)
 }
 
 // So many processes may ask, and no more. Nobody is forgotten of whom a request may come again.

@@ -63,6 +63,11 @@ type Config struct {
 	// Unwanted gets the answers for which nobody waits any more. f is not to be kept.
 	Unwanted func(l *Link, f *wire.Frame)
 
+	// Told gets what the other end of l has given Tell, in that order, and before anything is
+	// served that was sent after it. f is not to be kept. Over plain HTTP, what was told last before
+	// a connection broke may come twice, and l is good for its Name and Instance only.
+	Told func(l *Link, f *wire.Frame)
+
 	// RingChanged is called when the other end of a link has announced another ring.
 	RingChanged func(l *Link)
 
@@ -75,6 +80,11 @@ type Config struct {
 	// Start: that one stands still while the machine is suspended. It may only grow. nil: the wall
 	// clock is not asked.
 	Ahead func() int64
+
+	// Term says for how long this end may grant a lease to the other end of l right now; 0: not at
+	// all. What it grants is not longer than Lease. It is asked at each keep-alive, the first time
+	// before Up. nil: always Lease.
+	Term func(l *Link) time.Duration
 
 	Lease            time.Duration // default 2 s
 	KeepAlive        time.Duration // between two; default a quarter of Lease
@@ -151,6 +161,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Unwanted == nil {
 		c.Unwanted = func(*Link, *wire.Frame) {}
+	}
+	if c.Told == nil {
+		c.Told = func(*Link, *wire.Frame) {}
+	}
+	if c.Term == nil {
+		c.Term = func(*Link) time.Duration { return c.Lease }
 	}
 	if c.RingChanged == nil {
 		c.RingChanged = func(*Link) {}

@@ -28,14 +28,19 @@
 //		}
 //	} // neither answered nor kept: the answer is wire.Unsupported
 //
+// What has no answer, and must not wait for anything, is told:
+//
+//	err := l.Tell(&wire.Frame{Value: b}) // Config.Told gets it
+//
 // Every kept op is ended by exactly one last Answer, even if it was cancelled
 // or its link is gone. Until then the handshake of the same process's next
 // link waits. A write asks [Op.Live] in the critical section in which it
 // takes effect.
 //
 // Each link carries a lease both ways, see [Link.Alive] and [Link.GivenUntil].
-// A link whose lease runs out goes down, as it does when the other end breaks
-// the protocol or does not read what it is sent. [Config.Down] has returned
+// Its term may be shorter than Config.Lease, or 0: see [Config.Term]. A link
+// goes down when the other end has been silent for Config.Lease, breaks the
+// protocol or does not read what it is sent. [Config.Down] has returned
 // before the next link to the same peer is dialled, and before the next hello
 // of the same process is answered.
 //

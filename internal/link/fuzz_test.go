@@ -148,6 +148,8 @@ func fuzzFrames(f *testing.F) {
 		{Type: wire.Credit, Size: 1 << 40},
 		{Type: wire.Cancel, Op: 4},
 		{Type: wire.KeepAliveOK},
+		{Type: wire.KeepAliveOK, Op: 1, TTL: time.Second},
+		{Type: wire.View, Value: []byte("who is a member")},
 		{Type: 0x3f, Op: 6},
 		{Type: wire.GoAway},
 	}

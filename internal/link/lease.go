@@ -6,6 +6,10 @@ package link
 // answered, and one percent longer. So the lease never ends at the giver before it ends at the
 // asker. For the same reason a jump of the wall clock ends the leases that are held, but not those
 // that are given.
+//
+// The giver may grant a shorter term than the one that it counts, or none: see Config.Term. That
+// bounds what has been lent over the link. The link itself lives for a whole lease after each
+// keep-alive that was answered, whatever its term.
 
 import (
 	"sync/atomic"
@@ -19,6 +23,7 @@ const asksKept = 8
 
 type lease struct {
 	held    atomic.Int64 // until when this end has a lease from the other
+	alive   atomic.Int64 // until when the other end is not silent
 	given   atomic.Int64 // until when the other may have one from this
 	rtt     atomic.Int64
 	started int64
@@ -31,12 +36,13 @@ type lease struct {
 
 func (s *lease) stop() {
 	s.held.Store(0)
+	s.alive.Store(0)
 	if s.timer != nil {
 		s.timer.Stop()
 	}
 }
 
-// Alive reports whether this end holds its lease from the other right now, by
+// Alive reports whether this end holds a lease from the other right now, by
 // the real clock. What was borrowed over the link is valid only while it does.
 func (l *Link) Alive() bool { return l.node.later() < l.lease.held.Load() }
 
@@ -90,15 +96,15 @@ func (l *Link) tick() {
 	l.in.quiet.Store(true)
 	l.shrink()
 	wait := l.node.cfg.KeepAlive
-	if held := l.lease.held.Load(); held > 0 { // tick again when it runs out
-		wait = min(wait, max(time.Duration(held-l.node.later()), time.Millisecond))
+	if alive := l.lease.alive.Load(); alive > 0 { // tick again when that ends
+		wait = min(wait, max(time.Duration(alive-l.node.later()), time.Millisecond))
 	}
 	l.lease.timer.Reset(wait)
 }
 
-// silent reports whether the other end has let this end's lease run out.
+// silent reports whether nothing has been heard of the other end for a whole lease.
 func (l *Link) silent(now int64) bool {
-	return now >= max(l.lease.held.Load(), l.lease.started+int64(l.node.cfg.Lease))
+	return now >= max(l.lease.alive.Load(), l.lease.started+int64(l.node.cfg.Lease))
 }
 
 // ask sends a keep-alive. The link is locked.
@@ -112,8 +118,9 @@ func (l *Link) ask(report []byte) {
 // asked grants the lease that the other end asks for.
 func (l *Link) asked(f *wire.Frame) error {
 	l.hearRing(f.Ring)
-	term := l.node.cfg.Lease
-	l.lease.given.Store(l.node.now() + int64(term+term/100))
+	lease := l.node.cfg.Lease
+	l.lease.given.Store(l.node.now() + int64(lease+lease/100)) // longer than the term is safe
+	term := l.term()
 	l.mu.Lock()
 	l.out.control(&wire.Frame{Type: wire.KeepAliveOK, Op: f.Op, TTL: term})
 	l.rouse()
@@ -152,10 +159,24 @@ func (l *Link) granted(f *wire.Frame) error {
 		return nil
 	}
 	asked := l.lease.asked[f.Op%asksKept]
-	until := asked + int64(min(f.TTL, l.node.cfg.Lease))
-	l.lease.held.Store(max(until, l.lease.held.Load()))
+	l.extend(asked, f.TTL)
 	rtt := l.node.later() - asked
 	before := l.lease.rtt.Swap(rtt)
 	l.out.fit(time.Duration(min(before, rtt))) // one may have been held up
 	return nil
+}
+
+// term returns for how long this end grants a lease to the other now.
+func (l *Link) term() time.Duration {
+	return max(0, min(l.node.cfg.Term(l), l.node.cfg.Lease))
+}
+
+// extend takes note of an answer to what was asked at a time, and of a lease of that term. A lease
+// that was granted before does not become shorter. The link is locked.
+func (l *Link) extend(asked int64, term time.Duration) {
+	lease := l.node.cfg.Lease
+	l.lease.alive.Store(max(l.lease.alive.Load(), asked+int64(lease)))
+	if term > 0 {
+		l.lease.held.Store(max(l.lease.held.Load(), asked+int64(min(term, lease))))
+	}
 }

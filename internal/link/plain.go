@@ -45,6 +45,8 @@ type plain struct {
 	alive   *exchange  // that renews the lease
 	number  uint32     // of the last one
 	running map[uint32]*exchange
+	told    []byte    // by Tell, and waits for telling
+	telling *exchange // that carries what was told before
 }
 
 const (
@@ -62,6 +64,9 @@ type exchange struct {
 	cancel context.CancelFunc
 	number uint32
 	seq    uint64      // of its hello; 0: it has not been sent; guarded by plain.mu
+	sent   int64       // when that was
+	told   []byte      // by Tell
+	whole  bool        // all of the response has come
 	writes []uint32    // ops that change something; guarded by the exchange's mutex
 	memory holding     // for values that come in pieces
 	void   atomic.Bool // one of them has been given up: a later exchange that writes ends this one at the other end
@@ -80,19 +85,21 @@ func (l *Link) Unheard() bool { return l.plain != nil && l.plain.unheard.Load() 
 
 // dialPlain brings up a link to p without a connection.
 func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) error {
-	sent := n.later()
-	peer, caches, err := n.meet(ctx, p)
+	met, err := n.meet(ctx, p)
 	if err != nil {
 		return err
 	}
+	peer := &met.peer
 	l := newLink(n, noConn{}, p, peer)
-	l.caches.Store(caches)
+	l.caches.Store(met.caches.Load())
 	x := &plain{link: l, refused: refused, seq: peer.Seq, slots: make(chan struct{}, maxExchanges), running: make(map[uint32]*exchange)}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	l.plain = x
 	x.unheard.Store(peer.Target != n.cfg.Name)
+	sent := met.exchange.sent
 	l.lease.started = sent
-	l.lease.held.Store(sent + int64(n.cfg.Lease))
+	l.lease.held.Store(met.lease.held.Load())
+	l.lease.alive.Store(met.lease.alive.Load())
 	l.lease.rtt.Store(n.later() - sent)
 	l.in.ready = true
 	n.mu.Lock()
@@ -109,25 +116,28 @@ func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) er
 	return nil
 }
 
-// meet exchanges hellos with a peer.
-func (n *Node) meet(ctx context.Context, p *Peer) (*wire.Hello, *cacheNames, error) {
+// meet exchanges hellos with a peer. It returns a link that is good for nothing but what the peer
+// has said: its hello, its caches and the lease.
+func (n *Node) meet(ctx context.Context, p *Peer) (*Link, error) {
 	instance, err := n.who(ctx, p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	sent := n.later()
 	resp, peer, err := n.post(ctx, p, n.plainHello(p.name, instance, n.seq.Add(1), 0), wire.Append(nil, n.ownCaches()))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	l := newLink(n, noConn{}, nil, peer)
-	l.exchange = &exchange{Link: l, plain: &plain{link: l}, ctx: ctx, memory: holding{of: &n.bodies}}
+	l.exchange = &exchange{Link: l, plain: &plain{link: l}, ctx: ctx, sent: sent, memory: holding{of: &n.bodies}}
+	l.extend(sent, 0)
 	defer l.exchange.memory.drop()
 	l.in.ready = true
 	if err := l.readBody(resp.Body); err != io.EOF {
-		return nil, nil, err
+		return nil, err
 	}
-	return peer, l.caches.Load(), nil
+	return l, nil
 }
 
 // send is Link.Send.
@@ -159,12 +169,13 @@ func (p *plain) giveUp(op uint32, s Sink) bool {
 	return e != nil && e.Cancel(op&(1<<opBits-1), s)
 }
 
-// begin starts an exchange, to which requests may be added until it is sealed. The plain is locked.
-func (p *plain) begin() *exchange {
+// begin starts an exchange, to which requests may be added until it is sealed. told is what it
+// carries of Tell. The plain is locked.
+func (p *plain) begin(told ...byte) *exchange {
 	for ok := true; ok; _, ok = p.running[p.number] {
 		p.number = (p.number + 1) & (1<<(32-opBits) - 1)
 	}
-	e := &exchange{Link: newLink(p.link.node, noConn{}, nil, &p.link.peer), plain: p, number: p.number, memory: holding{of: &p.link.node.bodies}}
+	e := &exchange{Link: newLink(p.link.node, noConn{}, nil, &p.link.peer), plain: p, number: p.number, told: told, memory: holding{of: &p.link.node.bodies}}
 	e.ctx, e.cancel = context.WithCancel(p.ctx)
 	e.exchange = e
 	e.in.ready = true
@@ -208,22 +219,34 @@ func (e *exchange) givenUp(op uint32) {
 // run sends the requests that have been added and takes the answers in.
 func (e *exchange) run() error {
 	p := e.plain
-	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
-	case <-e.ctx.Done():
+	if len(e.told) > 0 { // which waits for no requests
+		late := time.AfterFunc(e.node.cfg.Lease, e.cancel)
+		defer late.Stop()
+	} else {
+		select {
+		case p.slots <- struct{}{}:
+			defer func() { <-p.slots }()
+		case <-e.ctx.Done():
+		}
 	}
 	err := e.post(p.seal(e))
 	if err == io.EOF {
+		e.whole = true
 		return io.ErrUnexpectedEOF // for those who have no answer
 	}
 	if e.ctx.Err() == nil { // a connection was at its end, or the peer is: who asks again has to know
-		peer, _, gone := e.node.meet(e.ctx, p.link.dialer)
-		if gone == nil && peer.Instance != p.link.peer.Instance {
+		met, gone := e.node.meet(e.ctx, p.link.dialer)
+		if gone == nil && met.peer.Instance != p.link.peer.Instance {
 			gone = ErrReplaced
 		}
 		if gone != nil && e.ctx.Err() == nil {
 			p.link.fail(gone)
+		}
+		if len(e.told) > 0 { // it is told again, but not at once
+			select {
+			case <-time.After(e.node.cfg.MinBackoff):
+			case <-e.ctx.Done():
+			}
 		}
 	}
 	if e.ctx.Err() != nil {
@@ -234,7 +257,8 @@ func (e *exchange) run() error {
 
 // post sends a body and takes in what comes of it, at the end of which it returns io.EOF.
 func (e *exchange) post(h *wire.Hello, body []byte) error {
-	p, sent := e.plain, e.node.later()
+	p := e.plain
+	e.sent = e.node.later()
 	resp, peer, err := e.node.post(e.ctx, p.link.dialer, h, body)
 	if err != nil {
 		return err
@@ -244,7 +268,7 @@ func (e *exchange) post(h *wire.Hello, body []byte) error {
 	if peer.Instance != p.link.peer.Instance { // a restart
 		return ErrReplaced
 	}
-	p.renew(sent)
+	p.renew(e.sent)
 	p.hear(peer, nil)
 	return e.readBody(resp.Body)
 }
@@ -281,7 +305,8 @@ func (p *plain) seal(e *exchange) (*wire.Hello, []byte) {
 			}
 		}
 	}
-	return p.link.node.plainHello(p.link.peer.Name, p.link.peer.Instance, e.seq, since), e.out.all(wire.Append(nil, caches))
+	body := append(wire.Append(nil, caches), e.told...)
+	return p.link.node.plainHello(p.link.peer.Name, p.link.peer.Instance, e.seq, since), e.out.all(body)
 }
 
 // end deals with what an exchange has not had answered.
@@ -299,6 +324,7 @@ func (p *plain) end(e *exchange, err error) {
 	if p.alive == e {
 		p.alive = nil
 	}
+	p.endTelling(e)
 	p.link.mu.Lock()
 	p.maybeLeft()
 	p.link.mu.Unlock()
@@ -340,8 +366,18 @@ func (p *plain) renew(sent int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
-		l.lease.held.Store(max(l.lease.held.Load(), sent+int64(l.node.cfg.Lease)))
+		l.extend(sent, 0)
 		l.lease.rtt.Store(l.node.later() - sent)
+	}
+}
+
+// granted takes note of the lease that the peer gives in its answer to what was sent at a time.
+func (p *plain) granted(sent int64, term time.Duration) {
+	l := p.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.extend(sent, term)
 	}
 }
 
@@ -377,7 +413,7 @@ func (p *plain) keep() {
 				continue
 			}
 			p.mu.Lock()
-			if p.alive == nil && l.Err() == nil && l.HeldUntil()-now < int64(cfg.Lease-cfg.KeepAlive/2) {
+			if p.alive == nil && l.Err() == nil && l.lease.alive.Load()-now < int64(cfg.Lease-cfg.KeepAlive/2) {
 				p.alive = p.begin()
 			}
 			p.mu.Unlock()

@@ -34,10 +34,16 @@ func refusing(n *link.Node) http.Handler {
 
 // newPlainWorld is newWorld where no upgrades are to be had.
 func newPlainWorld(t *testing.T, serve func(*link.Request)) *world {
+	return newPlainWorldOf(t, func(_, b *link.Config) { b.Serve = serve })
+}
+
+func newPlainWorldOf(t *testing.T, change func(a, b *link.Config)) *world {
 	w := &world{t: t, net: netsim.New()}
 	plain := func(string) bool { return true }
-	w.a = w.start("a", link.Config{Name: "a", Instance: 1, Plain: plain}, refusing)
-	w.b = w.start("b", link.Config{Name: "b", Instance: 2, Plain: plain, Serve: serve}, refusing)
+	a := link.Config{Name: "a", Instance: 1, Plain: plain}
+	b := link.Config{Name: "b", Instance: 2, Plain: plain}
+	change(&a, &b)
+	w.a, w.b = w.start("a", a, refusing), w.start("b", b, refusing)
 	var err error
 	w.peer, err = w.a.Peer("b", "http://b:80")
 	require.NoError(t, err)

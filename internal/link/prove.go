@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -129,6 +130,9 @@ type caller struct {
 	heard   int64            // when it asked last
 	floor   uint64           // no number up to this is taken any more
 	seen    []uint64         // the numbers above that have been taken, sorted
+
+	telling sync.Mutex // held while Told is called; taken before all others
+	told    uint64     // number of the last body that told something; guarded by telling
 }
 
 const (

@@ -1,7 +1,8 @@
 package link
 
 // queue.go holds what waits to be written to a link, in three rows: control
-// frames first, then all others as they came, then pieces of long values.
+// frames first, those of Tell among them, then all others as they came, then
+// pieces of long values.
 
 import (
 	"net"
@@ -23,6 +24,7 @@ type queue struct {
 	window  int       // bytes of pieces that may be on the way
 	credit  int       // and how many more of them may be sent now
 	bytes   int       // in ctl and buf, and being written
+	told    int       // in ctl, of Tell
 	long    int       // in streams
 }
 
@@ -112,6 +114,7 @@ type batch struct {
 // take moves all that is queued, and one piece of a long value, into b.
 func (q *queue) take(b *batch) {
 	b.ctl, q.ctl = q.ctl, b.ctl[:0]
+	q.told = 0
 	b.buf, q.buf = q.buf, b.buf[:0]
 	clear(b.cuts)
 	b.cuts, q.cuts = q.cuts, b.cuts[:0]

@@ -176,10 +176,16 @@ func (l *Link) dispatch(f *wire.Frame) error {
 		l.in.busy()
 		return l.answered(f)
 	}
+	if f.Type == wire.View {
+		return l.told(f)
+	}
 	switch {
 	case l.exchange == nil && l.served == nil:
 	case f.Type == wire.Caches:
 		return l.hearCaches(f)
+	case f.Type == wire.KeepAliveOK && l.exchange != nil:
+		l.exchange.plain.granted(l.exchange.sent, f.TTL)
+		return nil
 	case f.Type == wire.Cancel && l.served != nil:
 		l.cancelled(f)
 		return nil

@@ -84,9 +84,9 @@ func (o *Op) Deadline() (at time.Time, ok bool) {
 	return o.link.node.cfg.Start.Add(time.Duration(o.deadline)), o.deadline != 0
 }
 
-// Live reports whether the request may still take effect: the other end waits
-// for it and this end holds its lease.
-func (o *Op) Live() bool { return !o.over.Load() && o.link.Alive() }
+// Live reports whether the request may still take effect: the other end waits for it, and cannot
+// have given the link up as silent.
+func (o *Op) Live() bool { return !o.over.Load() && o.link.node.later() < o.link.lease.alive.Load() }
 
 // Answer queues an answer, the last one unless f has the flag More. It does
 // not block and may be called under a lock. When nobody waits any more it only

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"time"
 
@@ -162,7 +163,8 @@ func (n *Node) peerNamed(name string) *Peer {
 // serveBody serves the requests in body and waits for their answers.
 func (l *Link) serveBody(ctx context.Context, body *Body) {
 	l.in.ready = true
-	l.lease.held.Store(1<<63 - 1) // it ends with the request
+	l.lease.held.Store(math.MaxInt64) // it ends with the request
+	l.lease.alive.Store(math.MaxInt64)
 	l.out.unlimited()
 	target := ""
 	if l.node.peerNamed(l.peer.Name) != nil {
@@ -171,6 +173,7 @@ func (l *Link) serveBody(ctx context.Context, body *Body) {
 	own := l.node.hello(target)
 	own.Seq = l.node.seq.Add(1)
 	l.out.ctl = wire.Append(wire.AppendHello(nil, wire.Welcome, &own), l.node.ownCaches())
+	l.out.ctl = wire.Append(l.out.ctl, &wire.Frame{Type: wire.KeepAliveOK, TTL: l.term()})
 	l.out.bytes += len(l.out.ctl)
 	l.wg.Go(l.write)
 	stop := context.AfterFunc(ctx, func() { l.fail(ErrClosed) })

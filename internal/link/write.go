@@ -122,7 +122,10 @@ func (l *Link) shrink() {
 	if len(l.out.buf) == 0 && cap(l.out.buf) > idleBuffer {
 		l.out.buf = nil
 	}
-	if !l.writing && cap(l.batch.buf) > idleBuffer {
+	if len(l.out.ctl) == 0 && cap(l.out.ctl) > idleBuffer {
+		l.out.ctl = nil
+	}
+	if !l.writing && max(cap(l.batch.buf), cap(l.batch.ctl)) > idleBuffer {
 		l.batch = batch{}
 	}
 	l.calls.shrink()

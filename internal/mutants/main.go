@@ -202,6 +202,26 @@ var mutants = []mutant{
 		"internal/link/arrival.go", "if s.bytes > s.max && first", "if false && first",
 	},
 	{
+		"I11: what is told to a link that does not take it", "internal/link.TestTellIsBounded",
+		"internal/link/tell.go", "waiting > 0 && waiting+n > maxTold", "false",
+	},
+	{
+		"what is told over plain HTTP arrives", "internal/link.TestTellPlain",
+		"internal/link/tell.go", "if !e.whole {", "if false {",
+	},
+	{
+		"what is told over plain HTTP arrives in order", "internal/link.TestLateBodiesTellNothing",
+		"internal/link/tell.go", "l.served.seq >= c.told", "true",
+	},
+	{
+		"a lease that was granted does not become shorter", "internal/link.TestTerm",
+		"internal/link/lease.go", "l.lease.held.Store(max(l.lease.held.Load(), asked+int64(min(term, lease))))", "l.lease.held.Store(asked + int64(min(term, lease)))",
+	},
+	{
+		"requests live as long as their link, whatever the term of its lease", "internal/link.TestTerm",
+		"internal/link/request.go", "o.link.lease.alive.Load()", "o.link.lease.held.Load()",
+	},
+	{
 		"I11: links that all wait for memory go on in turn", "internal/link.TestLongValuesWaitForMemory",
 		"internal/link/arrival.go", "\t\tfirst.giveCredit()\n\t\tif s.bytes > s.max && first.share.bytes > littleRoom {\n\t\t\treturn\n\t\t}\n", "\t\tif s.bytes > s.max && first.share.bytes > littleRoom {\n\t\t\treturn\n\t\t}\n\t\tfirst.giveCredit()\n",
 	},

@@ -65,12 +65,13 @@ const (
 	Proof                          // Value: the proof of what the sender has said
 	Welcome                        // who the server is
 	KeepAlive                      // asks for another lease; Items: hits on borrowed copies
-	KeepAliveOK                    // grants it
+	KeepAliveOK                    // TTL: grants it for that long; 0: none now, but the sender is there
 	Chunk                          // the body is a piece of the value of stream op, without fields
 	Credit                         // Size more bytes of chunks have been taken in
 	Cancel                         // nobody waits for op any more
 	GoAway                         // send no more requests
 	Caches                         // the names of the sender's caches, all of them
+	View                           // Value: what one member of the group tells another about who its members are
 )
 
 // IsRequest reports whether frames of type t ask for something.

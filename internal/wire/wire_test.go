@@ -117,6 +117,11 @@ func TestGolden(t *testing.T) {
 			"25000000400100000500000011221100000000000015090000000000000018001c8094ebdc03200324022c0130ac020b76"},
 		{"failed", Frame{Type: Failed, Op: 5, Code: CodeOverloaded, Text: "no"},
 			"06000000440000000500000044024e026e6f"},
+		{"view", Frame{Type: View, Value: []byte("who is a member")},
+			"100000008b000000000000000b77686f2069732061206d656d626572"},
+		{"term", Frame{Type: KeepAliveOK, Op: 7, TTL: 1500 * time.Millisecond},
+			"060000008500000007000000" + "1c80dea0cb05"},
+		{"no term", Frame{Type: KeepAliveOK, Op: 7}, "000000008500000007000000"},
 		{"negative ttl", Frame{Type: Hit, TTL: -time.Second},
 			"0200000040000000000000001c01"},
 	} {
@@ -131,12 +136,12 @@ func TestNumbers(t *testing.T) {
 		[]Type{Get, Put, Delete, Lookup, GetMany, Clear, Fill, Recall, Confirm, Peek, Expire, Update, Announce, Top, Reload, Await})
 	require.Equal(t, []Type{0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48},
 		[]Type{Hit, NotFound, FillRight, Held, Failed, NotOwner, Done, Unsupported, Many})
-	require.Equal(t, []Type{0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a},
-		[]Type{HelloFrame, Challenge, Proof, Welcome, KeepAlive, KeepAliveOK, Chunk, Credit, Cancel, GoAway, Caches})
+	require.Equal(t, []Type{0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b},
+		[]Type{HelloFrame, Challenge, Proof, Welcome, KeepAlive, KeepAliveOK, Chunk, Credit, Cancel, GoAway, Caches, View})
 	require.Equal(t, []Code{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17},
 		[]Code{CodeUnknown, CodeLoad, CodeOverloaded, CodeLoadTimeout, CodeRecursive, CodeOutdated, CodeTooLarge, CodeUnconfirmed,
 			CodeNoLoader, CodeUnknownCache, CodeClosed, CodeCancelled, CodeBusy, CodeVersion, CodeRefused, CodeIdentity, CodeMalformed, CodeSelf})
-	require.True(t, Update.IsRequest() && Hit.IsAnswer() && !Hit.IsRequest() && !Chunk.IsAnswer() && !Chunk.IsRequest())
+	require.True(t, Update.IsRequest() && Hit.IsAnswer() && !Hit.IsRequest() && !Chunk.IsAnswer() && !Chunk.IsRequest() && !View.IsRequest())
 }
 
 func TestUnknownFieldsAreSkipped(t *testing.T) {
