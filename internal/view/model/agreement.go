@@ -1,0 +1,290 @@
+package main
+
+import (
+	"slices"
+	"sort"
+)
+
+// round is one attempt of a proposer to have the next view agreed.
+type round struct {
+	b       int // ballot
+	e       int
+	phase   int
+	view    *view
+	forced  bool // it is the value of an earlier round
+	replies map[int]promiseMsg
+	accepts map[int]bool
+	began   int64
+}
+
+// tend has the view changed if that is needed and this node's turn has come.
+func (n *node) tend() {
+	silent, _ := n.evidence()
+	if len(silent) == 0 && len(n.joins) == 0 && n.accV == nil && n.settled {
+		n.need = 0
+		n.round = nil
+		return
+	}
+	if n.need == 0 {
+		n.need = n.now()
+	}
+	if n.round != nil && n.now()-n.round.began > 3000*ms {
+		n.round = nil
+	}
+	if n.learning != nil && n.learning.v.e != n.v.e {
+		n.learning = nil
+	}
+	if n.now()-n.need < int64(n.rank())*300*ms+100*ms {
+		return
+	}
+	if !n.settled && !n.w.without("onebyone") {
+		if n.learning == nil {
+			n.learn(n.v, n.prev)
+		} else {
+			n.pushLearn()
+		}
+		return
+	}
+	if n.round == nil {
+		n.propose()
+	} else if n.round.phase == 1 {
+		n.tryAccept()
+	}
+}
+
+// evidence is what this node sees of the others: who is silent, with the time left of the promise
+// given, and of whom that is proof of death.
+func (n *node) evidence() (silent map[member]int64, refused map[member]bool) {
+	silent, refused = map[member]int64{}, map[member]bool{}
+	healthy := n.now()-n.late > 1500*ms
+	for _, m := range n.v.members {
+		if m == n.me() || n.hears(m) {
+			continue
+		}
+		switch {
+		case n.refused[m.name] != 0 || n.peerInst[m.name] > m.inst:
+			silent[m] = 0
+			refused[m] = true
+		case healthy && n.now()-n.heard[m.name] >= suspect:
+			silent[m] = max(0, n.given[m.name]-n.now())
+		}
+	}
+	return
+}
+
+func (n *node) propose() {
+	b := (n.promised/10+1)*10 + n.name
+	n.round = &round{
+		b: b, e: n.v.e + 1, began: n.now(),
+		replies: map[int]promiseMsg{}, accepts: map[int]bool{},
+	}
+	for _, m := range n.v.members {
+		if m == n.me() {
+			n.onPrepare(n.name, prepMsg{n.round.e, b})
+		} else {
+			n.send(m.name, prepMsg{n.round.e, b})
+		}
+	}
+}
+
+func (n *node) onPrepare(from int, m prepMsg) {
+	if !n.inView() || m.e != n.v.e+1 {
+		if n.inView() && m.e <= n.v.e {
+			n.sendOrDo(from, viewMsg{n.v, n.prev, n.settled, n.counted})
+		}
+		return
+	}
+	if !n.settled && !n.w.without("onebyone") {
+		return
+	}
+	if m.b < n.promised {
+		n.sendOrDo(from, promiseMsg{e: m.e, b: n.promised, nack: true})
+		return
+	}
+	n.promised = m.b
+	n.blocked = nil
+	s, r := n.evidence()
+	n.sendOrDo(from, promiseMsg{e: m.e, b: m.b, accB: n.accB, accV: n.accV, silent: s, refused: r})
+}
+
+func (n *node) onPromise(from int, m promiseMsg) {
+	r := n.round
+	if r == nil || n.v == nil || m.e != n.v.e+1 {
+		return
+	}
+	if m.nack {
+		n.promised = max(n.promised, m.b)
+		n.round = nil
+		return
+	}
+	if r.b != m.b || r.phase != 0 {
+		return
+	}
+	r.replies[from] = m
+	if n.agreed(n.v, r.replied) {
+		r.phase = 1
+		r.began = n.now()
+		n.tryAcceptAfter(10*ms, r)
+	}
+}
+
+func (r *round) replied(m member) bool {
+	_, ok := r.replies[m.name]
+	return ok
+}
+
+func (n *node) tryAcceptAfter(d int64, r *round) {
+	n.after(d, func() {
+		if n.round == r && r.phase == 1 {
+			n.tryAccept()
+		}
+	})
+}
+
+// tryAccept asks the members to accept what binds, or else the view that the replies call for.
+func (n *node) tryAccept() {
+	r := n.round
+	if r.view == nil {
+		best := 0
+		for _, name := range sorted(r.replies) {
+			if p := r.replies[name]; p.accB > best {
+				best, r.view, r.forced = p.accB, p.accV, true
+			}
+		}
+	}
+	var proof map[member]bool
+	if r.view == nil {
+		next, dead, wait := n.next(r)
+		if next == nil {
+			n.round = nil
+			return
+		}
+		if n.now() < r.began+wait && !n.w.without("wait") {
+			n.tryAcceptAfter(r.began+wait-n.now()+ms, r)
+			return
+		}
+		r.view, proof = next, dead
+	}
+	r.phase = 2
+	r.began = n.now()
+	for _, m := range n.v.members {
+		n.sendOrDo(m.name, accMsg{r.e, r.b, r.view, proof, r.forced})
+	}
+}
+
+// next is the view that the replies of a round call for: without who is silent or replaced, with
+// all who want to join; nil if they call for none. It also returns whose death is proven, and how
+// long promises to the others that are left out still last.
+func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
+	next = &view{e: r.e, voting: n.v.voting}
+	proof = map[member]bool{}
+	gone := 0
+	few := func() bool { return 2*(gone+1) < len(n.v.members)+1 } // another one may be left out
+	for _, m := range n.v.members {
+		silent := func(x member) bool { _, ok := r.replies[x.name].silent[m]; return ok }
+		refused := func(x member) bool { return r.replies[x.name].refused[m] }
+		if m == n.me() || !n.agreed(n.v, silent) || !few() && !n.provenDead(m) {
+			next.members = append(next.members, m)
+			continue
+		}
+		gone++
+		if n.agreed(n.v, refused) {
+			proof[m] = true
+		}
+		for _, p := range r.replies {
+			wait = max(wait, p.silent[m])
+		}
+	}
+	var joins []member
+	for m := range n.joins {
+		joins = append(joins, m)
+	}
+	sort.Slice(joins, func(a, b int) bool { return joins[a].inst < joins[b].inst })
+	for _, j := range joins {
+		if !n.linked(j) {
+			continue
+		}
+		if old, ok := next.byName(j.name); ok {
+			if old.inst >= j.inst || !few() && !n.provenDead(old) {
+				continue
+			}
+			gone++
+			proof[old] = true
+			i := slices.Index(next.members, old)
+			next.members = slices.Delete(next.members, i, i+1)
+		}
+		next.members = append(next.members, j)
+	}
+	if gone == 0 && len(next.members) == len(n.v.members) {
+		return nil, nil, 0
+	}
+	next.proof = len(proof) > 0
+	if !n.v.quorum(r.replied) {
+		next.reborn = true
+		next.e += 1000
+		next.proof = true
+	}
+	return next, proof, wait
+}
+
+func (n *node) onAccept(from int, m accMsg) {
+	if !n.inView() || m.e != n.v.e+1 || m.b < n.promised {
+		n.sendOrDo(from, accedMsg{m.e, m.b, false, 0})
+		return
+	}
+	for _, x := range n.v.members {
+		if m.v.has(x) || x == n.me() || n.now() >= n.given[x.name] || n.w.without("wait") {
+			continue
+		}
+		if m.proof[x] && (n.refused[x.name] != 0 || n.peerInst[x.name] > x.inst) {
+			continue
+		}
+		n.w.n["accept refused"]++
+		left := int64(0)
+		if m.forced && !n.w.without("forced") {
+			n.blocked = m.v
+			n.promised = m.b
+			left = n.given[x.name] - n.now() + 1
+		}
+		n.sendOrDo(from, accedMsg{m.e, m.b, false, left})
+		return
+	}
+	n.promised, n.accB, n.accV = m.b, m.b, m.v
+	n.sendOrDo(from, accedMsg{m.e, m.b, true, 0})
+}
+
+func (n *node) onAccepted(from int, m accedMsg) {
+	r := n.round
+	if r == nil || r.b != m.b || r.phase != 2 {
+		return
+	}
+	if !m.ok && m.left > 0 {
+		n.after(m.left, func() {
+			if n.round == r {
+				r.began = n.now()
+				n.sendOrDo(from, accMsg{r.e, r.b, r.view, nil, true})
+			}
+		})
+		return
+	}
+	if !m.ok {
+		n.round = nil
+		return
+	}
+	r.accepts[from] = true
+	accepted := func(x member) bool { return r.accepts[x.name] }
+	if !n.agreed(n.v, accepted) {
+		return
+	}
+	v, old := r.view, n.v
+	n.w.n["views"]++
+	n.w.logf("%d chooses view %d %v", n.name, v.e, v.members)
+	n.adopt(v, old, !old.quorum(accepted))
+	if n.inView() {
+		n.learn(v, old)
+		return
+	}
+	for _, x := range v.members {
+		n.send(x.name, learnMsg{v, old, n.counted})
+	}
+}

@@ -1,0 +1,210 @@
+package main
+
+import "fmt"
+
+// client is the load on one process: reads and writes, until it dies.
+func (n *node) client() {
+	if n.dead {
+		return
+	}
+	n.w.at(1*ms+n.w.r.Int64N(30*ms), n.client)
+	if n.paused {
+		return
+	}
+	k := n.w.r.IntN(keys)
+	if n.w.r.IntN(8) == 0 {
+		n.change(k)
+	} else {
+		n.read(k)
+	}
+}
+
+// check sees that a read returned no less than what was acknowledged when it began.
+func (n *node) check(k, v, floor int, how string) {
+	w := n.w
+	w.n["reads"]++
+	w.n["reads "+how]++
+	if v >= floor {
+		return
+	}
+	if w.puts[[2]int{k, v}] > w.writes[[2]int{k, floor}] {
+		w.n["late puts"]++ // which was not confirmed, and took effect after the other
+		return
+	}
+	w.bad = append(w.bad, fmt.Sprintf("%.3f: node %d reads %d of key %d by %s, acknowledged was %d",
+		float64(w.now)/1e6, n.name, v, k, how, floor))
+	w.logf("VIOLATION %s", w.bad[len(w.bad)-1])
+}
+
+// read is one call of a user.
+func (n *node) read(k int) {
+	f := n.w.floor[k]
+	if v, how := n.local(k); how != "" {
+		n.check(k, v, f, how)
+		return
+	}
+	own := func() { // load for itself, store nothing
+		v := n.w.db[k]
+		n.w.n["loads elsewhere"]++
+		n.after(n.w.r.Int64N(20*ms), func() { n.check(k, v, f, "load") })
+	}
+	if n.v == nil {
+		own()
+		return
+	}
+	owner := n.v.owner(k)
+	if owner == n.me() {
+		n.load(k, func(v int) { n.check(k, v, f, "own load") })
+		return
+	}
+	done := false
+	e := n.v.e
+	link := n.link[owner.name]
+	sent := n.now()
+	n.call(owner.name, getMsg{k, n.w.r.IntN(3) == 0}, 1500*ms, func(m msg) {
+		if done || m == nil {
+			return
+		}
+		done = true
+		x, ok := m.(valMsg)
+		if !ok {
+			own()
+			return
+		}
+		n.check(k, x.v, f, "peer")
+		same := n.v.e == e && x.e == e && n.link[owner.name] == link
+		if x.loan && same && n.recall[k] < sent {
+			n.l1[k] = &loan{x.v, link, e, owner.name}
+			n.w.n["loans"]++
+			n.w.logf("  node %d borrows %d=%d from %d", n.name, k, x.v, owner.name)
+		}
+	})
+	set := n.v.set(k)
+	n.after(50*ms, func() {
+		if done {
+			return
+		}
+		done = true
+		if len(set) == 1 || set[1] == n.me() {
+			own()
+			return
+		}
+		n.call(set[1].name, peekMsg{k}, 50*ms, func(m msg) {
+			if x, ok := m.(valMsg); ok {
+				n.check(k, x.v, f, "hedge")
+				return
+			}
+			own()
+		})
+	})
+}
+
+// change writes the next value of k to the origin, then to the cache.
+func (n *node) change(k int) {
+	w := n.w
+	if w.busy[k] || n.v == nil {
+		return
+	}
+	w.busy[k] = true
+	w.db[k]++
+	v := w.db[k]
+	put := w.r.IntN(3) == 0
+	if _, waits := n.pursue[k]; waits {
+		put = false
+	}
+	over := false
+	end := func(ok bool) {
+		if over {
+			return
+		}
+		over = true
+		w.busy[k] = false
+		if ok {
+			w.floor[k] = max(w.floor[k], v)
+			w.n["writes"]++
+			w.logf("node %d wrote %d=%d", n.name, k, v)
+			return
+		}
+		w.n["unconfirmed"]++
+		n.pursue[k] = v
+		delete(n.main, k)
+		delete(n.l1, k)
+		w.logf("node %d did not confirm %d=%d", n.name, k, v)
+	}
+	var attempt func()
+	result := func(ok bool) {
+		switch {
+		case ok:
+			end(true)
+		case put:
+			end(false) // it may have been carried out
+		default:
+			n.after(50*ms, attempt)
+		}
+	}
+	attempt = func() {
+		if over {
+			return
+		}
+		if n.dead {
+			end(false)
+			return
+		}
+		owner := n.v.owner(k)
+		switch {
+		case owner == n.me():
+			n.write(k, v, put, func() bool { return true }, result)
+		case n.link[owner.name] == 0:
+			n.after(30*ms, attempt)
+		default:
+			n.call(owner.name, writeMsg{k, v, put}, 3000*ms, func(m msg) {
+				_, ok := m.(okMsg)
+				if ok {
+					n.drop(k)
+				}
+				result(ok)
+			})
+		}
+	}
+	attempt()
+	w.at(4000*ms, func() {
+		if over {
+			return
+		}
+		if n.dead {
+			w.busy[k] = false
+			over = true
+			return
+		}
+		n.run(func() { end(false) })
+	})
+}
+
+// pursuit asks again for what could not be confirmed.
+func (n *node) pursuit() {
+	n.after(300*ms, n.pursuit)
+	if n.v == nil {
+		return
+	}
+	for _, k := range sorted(n.pursue) {
+		v, ok := n.pursue[k]
+		if !ok {
+			continue
+		}
+		result := func(ok bool) {
+			if ok && n.pursue[k] == v {
+				delete(n.pursue, k)
+				n.w.floor[k] = max(n.w.floor[k], v)
+				n.w.n["pursued"]++
+			}
+		}
+		if owner := n.v.owner(k); owner == n.me() {
+			n.write(k, v, false, func() bool { return true }, result)
+		} else {
+			n.call(owner.name, writeMsg{k, v, false}, 2000*ms, func(m msg) {
+				_, ok := m.(okMsg)
+				result(ok)
+			})
+		}
+	}
+}

@@ -1,0 +1,362 @@
+package main
+
+import "slices"
+
+// entry is what a custodian has of a key.
+type entry struct {
+	v int
+	e int // the view under which it was stored
+}
+
+// loan is a copy that was borrowed.
+type loan struct {
+	v    int
+	link int
+	e    int
+	from int
+}
+
+type flight struct {
+	linked bool // no write has come in between
+	e      int
+	keep   bool // what is loaded may be stored
+}
+
+type writing struct {
+	k, n    int
+	put     bool
+	done    func(ok bool)
+	e       int
+	started bool
+	over    bool
+}
+
+// acts reports whether this node may act as the owner of k: moved keys wait until the view has
+// settled.
+func (n *node) acts(k int) bool {
+	if !n.owns(k) || !n.leased() {
+		return false
+	}
+	if n.settled || n.w.without("settle") {
+		return true
+	}
+	return n.prev != nil && n.prev.has(n.me()) && n.prev.owner(k) == n.me()
+}
+
+// writes reports whether this node may write k: until the view has settled, only if the same nodes
+// have k in their custody as before.
+func (n *node) writes(k int) bool {
+	if !n.acts(k) {
+		return false
+	}
+	if n.settled || n.w.without("settle") || n.w.without("samesets") {
+		return true
+	}
+	return slices.Equal(n.v.set(k), n.prev.set(k))
+}
+
+// quiet reports whether what a dead owner of k has lent has run out.
+func (n *node) quiet(k int) bool {
+	if n.w.without("quiet") {
+		return true
+	}
+	for _, q := range n.quietFor {
+		if n.now() < q.until && q.v.owner(k) != n.me() {
+			return false
+		}
+	}
+	return true
+}
+
+// valid reports whether an entry has been in this node's custody without a gap.
+func (n *node) valid(k int, e *entry) bool {
+	if e == nil || !n.inView() || e.e < n.lost && !n.w.without("skip") {
+		return false
+	}
+	for x := e.e; x <= n.v.e; x++ {
+		v := n.views[x]
+		if v == nil {
+			if n.w.without("skip") {
+				continue
+			}
+			return false
+		}
+		if !v.custodian(k, n.me()) && !n.w.without("custody") {
+			return false
+		}
+	}
+	return true
+}
+
+// local is what the node may serve on its own.
+func (n *node) local(k int) (v int, how string) {
+	if e := n.main[k]; n.valid(k, e) && (n.leased() || n.w.without("hitlease")) {
+		switch {
+		case n.v.owner(k) == n.me():
+			return e.v, "hit"
+		case n.v.custodian(k, n.me()):
+			return e.v, "replica"
+		}
+		return 0, "" // without custody
+	}
+	c := n.l1[k]
+	if c == nil || c.link != n.link[c.from] || n.now() >= n.linkTo[c.from] || c.e != n.epoch() {
+		return 0, ""
+	}
+	if n.leased() || !n.inView() || n.w.without("l1own") {
+		return c.v, "copy"
+	}
+	return 0, ""
+}
+
+// drop forgets k, and has what is being loaded not stored.
+func (n *node) drop(k int) {
+	delete(n.main, k)
+	delete(n.l1, k)
+	if f := n.flights[k]; f != nil {
+		f.linked = false
+		delete(n.flights, k)
+	}
+	n.recall[k] = n.now()
+}
+
+// serve answers a call.
+func (n *node) serve(from int, m msg, reply func(msg)) {
+	switch m := m.(type) {
+	case writeMsg:
+		n.serveWrite(from, m, reply)
+	case recallMsg:
+		n.w.logf("  node %d recalled %d by %d", n.name, m.k, from)
+		n.drop(m.k)
+		reply(okMsg{})
+	case peekMsg:
+		if e := n.main[m.k]; n.valid(m.k, e) && (n.leased() || n.w.without("hitlease")) {
+			n.w.n["peek hits"]++
+			reply(valMsg{v: e.v})
+			return
+		}
+		reply(missMsg{})
+	case getMsg:
+		n.serveGet(from, m, reply)
+	}
+}
+
+func (n *node) serveWrite(from int, m writeMsg, reply func(msg)) {
+	if !n.owns(m.k) {
+		reply(failMsg{})
+		return
+	}
+	id := n.link[from]
+	live := func() bool { return !m.put || n.link[from] == id && n.now() < n.linkTo[from] }
+	n.write(m.k, m.n, m.put, live, func(ok bool) {
+		if ok {
+			reply(okMsg{})
+		} else {
+			reply(failMsg{})
+		}
+	})
+}
+
+func (n *node) serveGet(from int, m getMsg, reply func(msg)) {
+	if !n.owns(m.k) {
+		reply(failMsg{})
+		return
+	}
+	e := n.main[m.k]
+	if !n.valid(m.k, e) || !n.leased() {
+		n.load(m.k, func(v int) { reply(valMsg{v: v}) })
+		return
+	}
+	lend := m.borrow && len(n.turn[m.k]) == 0 && n.acts(m.k)
+	if lend {
+		if n.loans[m.k] == nil {
+			n.loans[m.k] = map[int]int{}
+		}
+		n.w.loanID++
+		n.loans[m.k][from] = n.w.loanID
+	}
+	reply(valMsg{v: e.v, loan: lend, e: n.v.e})
+}
+
+// load loads at the owner. What is loaded is stored if the node acts at both ends.
+func (n *node) load(k int, done func(int)) {
+	f := &flight{linked: true, e: n.epoch(), keep: n.acts(k)}
+	if n.flights[k] != nil {
+		n.flights[k].linked = false
+	}
+	n.flights[k] = f
+	finish := func(v int) {
+		if f.linked && f.keep && n.acts(k) && n.v.e == f.e {
+			n.main[k] = &entry{v: v, e: n.v.e}
+			n.w.logf("  node %d stores loaded %d=%d turn %d", n.name, k, v, len(n.turn[k]))
+			if len(n.turn[k]) == 0 || n.w.without("copywriting") {
+				n.replicate(k, v)
+			}
+		}
+		if n.flights[k] == f {
+			delete(n.flights, k)
+		}
+		done(v)
+	}
+	origin := func() {
+		v := n.w.db[k]
+		n.w.n["loads"]++
+		n.after(n.w.r.Int64N(40*ms), func() { finish(v) })
+	}
+	if !n.owns(k) || len(n.v.set(k)) == 1 {
+		origin()
+		return
+	}
+	n.call(n.v.set(k)[1].name, peekMsg{k}, 30*ms, func(m msg) {
+		if x, ok := m.(valMsg); ok && f.linked {
+			finish(x.v)
+			return
+		}
+		origin()
+	})
+}
+
+func (n *node) replicate(k, v int) {
+	for _, m := range n.v.set(k)[1:] {
+		n.send(m.name, copyMsg{k, v, n.v.e})
+	}
+}
+
+// onCopy stores what the owner of this node's own view sends.
+func (n *node) onCopy(from int, m copyMsg) {
+	n.w.logf("  node %d gets copy of %d=%d from %d e%d", n.name, m.k, m.v, from, m.e)
+	if !n.inView() || n.owns(m.k) {
+		return
+	}
+	fits := n.v.e == m.e && n.v.owner(m.k).name == from && n.v.custodian(m.k, n.me())
+	if fits || n.w.without("copyepoch") {
+		n.main[m.k] = &entry{v: m.v, e: n.v.e}
+		n.w.n["copies"]++
+	}
+}
+
+func (x *writing) fail() {
+	if !x.over {
+		x.over = true
+		x.done(false)
+	}
+}
+
+// write has k changed when its turn comes.
+func (n *node) write(k, v int, put bool, live func() bool, done func(bool)) {
+	x := &writing{k: k, n: v, put: put, e: n.v.e}
+	x.done = func(ok bool) {
+		ws := slices.DeleteFunc(slices.Clone(n.turn[k]), func(y *writing) bool { return y == x })
+		n.turn[k] = ws
+		if len(ws) == 0 {
+			delete(n.turn, k)
+		} else if !ws[0].started {
+			n.after(1, func() { n.begin(ws[0], live) })
+		}
+		done(ok)
+	}
+	n.turn[k] = append(n.turn[k], x)
+	if len(n.turn[k]) == 1 {
+		n.begin(x, live)
+	}
+	n.after(6000*ms, x.fail)
+}
+
+// begin carries a write out: every borrower and custodian confirms, then it takes effect.
+func (n *node) begin(x *writing, live func() bool) {
+	if x.over || x.started {
+		return
+	}
+	if n.v == nil || n.v.e != x.e {
+		x.fail()
+		return
+	}
+	if !n.writes(x.k) || !n.quiet(x.k) {
+		n.after(20*ms, func() { n.begin(x, live) })
+		return
+	}
+	x.started = true
+	n.w.logf("  node %d begins %d=%d put %v e%d set %v",
+		n.name, x.k, x.n, x.put, n.v.e, n.v.set(x.k))
+	wait := 0
+	commit := func() {
+		if wait > 0 || x.over {
+			return
+		}
+		if n.v.e != x.e || !n.writes(x.k) || !live() {
+			x.fail()
+			return
+		}
+		n.commit(x)
+	}
+	for _, m := range n.v.set(x.k)[1:] {
+		if n.w.without("replicas") {
+			n.call(m.name, recallMsg{x.k}, 200*ms, func(msg) {})
+			continue
+		}
+		wait++
+		n.confirm(x, m, func() {
+			wait--
+			commit()
+		})
+	}
+	for _, b := range sorted(n.loans[x.k]) {
+		wait++
+		id := n.loans[x.k][b]
+		n.takeBack(x.k, b, func() {
+			if !n.w.without("forgetloans") && n.loans[x.k][b] == id {
+				delete(n.loans[x.k], b)
+			}
+			wait--
+			commit()
+		})
+	}
+	if n.w.without("forgetloans") {
+		delete(n.loans, x.k)
+	}
+	commit()
+}
+
+// confirm asks a custodian to drop the key until it has said so, or the view changes.
+func (n *node) confirm(x *writing, m member, done func()) {
+	if x.over || n.v.e != x.e {
+		return
+	}
+	n.call(m.name, recallMsg{x.k}, 200*ms, func(r msg) {
+		if _, ok := r.(okMsg); ok && n.peerInst[m.name] == m.inst {
+			done()
+			return
+		}
+		n.after(20*ms, func() { n.confirm(x, m, done) })
+	})
+}
+
+// takeBack recalls a copy, or waits for the borrower's lease.
+func (n *node) takeBack(k, b int, over func()) {
+	n.call(b, recallMsg{k}, 200*ms, func(r msg) {
+		if _, ok := r.(okMsg); ok {
+			over()
+			return
+		}
+		n.down(b) // so that the lease is not renewed
+		n.after(max(0, n.givenL[b]-n.now()), over)
+	})
+}
+
+func (n *node) commit(x *writing) {
+	w := n.w
+	n.drop(x.k)
+	w.logf("  node %d commits %d=%d put %v", n.name, x.k, x.n, x.put)
+	if w.writes[[2]int{x.k, x.n}] == 0 {
+		w.writes[[2]int{x.k, x.n}] = w.now
+	}
+	if x.put {
+		n.main[x.k] = &entry{v: x.n, e: n.v.e}
+		w.puts[[2]int{x.k, x.n}] = w.now
+	}
+	x.over = true
+	x.done(true)
+	if x.put && len(n.turn[x.k]) == 0 {
+		n.replicate(x.k, x.n)
+	}
+}

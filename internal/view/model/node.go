@@ -1,0 +1,343 @@
+package main
+
+import "slices"
+
+// Times of the protocol.
+const (
+	ms      = int64(1000)
+	lease   = 2000 * ms
+	outlast = lease + lease/100 // as the giver counts, whose clock may be slower
+	keep    = 500 * ms
+	suspect = 1250 * ms
+)
+
+// node is one process in one life. All times in it are its own clock's.
+type node struct {
+	w       *world
+	name    int
+	inst    int
+	rate    float64 // of its clock
+	off     int64
+	dead    bool
+	paused  bool
+	backlog []func() // what waits while it stands still
+
+	v        *view
+	prev     *view
+	settled  bool
+	counted  bool          // the view was agreed by counting the dead
+	views    map[int]*view // those it has had a part in, or knew of
+	lost     int           // entries stored before this view are worthless
+	quietFor []quiet       // former owners whose loans may last
+	deadAt   map[member]int64
+	kept     map[member]int64 // promises as they were given, whatever became of the link
+
+	// the acceptor of the next view
+	promised int
+	accB     int
+	accV     *view
+	blocked  *view // a value that binds and waits for a promise to end
+
+	// the proposer of the next view
+	joins    map[member]bool
+	need     int64 // since when a change is needed
+	round    *round
+	learning *learning
+	ticked   int64 // last tick
+	late     int64 // when a tick last came late
+
+	// its neighbours, by name
+	link     map[int]int
+	heard    map[int]int64
+	peerInst map[int]int
+	refused  map[int]int64 // since when
+	promise  map[int]int64 // held until
+	linkTo   map[int]int64 // lease of the link, held until
+	given    map[int]int64 // promise given until
+	givenL   map[int]int64 // lease of the link, given until
+	calls    map[int]func(msg)
+	callTo   map[int]int
+	callID   int
+
+	// the cache, by key
+	main    map[int]*entry
+	l1      map[int]*loan
+	loans   map[int]map[int]int // to whom -> id
+	flights map[int]*flight
+	turn    map[int][]*writing
+	recall  map[int]int64 // last recall
+	pursue  map[int]int   // what could not be confirmed
+}
+
+func (w *world) start(name int) *node {
+	w.inst++
+	n := &node{
+		w: w, name: name, inst: w.inst,
+		rate:     1 + (w.r.Float64()-0.5)*0.008,
+		off:      w.r.Int64N(1000 * ms),
+		views:    make(map[int]*view),
+		deadAt:   make(map[member]int64),
+		kept:     make(map[member]int64),
+		joins:    make(map[member]bool),
+		link:     make(map[int]int),
+		heard:    make(map[int]int64),
+		peerInst: make(map[int]int),
+		refused:  make(map[int]int64),
+		promise:  make(map[int]int64),
+		linkTo:   make(map[int]int64),
+		given:    make(map[int]int64),
+		givenL:   make(map[int]int64),
+		calls:    make(map[int]func(msg)),
+		callTo:   make(map[int]int),
+		main:     make(map[int]*entry),
+		l1:       make(map[int]*loan),
+		loans:    make(map[int]map[int]int),
+		flights:  make(map[int]*flight),
+		turn:     make(map[int][]*writing),
+		recall:   make(map[int]int64),
+		pursue:   make(map[int]int),
+	}
+	n.ticked = n.now()
+	n.late = n.now() - 10000*ms
+	w.nodes[name] = n
+	w.at(w.r.Int64N(50*ms), func() { n.run(n.tick) })
+	w.at(w.r.Int64N(50*ms), n.client)
+	w.at(w.r.Int64N(300*ms), func() { n.run(n.pursuit) })
+	for p := range w.nodes {
+		if p == name {
+			continue
+		}
+		var keepAlive func()
+		keepAlive = func() {
+			n.after(keep, keepAlive)
+			if n.link[p] != 0 {
+				n.ask(p)
+			}
+		}
+		w.at(w.r.Int64N(keep), func() { n.run(keepAlive) })
+	}
+	return n
+}
+
+func (n *node) now() int64   { return n.off + int64(float64(n.w.now)*n.rate) }
+func (n *node) me() member   { return member{n.name, n.inst} }
+func (n *node) inView() bool { return n.v != nil && n.v.has(n.me()) }
+
+// owns reports whether this node is the owner of k by its view.
+func (n *node) owns(k int) bool { return n.inView() && n.v.owner(k) == n.me() }
+
+func (n *node) epoch() int {
+	if n.v == nil {
+		return 0
+	}
+	return n.v.e
+}
+
+// linked reports whether there is a link to that very member.
+func (n *node) linked(m member) bool { return n.link[m.name] != 0 && n.peerInst[m.name] == m.inst }
+
+// hears reports whether m is linked and not silent.
+func (n *node) hears(m member) bool { return n.linked(m) && n.now()-n.heard[m.name] < suspect }
+
+// run executes f at the node, later if it stands still.
+func (n *node) run(f func()) {
+	if n.dead {
+		return
+	}
+	if n.paused {
+		n.backlog = append(n.backlog, f)
+		return
+	}
+	f()
+}
+
+func (n *node) after(d int64, f func()) { n.w.at(d, func() { n.run(f) }) }
+
+// dial makes a link, at once: the one who dialled stands for both.
+func (n *node) dial(peer int) {
+	w := n.w
+	t := w.nodes[peer]
+	if n.link[peer] != 0 || n.dead || w.cut[way{n.name, peer}] || w.cut[way{peer, n.name}] {
+		return
+	}
+	if t.dead {
+		if n.refused[peer] == 0 {
+			n.refused[peer] = n.now()
+		}
+		return
+	}
+	if t.paused || n.paused {
+		return
+	}
+	t.down(n.name)
+	w.linkID++
+	n.link[peer], t.link[n.name] = w.linkID, w.linkID
+	n.heard[peer], t.heard[n.name] = n.now(), t.now()
+	n.peerInst[peer], t.peerInst[n.name] = t.inst, n.inst
+	n.refused[peer], t.refused[n.name] = 0, 0
+	n.ask(peer)
+	t.ask(n.name)
+}
+
+// down ends a link with all that depends on it.
+func (n *node) down(peer int) {
+	if n.link[peer] == 0 {
+		return
+	}
+	n.link[peer] = 0
+	delete(n.promise, peer)
+	delete(n.linkTo, peer)
+	for _, k := range sorted(n.l1) {
+		if n.l1[k].from == peer {
+			delete(n.l1, k)
+		}
+	}
+	for _, id := range sorted(n.callTo) {
+		if to, ok := n.callTo[id]; ok && to == peer {
+			n.finishCall(id, nil)
+		}
+	}
+}
+
+func (n *node) send(to int, m msg) {
+	id := n.link[to]
+	if id == 0 {
+		return
+	}
+	w := n.w
+	key := way{n.name, to}
+	d := 100 + w.r.Int64N(3*ms)
+	if w.r.IntN(50) == 0 {
+		d = w.r.Int64N(60 * ms)
+	}
+	at := max(w.now+d, w.last[key]+1)
+	w.last[key] = at
+	w.at(at-w.now, w.inOrder(key, func() {
+		t := w.nodes[to]
+		if t.dead || t.link[n.name] != id {
+			return
+		}
+		t.run(func() {
+			if t.link[n.name] == id {
+				t.heard[n.name] = t.now()
+				t.receive(n.name, m)
+			}
+		})
+	}))
+}
+
+// sendOrDo sends to others, and has the node itself receive at once.
+func (n *node) sendOrDo(to int, m msg) {
+	if to == n.name {
+		n.receive(to, m)
+	} else {
+		n.send(to, m)
+	}
+}
+
+func (n *node) call(to int, body msg, timeout int64, done func(msg)) {
+	if n.link[to] == 0 {
+		n.after(1, func() { done(nil) })
+		return
+	}
+	n.callID++
+	id := n.callID
+	n.calls[id] = done
+	n.callTo[id] = to
+	n.send(to, callMsg{id, body})
+	n.after(timeout, func() { n.finishCall(id, nil) })
+}
+
+func (n *node) finishCall(id int, m msg) {
+	if f := n.calls[id]; f != nil {
+		delete(n.calls, id)
+		delete(n.callTo, id)
+		f(m)
+	}
+}
+
+func (n *node) receive(from int, m msg) {
+	switch m := m.(type) {
+	case askMsg:
+		n.onAsk(from, m)
+	case grantMsg:
+		n.onGrant(from, m)
+	case viewMsg:
+		n.adopt(m.v, m.prev, m.counted)
+		if n.v.e == m.v.e && m.settled {
+			n.settled = true
+		}
+	case joinMsg:
+		n.joins[m.m] = true
+	case prepMsg:
+		n.onPrepare(from, m)
+	case promiseMsg:
+		n.onPromise(from, m)
+	case accMsg:
+		n.onAccept(from, m)
+	case accedMsg:
+		n.onAccepted(from, m)
+	case learnMsg:
+		n.adopt(m.v, m.prev, m.counted)
+		if n.v.e == m.v.e {
+			n.release(func() { n.send(from, learnOK{m.v.e}) })
+		}
+	case learnOK:
+		n.onLearnOK(from, m)
+	case settledMsg:
+		if n.v != nil && n.v.e == m.e {
+			n.settled = true
+		}
+	case callMsg:
+		n.serve(from, m.body, func(r msg) { n.send(from, replyMsg{m.id, r}) })
+	case replyMsg:
+		n.finishCall(m.id, m.body)
+	case copyMsg:
+		n.onCopy(from, m)
+	}
+}
+
+// tick looks after the links and the view.
+func (n *node) tick() {
+	n.after(50*ms+n.w.r.Int64N(10*ms), n.tick)
+	if n.now()-n.ticked > 400*ms {
+		n.late = n.now()
+	}
+	n.ticked = n.now()
+	for p := range n.w.nodes {
+		if p == n.name {
+			continue
+		}
+		if n.link[p] != 0 && n.now()-n.heard[p] > lease {
+			n.down(p)
+		}
+		if n.link[p] == 0 {
+			n.dial(p)
+		}
+	}
+	if !n.inView() {
+		for p := range n.w.nodes {
+			if n.link[p] != 0 {
+				n.send(p, joinMsg{n.me()})
+				if n.v == nil {
+					n.ask(p)
+				}
+			}
+		}
+		return
+	}
+	n.note()
+	n.tend()
+}
+
+// rank is how many healthy members are senior to this one.
+func (n *node) rank() int {
+	senior := n.v.members[:slices.Index(n.v.members, n.me())]
+	i := 0
+	for _, m := range senior {
+		if n.hears(m) {
+			i++
+		}
+	}
+	return i
+}

@@ -1,0 +1,65 @@
+package main
+
+// onAsk answers who asks for a promise and for the lease of the link.
+func (n *node) onAsk(from int, m askMsg) {
+	n.peerInst[from] = m.ins
+	who := member{from, m.ins}
+	vote := n.inView() && n.v.has(who) && (m.e >= n.v.e || n.w.without("behind"))
+	if n.accV != nil && !n.accV.has(who) && !n.w.without("blocked") {
+		vote = false
+	}
+	if n.blocked != nil && !n.blocked.has(who) {
+		vote = false
+	}
+	if vote {
+		n.given[from] = n.now() + outlast
+	}
+	term := lease
+	if !n.w.without("lender") {
+		term = 0
+		if n.inView() {
+			term = min(lease, max(0, n.leasedUntil()-n.now()))
+		}
+	}
+	n.givenL[from] = n.now() + outlast
+	n.send(from, grantMsg{m.at, term, vote})
+	if n.inView() && m.e < n.v.e {
+		n.send(from, viewMsg{n.v, n.prev, n.settled, n.counted})
+	}
+}
+
+func (n *node) onGrant(from int, m grantMsg) {
+	if m.vote {
+		n.promise[from] = max(n.promise[from], m.at+lease)
+		n.kept[member{from, n.peerInst[from]}] = n.promise[from]
+	}
+	n.linkTo[from] = max(n.linkTo[from], m.at+m.term)
+}
+
+func (n *node) ask(peer int) { n.send(peer, askMsg{n.now(), n.epoch(), n.inView(), n.inst}) }
+
+// leasedUntil is the latest time until which a quorum has promised.
+func (n *node) leasedUntil() int64 {
+	if !n.inView() {
+		return 0
+	}
+	ts := []int64{1 << 60} // for a view in which nobody else votes
+	for _, m := range n.v.voters() {
+		if m != n.me() && n.linked(m) {
+			ts = append(ts, n.promise[m.name])
+		}
+	}
+	best := int64(0)
+	for _, t := range ts {
+		promised := func(m member) bool {
+			return m == n.me() || n.linked(m) && n.promise[m.name] >= t
+		}
+		if t > best && n.v.quorum(promised) {
+			best = t
+		}
+	}
+	return best
+}
+
+// leased reports whether the node may act.
+func (n *node) leased() bool { return n.now() < n.leasedUntil() }

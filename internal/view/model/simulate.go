@@ -1,0 +1,80 @@
+package main
+
+import "math/rand/v2"
+
+// options say what to simulate.
+type options struct {
+	nodes  int
+	voters int   // how many of the senior members vote; 0: all
+	secs   int64 // of each history
+	calm   int64 // of these, how many at the end in which nothing breaks
+	mutant string
+	trace  bool
+}
+
+func (o options) without(rule string) bool { return o.mutant == rule }
+
+// simulate plays one history.
+func simulate(seed uint64, o options) *world {
+	w := &world{
+		options: o,
+		r:       rand.New(rand.NewPCG(seed, 5)),
+		cut:     map[way]bool{},
+		last:    map[way]int64{},
+		held:    map[way][]func(){},
+		puts:    map[[2]int]int64{},
+		writes:  map[[2]int]int64{},
+		n:       map[string]int{},
+		nodes:   make([]*node, o.nodes),
+	}
+	first := &view{e: 1, voting: o.voters}
+	for i := range w.nodes {
+		first.members = append(first.members, w.start(i).me())
+	}
+	for _, n := range w.nodes {
+		n.v, n.prev, n.settled = first, first, true
+		n.views[1] = first
+	}
+	w.at(3000*ms, w.fault)
+	w.at((o.secs-o.calm)*1000*ms, func() { w.calm = true })
+	w.run(o.secs * 1000 * ms)
+	if len(w.bad) == 0 {
+		w.whole()
+	}
+	return w
+}
+
+// whole sees that everybody has a part in the view again.
+func (w *world) whole() {
+	for _, n := range w.nodes {
+		if n.inView() && len(n.v.members) == len(w.nodes) && n.leased() {
+			continue
+		}
+		w.n["not whole"]++
+		w.logf("node %d is not whole: view %d", n.name, n.epoch())
+		for _, x := range w.nodes {
+			x.describe()
+		}
+		return
+	}
+}
+
+func (n *node) describe() {
+	if n.v == nil {
+		n.w.logf("   node %d inst %d no view, links %v", n.name, n.inst, n.link)
+		return
+	}
+	var silent map[member]int64
+	var refused map[member]bool
+	rank := -1
+	if n.inView() {
+		silent, refused = n.evidence()
+		rank = n.rank()
+	}
+	n.w.logf("   node %d inst %d view %d %v in %v settled %v leased %v links %v",
+		n.name, n.inst, n.v.e, n.v.members, n.inView(), n.settled, n.leased(), n.link)
+	n.w.logf("      accepted %d %v promised %d blocked %v joins %v silent %v refused %v",
+		n.accB, n.accV, n.promised, n.blocked, n.joins, silent, refused)
+	n.w.logf("      round %+v learning %v need %v rank %v",
+		n.round, n.learning != nil, n.need, rank)
+}
