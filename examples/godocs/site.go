@@ -55,7 +55,7 @@ func newSite(group *covey.Group) (*site, error) {
 	mux.HandleFunc("GET /pkg/{path...}", s.servePackage)
 	mux.HandleFunc("GET /cache", s.serveCache)
 	mux.HandleFunc("POST /cache/clear", s.clear)
-	mux.HandleFunc("GET /members", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, group.Stats().Members) })
+	mux.HandleFunc("GET /ready", s.serveReady)
 	mux.HandleFunc("GET /loads", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, s.pages.Stats().Loads) })
 	mux.Handle(group.Path(), group)
 	s.Handler = mux
@@ -157,6 +157,17 @@ func (s *site) clear(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.Redirect(w, r, "/cache", http.StatusSeeOther)
+}
+
+// serveReady answers once this process takes its full part in the group, with the number of members.
+// Members that are seen are not enough: until they know of this process, it stores nothing.
+func (s *site) serveReady(w http.ResponseWriter, r *http.Request) {
+	members := s.group.Stats().Members
+	if err := s.group.Ready(r.Context()); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, members)
 }
 
 func (s *site) show(w http.ResponseWriter, name string, data any) {
