@@ -76,10 +76,8 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V
 		return m.found, c.errClosed()
 	}
 	m.getAll(keys)
-	for range maxAgain { // keys that others' loads failed to bring
-		if len(m.again) == 0 {
-			break
-		}
+	for len(m.again) > 0 && m.attempt < maxAgain {
+		m.attempt++
 		again := m.again
 		m.again = nil
 		m.getAll(again)
@@ -94,16 +92,17 @@ const maxAgain = 3
 
 // many is one GetMany.
 type many[V any] struct {
-	c      *Cache[V]
-	ctx    context.Context
-	load   BulkLoader[V]
-	passed bool // load was given with the call
-	found  map[string]V
-	failed map[string]error // nil: none
-	again  []string
-	asked  map[string]struct{} // keys that it has waited for already
-	bulk   *bulk[V]            // what is to be loaded next, at most Options.BulkSize keys
-	places places              // of its loads of single keys
+	c       *Cache[V]
+	ctx     context.Context
+	load    BulkLoader[V]
+	passed  bool // load was given with the call
+	found   map[string]V
+	failed  map[string]error    // nil: none
+	again   []string            // keys that others' loads failed to bring, or whose owner is gone
+	attempt int                 // how often it has begun again with such keys
+	asked   map[string]struct{} // keys that it has waited for already
+	bulk    *bulk[V]            // what is to be loaded next, at most Options.BulkSize keys
+	places  places              // of its loads of single keys
 }
 
 // places bound how many loads of single keys a call for many keys waits for at once.

@@ -348,8 +348,8 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool,
 			return e, false, err
 		}
 		if c.peering != nil {
-			if v := c.peering.tenures.view(); !v.isOwn(key) {
-				return c.peering.lookupShared(ctx, v, key)
+			if e, ok, mine, err := c.peering.lookupShared(ctx, key); !mine {
+				return e, ok, err
 			}
 		}
 		c.n.misses.Add(1)

@@ -4,18 +4,36 @@ package covey
 
 import (
 	"context"
+	"errors"
 
 	"github.com/coveycache/covey/internal/link"
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// lookupShared is Lookup of a key that another peer owns.
-func (p *peering[V]) lookupShared(ctx context.Context, v *view, key string) (e Entry[V], ok bool, err error) {
-	i := v.owner(key)
-	if i < 0 {
-		return e, false, nil
+// lookupShared is Lookup of a key that another peer owns, and says so if this process owns it. If
+// the owner turns out to be gone, whoever has taken its place is asked.
+func (p *peering[V]) lookupShared(ctx context.Context, key string) (e Entry[V], ok, mine bool, err error) {
+	for attempt := 0; ; attempt++ {
+		v := p.tenures.view()
+		i := v.owner(key)
+		if i < 0 || i == v.self {
+			return e, false, i >= 0, nil
+		}
+		e, ok, err = p.lookupAt(ctx, v.peers[i], key)
+		var peer *PeerError
+		if !errors.As(err, &peer) || ctx.Err() != nil || attempt == maxAgain {
+			return e, ok, false, err
+		}
+		redial := attempt == 0 && isBroken(err) // shows whether the owner is gone
+		if !redial && p.tenures.view() == v {
+			return e, ok, false, err
+		}
 	}
-	l, err := p.linkTo(ctx, v.peers[i])
+}
+
+// lookupAt asks a peer what it has for key.
+func (p *peering[V]) lookupAt(ctx context.Context, peer *link.Peer, key string) (e Entry[V], ok bool, err error) {
+	l, err := p.linkTo(ctx, peer)
 	if err != nil {
 		return e, false, err
 	}

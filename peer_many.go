@@ -352,16 +352,20 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, voids uint64, 
 	return pending[V]{f: f, key: key, own: true}, true
 }
 
-// failover loads the keys here for which the owner has not answered. They are not stored.
+// failover loads the keys here for which the owner has not answered. They are not stored. If the
+// link to it has ended, the owner is asked once more before that, or whoever has taken its place.
 func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V]) {
 	c := m.c
 	cause := b.err
 	b.err = nil
+	redial := false // shows whether the owner is gone
 	if !errors.Is(cause, errLoadHere) {
-		c.n.peerErrors.Add(1)
+		if redial = m.attempt == 0 && isBroken(cause); !redial {
+			c.n.peerErrors.Add(1)
+		}
 	}
 	for i, key := range b.keys {
-		if !b.answered[i] {
+		if !b.answered[i] && !redial {
 			m.outwait(key, b.hashes[i])
 		}
 	}
@@ -374,7 +378,7 @@ func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V
 		case m.ctx.Err() != nil:
 			m.fail(key, context.Cause(m.ctx))
 			continue
-		case c.peering.tenures.view() != v:
+		case redial || c.peering.tenures.view() != v:
 			m.again = append(m.again, key)
 			continue
 		}

@@ -50,6 +50,14 @@ var mutants = []mutant{
 		"peer_ask.go", "if h.voids.Load() != voids {", "if false {",
 	},
 	{
+		"I10: a crash of the owner fails no Lookup", "TestLookupsAtACrash",
+		"peer_lookup.go", "redial := attempt == 0 && isBroken(err)", "redial := false",
+	},
+	{
+		"I10: a GetMany goes on with the next owner", "TestGetManyAtACrash",
+		"peer_many.go", "if redial = m.attempt == 0 && isBroken(cause); !redial {", "if !redial {",
+	},
+	{
 		"I1: a write of the known version unlinks the key's flight", "TestWritesOfAKnownVersionVoidTheLoadUnderWay",
 		"write.go", "\t\ts.unlink(w.key)\n", "\t\tif !w.versioned || !hasKnown || w.version != known {\n\t\t\ts.unlink(w.key)\n\t\t}\n",
 	},
