@@ -1,0 +1,209 @@
+package view
+
+// found.go is how a process without a view comes to one: it founds one together with those who have
+// none either, or joins the one that there is.
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// founding is what a process knows that has no view.
+type founding struct {
+	listed  map[string]Member // by name, without this process
+	refusal map[string]int64  // when the address of one of them last refused a connection
+	reached int64             // when this process reached itself; -1: it has not
+	attempt uint64            // to found a view; 0: none is under way
+	began   int64
+	sought  int64
+	ok      map[string]Member // who takes part
+	epoch   uint64            // the latest that any of them knew
+	bound   ID                // to whom this process has said that it takes part
+	until   int64             // until when
+}
+
+func (f *founding) refused(name string, now int64) {
+	if f.refusal == nil {
+		f.refusal = make(map[string]int64)
+	}
+	f.refusal[name] = now
+}
+
+func (f *founding) end() {
+	f.attempt, f.ok, f.until, f.epoch = 0, nil, 0, 0
+}
+
+// List says whom this process knows of: whom to contact, no more. Members of negative weight only
+// ask.
+func (n *Node) List(members []Member) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.found.listed)
+	for _, m := range members {
+		if m.Name != n.self.Name && m.Weight >= 0 && m.URL != "" {
+			n.found.listed[m.Name] = m
+		}
+	}
+}
+
+// Unlist says that a process is not of this group, although it was listed.
+func (n *Node) Unlist(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.found.listed, name)
+}
+
+// Reached says that this process has reached itself at its own URL: whoever lists it can reach it
+// from now on.
+func (n *Node) Reached() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.found.reached < 0 {
+		n.found.reached = n.cfg.Now()
+		n.look(n.cfg.Now())
+	}
+}
+
+// patience is how long a founder waits for those who do not answer, before a majority is enough.
+const patience = 2500 * time.Millisecond
+
+// tryFounding founds a view if nobody who is listed has a place in one, nor anybody who was in the
+// last one that this process knew, and all take part or do not run.
+func (n *Node) tryFounding(now int64) {
+	f := &n.found
+	if f.reached < 0 || now < f.until && f.bound.Name < n.self.Name {
+		return
+	}
+	if f.attempt == 0 {
+		f.attempt, f.began, f.ok = n.cfg.Random()|1, now, make(map[string]Member)
+		f.sought = now - int64(askEvery)
+	}
+	if now-f.sought >= int64(askEvery) {
+		f.sought = now
+		for _, id := range n.linked() {
+			n.seek(id)
+		}
+	}
+	missing, part := 0, 1 // of those who are listed
+	missed := func(name string) bool {
+		at, refused := f.refusal[name]
+		_, ok := f.ok[name]
+		return !ok && (!refused || at < f.reached)
+	}
+	for name := range f.listed {
+		if _, ok := f.ok[name]; ok {
+			part++
+		} else if missed(name) {
+			missing++
+		}
+	}
+	if len(f.ok)+1 < n.cfg.MinMembers || missing > 0 && (now-f.began < int64(patience) || 2*part <= len(f.listed)+1) {
+		return
+	}
+	if n.view != nil { // some of them may hold to it, and only be out of reach
+		for _, m := range n.view.Members {
+			if m.Name != n.self.Name && missed(m.Name) {
+				return
+			}
+		}
+		f.epoch = max(f.epoch, n.view.Epoch)
+	}
+	v := &View{First: true, Lineage: n.cfg.Random() | 1, Founded: n.cfg.Wall(), Members: []Member{n.self}}
+	v.Epoch = v.Founded
+	quiet := time.Duration(0)
+	if f.epoch > 0 { // what was lent under the last view may still be used
+		v.Epoch = max(v.Epoch, f.epoch+rebirth)
+		v.Abrupt = true
+		quiet = given
+	}
+	for _, m := range f.ok {
+		v.Members = append(v.Members, m)
+	}
+	slices.SortFunc(v.Members[1:], func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	n.adopt(v.indexed(), nil, false, quiet)
+	n.note(Founded)
+	n.pushLearn(now)
+}
+
+func (n *Node) seek(to ID) {
+	m := n.head(seek)
+	m.at = int64(n.found.attempt)
+	n.send(to, m)
+}
+
+func (n *Node) onSeek(from ID, m *message) {
+	f, now := &n.found, n.cfg.Now()
+	answer := n.head(seekNo)
+	answer.at = m.at
+	switch {
+	case n.isMember():
+		n.tell(from)
+		return
+	case n.observes() || n.leaving:
+		answer.kind, answer.member = seekOK, &n.self
+	case !n.isHomeless(): // there is a view, and somebody who has a place in it
+	case f.attempt != 0 && n.self.Name < from.Name:
+	case now < f.until && f.bound != from && f.bound.Name < from.Name:
+	default:
+		f.end()
+		f.bound, f.until = from, now+2*int64(askEvery)
+		answer.kind, answer.member, answer.ok = seekOK, &n.self, true
+	}
+	n.send(from, answer)
+}
+
+func (n *Node) onSeekOK(from ID, m *message) {
+	f := &n.found
+	if f.attempt == 0 || uint64(m.at) != f.attempt || m.member.ID != from {
+		return
+	}
+	if m.ok {
+		f.ok[from.Name] = *m.member
+		f.epoch = max(f.epoch, m.epoch)
+	} else {
+		delete(f.listed, from.Name)
+	}
+	n.look(n.cfg.Now())
+}
+
+// onSeekNo gives way to somebody else who would found a view. Names decide who does, so that all
+// come to the same founder; that no two founders succeed is seen to when their views settle.
+func (n *Node) onSeekNo(from ID, m *message) {
+	f := &n.found
+	if f.attempt != 0 && uint64(m.at) == f.attempt && from.Name < n.self.Name {
+		f.end()
+		f.bound, f.until = from, n.cfg.Now()+2*int64(askEvery)
+	}
+}
+
+// askToJoin asks the members of the view to take this process in.
+func (n *Node) askToJoin(now int64) {
+	if now-n.joined < int64(askEvery) {
+		return
+	}
+	n.joined = now
+	for _, v := range n.view.Voters() {
+		n.sendJoin(v.ID)
+	}
+}
+
+func (n *Node) sendJoin(to ID) {
+	m := n.head(join)
+	m.member = &n.self
+	n.send(to, m)
+}
+
+func (n *Node) onJoin(from ID, m *message) {
+	if !n.isMember() || m.member.ID != from || m.member.URL == "" {
+		return
+	}
+	n.peer(from).gone = false // it has left before, and has dropped everything since
+	n.joins[from] = *m.member
+	if !n.canJoin(from) {
+		delete(n.joins, from)
+		n.tell(from)
+		return
+	}
+	n.look(n.cfg.Now())
+}

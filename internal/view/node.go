@@ -1,0 +1,525 @@
+package view
+
+// node.go is a process's part in the agreement: what it knows of the others, and what it does at
+// each tick.
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Times that all processes of a group have to agree on.
+const (
+	// Lease is how long a promise lasts, and what is lent under it.
+	Lease = 2 * time.Second
+	// given is how long whoever has given a promise waits for it to be over.
+	given = Lease + Lease/100
+	// askEvery is the pause between two asks for a promise.
+	askEvery = 500 * time.Millisecond
+	// suspect is how long a member may be silent.
+	suspect = 1250 * time.Millisecond
+)
+
+const (
+	// TickEvery is how often Tick is to be called.
+	TickEvery = 50 * time.Millisecond
+	// late is the pause between two ticks from which on this process is to blame for a silence, and
+	// not the others; for blameFor.
+	late     = 400 * time.Millisecond
+	blameFor = 1500 * time.Millisecond
+	// gather is how long the most senior member waits for more that has to change.
+	gather = 100 * time.Millisecond
+	// nextRank is by how much later than the one before it each member proposes.
+	nextRank = 300 * time.Millisecond
+	// roundFor bounds a round of the agreement.
+	roundFor = 3 * time.Second
+	// infancy is how long a founder waits for all to adopt its view.
+	infancy = 5 * time.Second
+	// repeat is the pause between two messages that say the same to somebody who has not answered.
+	repeat = 200 * time.Millisecond
+)
+
+// A Config is what a Node needs. Its functions are called under the node's lock: they must neither
+// block nor call the node.
+type Config struct {
+	Self Member // Weight < 0: it only asks, and is never a member
+
+	// Now tells the time by which promises end that this process has given, in nanoseconds, and
+	// Held the time by which those end that it has got. Held is never behind Now.
+	Now, Held func() int64
+	// Wall is the wall clock, in milliseconds since 1970.
+	Wall func() uint64
+	// Random draws a number.
+	Random func() uint64
+
+	// Send sends a message to a process that is linked. It may be lost.
+	Send func(to ID, message []byte)
+	// Adopt is told that this process goes by another view from now on.
+	Adopt func(Adoption)
+	// Settled is told that the view of that epoch, which is the present one, has settled.
+	Settled func(epoch uint64)
+	// Release has this process give back what it lent and no longer answers for by the present
+	// view. When that is done the node has to be told by [Node.Released].
+	Release func(epoch uint64)
+	// Note is told what an operator should know, once.
+	Note func(Event)
+
+	// MinMembers is how many members a first view has at least; 0 means 1.
+	MinMembers int
+}
+
+// An Adoption is a change of the view that a process goes by.
+type Adoption struct {
+	View *View // nil: there is none; its lineage has been dissolved
+	Prev *View // the one before it, as far as is known
+	// Anew says that nothing that was stored before is worth anything, since this process may have
+	// missed what happened meanwhile.
+	Anew bool
+	// Quiet is how long what was lent by members who are gone may still be used. Unless QuietAll,
+	// that concerns only what this process did not own by QuietPrev.
+	Quiet     time.Duration
+	QuietPrev *View
+	QuietAll  bool
+	Settled   bool
+}
+
+// An Event is something that an operator should know.
+type Event uint8
+
+const (
+	// Founded says that this process has founded a view.
+	Founded Event = iota + 1
+	// Replaced says that a newer process goes by this one's name.
+	Replaced
+	// Dissolved says that this process's lineage has given way to another one.
+	Dissolved
+	// TooLong says that members were not taken in since the view would be too long.
+	TooLong
+)
+
+// A Node is a process's part in a group. Its methods may be called concurrently.
+type Node struct {
+	cfg Config
+
+	until atomic.Int64 // as long as Held is less this process may act
+
+	mu      sync.Mutex
+	self    Member
+	view    *View // nil: none is known
+	prev    *View
+	settled bool
+	counted bool
+	quiet   int64 // until when loans of the dead may be used
+	leaving bool
+	left    chan struct{} // closed when others go on without this process
+	noted   map[Event]bool
+
+	peers  map[ID]*peer
+	newest map[string]uint64 // instance that goes by a name
+	joins  map[ID]Member     // who wants to join
+	found  founding
+
+	// The acceptor of the next view.
+	promised  uint64
+	accBallot uint64
+	accView   *View
+	blocked   *View // would be accepted, were it not for a promise that still runs
+
+	round    *round
+	need     int64 // since when a change is needed; 0: none is
+	learning *learning
+	released uint64 // epoch for which Release is done
+	release  uint64 // epoch for which it was called
+
+	ticked  int64 // when the last one was
+	lateAt  int64 // when one came late
+	asked   int64 // when promises were last asked for
+	adopted int64 // when the view was
+	joined  int64 // when this process last asked to be taken in
+}
+
+// A peer is what a node knows of another process.
+type peer struct {
+	links   int
+	heard   int64 // when its last message came
+	promise int64 // until when it has promised this process, by Held; 0: the link is down
+	kept    int64 // the same, whatever became of the link, by Now
+	given   int64 // until when this process has promised it
+	gone    bool  // it has said that it no longer acts
+	refused bool  // its address has refused a connection when there was no link
+	dead    int64 // since when its death is known
+}
+
+// New returns a node that knows of no view.
+func New(cfg Config) *Node {
+	now := cfg.Now()
+	return &Node{
+		cfg: cfg, self: cfg.Self, ticked: now, lateAt: math.MinInt64 / 2, asked: math.MinInt64 / 2, joined: math.MinInt64 / 2,
+		left:  make(chan struct{}),
+		noted: make(map[Event]bool),
+		peers: make(map[ID]*peer), newest: make(map[string]uint64), joins: make(map[ID]Member),
+		found: founding{listed: make(map[string]Member), reached: -1},
+	}
+}
+
+// Until returns the time up to which this process may act as a member of its view, by Config.Held;
+// 0: it may not. It is one atomic load.
+func (n *Node) Until() int64 { return n.until.Load() }
+
+// View returns the view that this process goes by, nil if there is none, and whether it has
+// settled.
+func (n *Node) View() (v *View, settled bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.view, n.settled
+}
+
+// SetSelf changes what this process says about itself. Its ID stays.
+func (n *Node) SetSelf(self Member) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	self.ID = n.self.ID
+	n.self = self
+}
+
+func (n *Node) observes() bool { return n.self.Weight < 0 || n.self.URL == "" }
+
+func (n *Node) isMember() bool { return n.view.Has(n.self.ID) }
+
+// peer returns what is known of a process.
+func (n *Node) peer(id ID) *peer {
+	p := n.peers[id]
+	if p == nil {
+		p = &peer{heard: math.MinInt64 / 2}
+		n.peers[id] = p
+	}
+	return p
+}
+
+func (n *Node) isUp(id ID) bool {
+	p := n.peers[id]
+	return p != nil && p.links > 0
+}
+
+// LinkUp notes one more link to a process over which messages can be sent.
+func (n *Node) LinkUp(id ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peer(id)
+	p.links++
+	p.refused = false
+	p.heard = n.cfg.Now()
+	delete(n.found.refusal, id.Name)
+	n.newest[id.Name] = max(n.newest[id.Name], id.Instance)
+	n.ask(id)
+	switch {
+	case n.found.attempt != 0:
+		n.seek(id)
+	case n.view != nil && !n.isMember() && !n.observes() && n.view.Has(id):
+		n.sendJoin(id)
+	}
+}
+
+// LinkDown notes that such a link is no more.
+func (n *Node) LinkDown(id ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peer(id)
+	if p.links--; p.links <= 0 {
+		p.links, p.promise = 0, 0
+		n.count()
+	}
+}
+
+// Refused notes that the address of the member of that name refuses connections: no process that
+// went by it and has no link is there any more.
+func (n *Node) Refused(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.cfg.Now()
+	for id, p := range n.peers {
+		if id.Name == name && p.links > 0 {
+			return
+		}
+	}
+	n.found.refused(name, now)
+	for _, v := range [...]*View{n.view, n.prev} {
+		if v == nil {
+			continue
+		}
+		if i, ok := v.byName(name); ok {
+			n.peer(v.Members[i].ID).refused = true
+		}
+	}
+	n.look(now)
+}
+
+// Wanted returns the members to whom this process needs links: voters need one to each member and
+// to everybody who is listed or would join, other members to the voters, and who has no view to
+// everybody who is listed.
+func (n *Node) Wanted() []Member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []Member
+	known := map[string]bool{n.self.Name: true}
+	add := func(m Member) {
+		if !known[m.Name] && m.URL != "" {
+			known[m.Name] = true
+			all = append(all, m)
+		}
+	}
+	votes := false
+	if n.view != nil {
+		i := n.view.Index(n.self.ID)
+		votes = i >= 0 && i < maxVoters
+		members := n.view.Voters()
+		if votes || n.isHomeless() {
+			members = n.view.Members
+		}
+		for _, m := range members {
+			add(m)
+		}
+	}
+	if votes {
+		for _, m := range n.joiners() {
+			add(m)
+		}
+	}
+	if votes || n.isHomeless() {
+		for _, name := range slices.Sorted(maps.Keys(n.found.listed)) {
+			add(n.found.listed[name])
+		}
+	}
+	return all
+}
+
+// isHomeless reports whether this process has no place in a view, and knows of nobody who has.
+func (n *Node) isHomeless() bool {
+	return n.view == nil || !n.isMember() && !n.anyUp(n.view.Members)
+}
+
+// linked returns the processes that messages can be sent to, in order, so that a simulation of the
+// same seed does the same.
+func (n *Node) linked() []ID {
+	var all []ID
+	for id, p := range n.peers {
+		if p.links > 0 {
+			all = append(all, id)
+		}
+	}
+	slices.SortFunc(all, func(a, b ID) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Instance, b.Instance))
+	})
+	return all
+}
+
+func (n *Node) anyUp(members []Member) bool {
+	return slices.ContainsFunc(members, func(m Member) bool { return m.ID != n.self.ID && n.isUp(m.ID) })
+}
+
+// isInfant reports whether the view has not settled since it was founded: nobody has acted in it.
+func (n *Node) isInfant() bool { return n.view != nil && n.view.First && !n.settled }
+
+// live counts the members of the view that this process is linked to, and itself. A view that was
+// founded and has not settled counts for nothing.
+func (n *Node) live() (live int) {
+	if n.isInfant() {
+		return 0
+	}
+	for i := range n.view.Members {
+		if id := n.view.Members[i].ID; id == n.self.ID || n.isUp(id) {
+			live++
+		}
+	}
+	return live
+}
+
+// send sends a message to another process, or to this one itself.
+func (n *Node) send(to ID, m *message) {
+	if to == n.self.ID {
+		n.receive(to, m)
+		return
+	}
+	if n.isUp(to) {
+		n.cfg.Send(to, m.append(nil))
+	}
+}
+
+// head begins a message with what each has.
+func (n *Node) head(k kind) *message {
+	m := &message{kind: k, settled: n.settled}
+	if n.view != nil {
+		m.lineage, m.epoch = n.view.Lineage, n.view.Epoch
+	}
+	return m
+}
+
+// Receive takes a message from a process that is linked. It returns an error if the message is
+// malformed; then the link should be closed.
+func (n *Node) Receive(from ID, b []byte) error {
+	m, err := parse(b)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.peer(from).heard = n.cfg.Now()
+	n.receive(from, m)
+	return nil
+}
+
+func (n *Node) receive(from ID, m *message) {
+	switch m.kind {
+	case ask:
+		n.onAsk(from, m)
+	case grant:
+		n.onGrant(from, m)
+	case tell:
+		n.onTell(from, m)
+	case prepare:
+		n.onPrepare(from, m)
+	case promise:
+		n.onPromise(from, m)
+	case accept:
+		n.onAccept(from, m)
+	case accepted:
+		n.onAccepted(from, m)
+	case learn:
+		n.onLearn(from, m)
+	case learnt:
+		n.onLearnt(from, m)
+	case settled:
+		n.onSettled(m)
+	case join:
+		n.onJoin(from, m)
+	case bye:
+		n.onBye(from)
+	case seek:
+		n.onSeek(from, m)
+	case seekOK:
+		n.onSeekOK(from, m)
+	case seekNo:
+		n.onSeekNo(from, m)
+	}
+}
+
+// Tick does what the time has come for. It is to be called every TickEvery, and may be called at
+// any other time.
+func (n *Node) Tick() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.cfg.Now()
+	if now-n.ticked > int64(late) {
+		n.lateAt = now
+	}
+	n.ticked = now
+	if now-n.asked >= int64(askEvery) {
+		n.asked = now
+		n.askAll()
+		n.forget(now)
+	}
+	n.look(now)
+}
+
+// look does what has to be done about the view.
+func (n *Node) look(now int64) {
+	switch {
+	case n.leaving && !n.isMember():
+		n.hasLeft()
+	case n.isMember():
+		n.mind(now)
+	case n.observes() || n.leaving:
+	case n.isHomeless():
+		n.tryFounding(now)
+	default:
+		n.askToJoin(now)
+	}
+}
+
+// forget drops what is known of processes that no longer matter.
+func (n *Node) forget(now int64) {
+	matters := make(map[string]bool)
+	for name := range n.found.listed {
+		matters[name] = true
+	}
+	for _, v := range [...]*View{n.view, n.prev} {
+		if v != nil {
+			for i := range v.Members {
+				matters[v.Members[i].Name] = true
+			}
+		}
+	}
+	for id, p := range n.peers {
+		switch {
+		case p.links > 0:
+			matters[id.Name] = true
+		case now > p.given && now-p.heard > int64(time.Minute) && !n.view.Has(id) && !n.prev.Has(id):
+			delete(n.peers, id)
+		}
+	}
+	for name := range n.newest {
+		if !matters[name] {
+			delete(n.newest, name)
+		}
+	}
+	for id := range n.joins {
+		if !n.isUp(id) {
+			delete(n.joins, id)
+		}
+	}
+}
+
+func (n *Node) note(e Event) {
+	if !n.noted[e] {
+		n.noted[e] = true
+		n.cfg.Note(e)
+	}
+}
+
+// Leave has the others go on without this process, which from now on does not act. The channel is
+// closed when they do, or when there is nobody.
+func (n *Node) Leave() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.leaving {
+		n.leaving = true
+		n.count()
+		if !n.isMember() || len(n.view.Members) == 1 {
+			n.hasLeft()
+		} else {
+			n.sayBye()
+			n.look(n.cfg.Now())
+		}
+	}
+	return n.left
+}
+
+func (n *Node) hasLeft() {
+	select {
+	case <-n.left:
+	default:
+		close(n.left)
+	}
+}
+
+func (n *Node) sayBye() {
+	for _, m := range n.view.Members {
+		if m.ID != n.self.ID {
+			n.send(m.ID, n.head(bye))
+		}
+	}
+}
+
+func (n *Node) onBye(from ID) {
+	n.peer(from).gone = true
+	if n.isInfant() && from == n.view.Members[0].ID { // nothing will come of it
+		n.dissolve()
+	}
+	n.look(n.cfg.Now())
+}

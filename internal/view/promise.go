@@ -1,0 +1,133 @@
+package view
+
+// promise.go is about who may act, and for how long.
+
+import "math"
+
+// askAll asks the voters for their promises. Who is not a member asks those that it is linked to
+// for their view.
+func (n *Node) askAll() {
+	if n.leaving && n.isMember() {
+		n.sayBye()
+	}
+	if n.isMember() {
+		for _, m := range n.view.Voters() {
+			if m.ID != n.self.ID {
+				n.ask(m.ID)
+			}
+		}
+		n.meetListed()
+		return
+	}
+	for i, id := range n.linked() {
+		if i < maxVoters {
+			n.ask(id)
+		}
+	}
+}
+
+// meetListed asks those who are linked and no members, so that lineages that did not know of each
+// other meet.
+func (n *Node) meetListed() {
+	if n.view.Index(n.self.ID) >= maxVoters {
+		return
+	}
+	for _, id := range n.linked() {
+		if !n.view.Has(id) {
+			n.ask(id)
+		}
+	}
+}
+
+func (n *Node) ask(to ID) {
+	m := n.head(ask)
+	m.at = n.cfg.Held()
+	if n.view != nil {
+		m.live = uint64(n.live())
+	}
+	n.send(to, m)
+}
+
+func (n *Node) onAsk(from ID, m *message) {
+	now := n.cfg.Now()
+	answer := n.head(grant)
+	answer.at = m.at
+	if n.isMember() && m.lineage == n.view.Lineage && m.epoch >= n.view.Epoch && n.view.Has(from) && !n.leftOut(from) && !n.isReplaced(from) {
+		answer.vote = true
+		n.peer(from).given = now + int64(given)
+	}
+	n.send(from, answer)
+	switch {
+	case n.view == nil:
+	case m.lineage != n.view.Lineage:
+		if n.isMember() {
+			n.tell(from)
+		}
+	case m.epoch < n.view.Epoch: // even if this process has no place in it: it may be the last one who knows
+		n.tell(from)
+	case m.epoch == n.view.Epoch && n.settled && !m.settled:
+		n.send(from, n.head(settled))
+	}
+}
+
+// leftOut reports whether this voter has accepted a next view without a member, or would have.
+func (n *Node) leftOut(id ID) bool {
+	return n.accView != nil && !n.accView.Has(id) || n.blocked != nil && !n.blocked.Has(id)
+}
+
+func (n *Node) onGrant(from ID, m *message) {
+	now, held := n.cfg.Now(), n.cfg.Held()
+	if !m.vote || n.view == nil || m.lineage != n.view.Lineage || m.epoch > n.view.Epoch || m.at > held {
+		return
+	}
+	p := n.peer(from)
+	p.promise = max(p.promise, m.at+int64(Lease))
+	p.kept = max(p.kept, p.promise-(held-now)) // at least as long ago as it was asked
+	n.count()
+}
+
+// count finds out until when a quorum has promised.
+func (n *Node) count() {
+	n.until.Store(n.leasedUntil())
+}
+
+func (n *Node) leasedUntil() int64 {
+	if !n.isMember() || n.leaving {
+		return 0
+	}
+	const always = math.MaxInt64 / 4
+	promise := func(id ID) int64 {
+		switch p := n.peers[id]; {
+		case id == n.self.ID && n.leftOut(id):
+			return 0
+		case id == n.self.ID:
+			return always
+		case p == nil || p.links == 0:
+			return 0
+		default:
+			return p.promise
+		}
+	}
+	best := int64(0)
+	for _, m := range n.view.Voters() { // the latest time until when a quorum has promised
+		if t := promise(m.ID); t > best && n.view.quorum(func(i int) bool { return promise(n.view.Members[i].ID) >= t }) {
+			best = t
+		}
+	}
+	return best
+}
+
+// tell sends the view to somebody who may not know it.
+func (n *Node) tell(to ID) { n.send(to, n.about(tell)) }
+
+// about returns a message with the view and what goes with it.
+func (n *Node) about(k kind) *message {
+	m := n.head(k)
+	m.view, m.prev, m.counted = n.view, n.prev, n.counted
+	m.live = uint64(n.live())
+	m.left = n.quietLeft()
+	if m.prev != nil && len(m.append(nil)) > MaxMessage { // the one before it is of use only to those who were there
+		m.prev = nil
+	}
+	return m
+}

@@ -1,0 +1,651 @@
+package view
+
+// sim_test.go runs nodes against a network and clocks that misbehave, all in one goroutine and in
+// simulated time, so that a seed reproduces. Each node keeps entries as a cache would, of keys that
+// it owns. Whatever happens, no node may find an entry valid that somebody else has written since;
+// and when everything is well again the group must be whole.
+
+import (
+	"container/heap"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+var (
+	simSeeds = flag.Int("view.seeds", 60, "histories to simulate")
+	simSeed  = flag.Uint64("view.seed", 1, "the first of them")
+	simTrace = flag.Bool("view.trace", false, "log each step of the histories")
+)
+
+const simKeys = 6
+
+type simEvent struct {
+	at, seq int64
+	f       func()
+}
+
+type simQueue []simEvent
+
+func (q simQueue) Len() int { return len(q) }
+func (q simQueue) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
+}
+func (q simQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *simQueue) Push(x any)   { *q = append(*q, x.(simEvent)) }
+func (q *simQueue) Pop() any {
+	old := *q
+	e := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return e
+}
+
+type sim struct {
+	t      *testing.T
+	r      *rand.Rand
+	now    int64
+	seq    int64
+	queue  simQueue
+	hosts  []*simHost // by name's number
+	cut    map[[2]int]bool
+	last   map[[2]int]int64 // when the last message on the way arrives
+	waits  map[[2]int][]func()
+	links  int64
+	starts uint64
+	calm   bool
+	healed int64 // when a cut or pause ended last
+	apart  bool  // there may be two groups that do not know of each other
+	wrote  [simKeys]int // the last write that took effect
+	bad    string
+	counts map[string]int
+}
+
+// A simHost is a process.
+type simHost struct {
+	s       *sim
+	i       int
+	name    string
+	lists   []int
+	rate    float64
+	offset  int64
+	dead    bool
+	paused  bool
+	backlog []func()
+	links   map[int]int64 // by host
+	peers   map[int]ID    // at the other ends
+	node    *Node
+	id      ID
+	hears   bool // its server runs
+
+	// As a cache has them.
+	view, prev *View
+	settled    bool
+	views      map[uint64]*View
+	entries    map[int]simEntry
+	quietUntil int64
+	quietPrev  *View
+	quietAll   bool
+}
+
+type simEntry struct {
+	value int
+	epoch uint64
+}
+
+func (s *sim) at(d time.Duration, f func()) {
+	s.seq++
+	heap.Push(&s.queue, simEvent{s.now + int64(d), s.seq, f})
+}
+
+func (s *sim) logf(format string, args ...any) {
+	if *simTrace {
+		s.t.Logf("%9.3f "+format, append([]any{float64(s.now) / 1e9}, args...)...)
+	}
+}
+
+func (s *sim) rand(d time.Duration) time.Duration { return time.Duration(s.r.Int64N(int64(d))) }
+
+func (h *simHost) now() int64 { return h.offset + int64(float64(h.s.now)*h.rate) }
+
+// run executes f at the host: later, if it stands still.
+func (h *simHost) run(f func()) {
+	switch {
+	case h.dead:
+	case h.paused:
+		h.backlog = append(h.backlog, f)
+	default:
+		f()
+	}
+}
+
+func owner(v *View, k int) ID {
+	var best uint64
+	var id ID
+	for _, m := range v.Members {
+		x := uint64(k+1) * 0x9e3779b97f4a7c15
+		for _, c := range []byte(m.Name) {
+			x = (x ^ uint64(c)) * 0xbf58476d1ce4e5b9
+			x ^= x >> 29
+		}
+		if x >= best {
+			best, id = x, m.ID
+		}
+	}
+	return id
+}
+
+func (s *sim) start(i int, lists []int) *simHost {
+	s.starts++
+	h := &simHost{
+		s: s, i: i, name: string(rune('a' + i)), lists: lists, rate: 1 + (s.r.Float64()-0.5)*0.008, offset: 1 + s.r.Int64N(int64(time.Second)),
+		links: make(map[int]int64), peers: make(map[int]ID), views: make(map[uint64]*View), entries: make(map[int]simEntry),
+	}
+	h.id = ID{h.name, s.starts}
+	s.hosts[i] = h
+	wall := uint64(1_000_000 + s.r.IntN(5000))
+	self := Member{ID: h.id, URL: "http://" + h.name, Weight: 1}
+	h.node = New(Config{
+		Self: self, Now: h.now, Held: h.now, Wall: func() uint64 { return wall + uint64(s.now/1e6) }, Random: s.r.Uint64,
+		Send: h.send, Adopt: h.adopt, Settled: func(uint64) { h.settled = true }, Release: h.release, Note: h.note,
+	})
+	var list []Member
+	for _, l := range lists {
+		name := string(rune('a' + l))
+		list = append(list, Member{ID: ID{Name: name}, URL: "http://" + name, Weight: 1})
+	}
+	h.node.List(list)
+	s.logf("%v starts", h.id)
+	s.at(s.rand(200*time.Millisecond), func() {
+		h.run(func() { h.hears = true; s.at(s.rand(50*time.Millisecond), func() { h.run(h.node.Reached) }) })
+	})
+	var tick func()
+	tick = func() {
+		h.node.Tick()
+		s.at(TickEvery+s.rand(10*time.Millisecond), func() { h.run(tick) })
+	}
+	s.at(s.rand(50*time.Millisecond), func() { h.run(tick) })
+	var dial func()
+	dial = func() {
+		for _, m := range h.node.Wanted() {
+			h.dial(int(m.Name[0] - 'a'))
+		}
+		s.at(50*time.Millisecond+s.rand(50*time.Millisecond), func() { h.run(dial) })
+	}
+	s.at(s.rand(50*time.Millisecond), func() { h.run(dial) })
+	var work func()
+	work = func() {
+		if h.dead {
+			return
+		}
+		if !h.paused {
+			h.work()
+		}
+		s.at(time.Millisecond+s.rand(20*time.Millisecond), work)
+	}
+	s.at(s.rand(50*time.Millisecond), work)
+	return h
+}
+
+func (h *simHost) dial(i int) {
+	s, to := h.s, h.s.hosts[i]
+	if h.links[i] != 0 || i == h.i || s.cut[[2]int{h.i, i}] || s.cut[[2]int{i, h.i}] {
+		return
+	}
+	if to == nil || to.dead || !to.hears {
+		h.node.Refused(string(rune('a' + i)))
+		return
+	}
+	if to.paused {
+		return
+	}
+	to.down(h.i)
+	s.links++
+	h.links[i], to.links[h.i] = s.links, s.links
+	h.peers[i], to.peers[h.i] = to.id, h.id
+	h.node.LinkUp(to.id)
+	to.node.LinkUp(h.id)
+}
+
+func (h *simHost) down(i int) {
+	if h.links[i] != 0 {
+		h.links[i] = 0
+		h.node.LinkDown(h.peers[i])
+	}
+}
+
+func (h *simHost) send(to ID, b []byte) {
+	s := h.s
+	i := int(to.Name[0] - 'a')
+	link := h.links[i]
+	if link == 0 || h.peers[i] != to {
+		return
+	}
+	key := [2]int{h.i, i}
+	d := 100*time.Microsecond + s.rand(3*time.Millisecond)
+	if s.r.IntN(50) == 0 {
+		d = s.rand(60 * time.Millisecond)
+	}
+	arrives := max(s.now+int64(d), s.last[key]+1)
+	s.last[key] = arrives
+	b = slices.Clone(b)
+	s.at(time.Duration(arrives-s.now), s.inOrder(key, func() {
+		t := s.hosts[i]
+		t.run(func() {
+			if t.links[h.i] == link {
+				if err := t.node.Receive(h.id, b); err != nil {
+					s.bad = err.Error()
+				}
+			}
+		})
+	}))
+}
+
+// inOrder holds up what arrives while the way is cut.
+func (s *sim) inOrder(key [2]int, f func()) func() {
+	return func() {
+		if !s.cut[key] && len(s.waits[key]) == 0 {
+			f()
+			return
+		}
+		s.waits[key] = append(s.waits[key], f)
+		if len(s.waits[key]) > 1 {
+			return
+		}
+		var poll func()
+		poll = func() {
+			if s.cut[key] {
+				s.at(20*time.Millisecond, poll)
+				return
+			}
+			all := s.waits[key]
+			s.waits[key] = nil
+			for _, f := range all {
+				f()
+			}
+		}
+		s.at(20*time.Millisecond, poll)
+	}
+}
+
+func (h *simHost) adopt(a Adoption) {
+	now := h.now()
+	h.view, h.prev, h.settled = a.View, a.Prev, false
+	if a.Anew {
+		clear(h.entries)
+		clear(h.views)
+	}
+	h.quietUntil, h.quietPrev, h.quietAll = now+int64(a.Quiet), a.QuietPrev, a.QuietAll
+	if a.View == nil {
+		h.s.logf("%v has no view", h.id)
+		return
+	}
+	h.views[a.View.Epoch] = a.View
+	if a.View.Reborn && a.Prev != nil { // nothing lay between
+		for e := a.Prev.Epoch + 1; e < a.View.Epoch; e++ {
+			h.views[e] = a.View
+		}
+	}
+	h.s.counts["adoptions"]++
+	h.s.logf("%v goes by epoch %d %v, anew %v", h.id, a.View.Epoch, a.View.Members, a.Anew)
+}
+
+// note looks whether somebody may have a place in a view that the founder could not know of: two
+// groups that do not know of each other each have their own truth until they meet.
+func (h *simHost) note(e Event) {
+	if e != Founded {
+		return
+	}
+	h.s.counts["founded"]++
+	apart := h.s.now-h.s.healed < int64(5*time.Second) || len(h.s.cut) > 0
+	for _, o := range h.s.hosts {
+		apart = apart || o != nil && o.paused
+	}
+	if apart && h.s.now > int64(5*time.Second) {
+		h.s.apart = true
+		h.s.counts["founded apart"]++
+	}
+}
+
+func (h *simHost) release(epoch uint64) {
+	s := h.s
+	s.at(s.rand(30*time.Millisecond), func() { h.run(func() { h.node.Released(epoch) }) })
+}
+
+func (h *simHost) leased() bool { return h.now() < h.node.Until() }
+
+// acts reports whether the host may load and write k.
+func (h *simHost) acts(k int) bool {
+	if h.view == nil || owner(h.view, k) != h.id || !h.leased() {
+		return false
+	}
+	return h.settled || h.prev != nil && owner(h.prev, k) == h.id
+}
+
+func (h *simHost) valid(k int) bool {
+	e, ok := h.entries[k]
+	if !ok || h.view == nil {
+		return false
+	}
+	for x := e.epoch; x <= h.view.Epoch; x++ {
+		if v := h.views[x]; v == nil || owner(v, k) != h.id {
+			return false
+		}
+	}
+	return true
+}
+
+// work is what callers do at the host.
+func (h *simHost) work() {
+	s, k := h.s, h.s.r.IntN(simKeys)
+	if h.valid(k) && h.leased() {
+		s.counts["hits"]++
+		if e := h.entries[k]; e.value != s.wrote[k] && !s.apart {
+			s.bad = fmt.Sprintf("%v has value %d of key %d, the last one is %d", h.id, e.value, k, s.wrote[k])
+		}
+	}
+	if !h.acts(k) {
+		return
+	}
+	for _, o := range s.hosts {
+		if o != nil && o != h && !o.dead && o.acts(k) && !s.apart {
+			s.bad = fmt.Sprintf("%v and %v both act for key %d", h.id, o.id, k)
+		}
+	}
+	switch {
+	case s.r.IntN(3) == 0:
+		s.wrote[k]++
+		s.counts["writes"]++
+		h.entries[k] = simEntry{s.wrote[k], h.view.Epoch}
+	case !h.valid(k):
+		h.entries[k] = simEntry{s.wrote[k], h.view.Epoch}
+	}
+}
+
+func (h *simHost) crash() {
+	h.dead = true
+	s := h.s
+	s.logf("%v crashes", h.id)
+	for i, o := range s.hosts {
+		if o == nil || o == h || o.links[h.i] == 0 {
+			continue
+		}
+		link := o.links[h.i]
+		var reset func()
+		reset = func() {
+			if s.cut[[2]int{h.i, i}] {
+				s.at(50*time.Millisecond, reset)
+				return
+			}
+			o.run(func() {
+				if o.links[h.i] == link {
+					o.down(h.i)
+				}
+			})
+		}
+		s.at(s.rand(5*time.Millisecond), reset)
+	}
+}
+
+func (h *simHost) pause(d time.Duration) {
+	if h.paused || h.dead {
+		return
+	}
+	h.paused = true
+	h.s.logf("%v stands still for %v", h.id, d)
+	h.s.at(d, func() {
+		h.paused = false
+		h.s.healed = h.s.now
+		h.s.logf("%v goes on", h.id)
+		for range 20 { // callers come first
+			h.work()
+		}
+		for len(h.backlog) > 0 && !h.paused {
+			f := h.backlog[0]
+			h.backlog = h.backlog[1:]
+			h.run(f)
+			h.work()
+		}
+	})
+}
+
+func (s *sim) leave(h *simHost) {
+	if h.dead || h.paused {
+		return
+	}
+	s.logf("%v leaves", h.id)
+	s.counts["leaves"]++
+	done := h.node.Leave()
+	var wait func()
+	began := s.now
+	wait = func() {
+		select {
+		case <-done:
+			h.crash()
+			return
+		default:
+		}
+		if s.now-began > int64(2*time.Second) {
+			h.crash()
+			return
+		}
+		s.at(10*time.Millisecond, func() { h.run(wait) })
+	}
+	wait()
+}
+
+func (s *sim) fault(lists [][]int) {
+	if s.calm {
+		return
+	}
+	s.at(200*time.Millisecond+s.rand(3*time.Second), func() { s.fault(lists) })
+	n := len(s.hosts)
+	i := s.r.IntN(n)
+	h := s.hosts[i]
+	restart := func() {
+		s.at(s.rand(6*time.Second), func() {
+			if s.hosts[i] == h {
+				s.start(i, lists[i])
+			}
+		})
+	}
+	switch s.r.IntN(9) {
+	case 0, 1:
+		d := s.rand(8 * time.Second)
+		if s.r.IntN(2) == 0 {
+			d = s.rand(2600 * time.Millisecond)
+		}
+		h.pause(d)
+	case 2, 3:
+		side := s.r.IntN(1 << n)
+		oneWay := s.r.IntN(4) == 0
+		var cuts [][2]int
+		for a := range n {
+			for b := range n {
+				if side>>a&1 == 1 && side>>b&1 == 0 {
+					cuts = append(cuts, [2]int{a, b})
+					if !oneWay {
+						cuts = append(cuts, [2]int{b, a})
+					}
+				}
+			}
+		}
+		s.logf("cut %b, one way %v", side, oneWay)
+		s.cutFor(cuts, s.rand(7*time.Second))
+	case 4:
+		j := s.r.IntN(n)
+		if i != j {
+			s.logf("cut %d %d", i, j)
+			s.cutFor([][2]int{{i, j}, {j, i}}, s.rand(5*time.Second))
+		}
+	case 5, 6:
+		if !h.dead && !h.paused {
+			h.crash()
+			restart()
+		}
+	case 7:
+		if !h.dead && !h.paused {
+			s.leave(h)
+			var again func()
+			again = func() {
+				if h.dead {
+					if s.hosts[i] == h {
+						s.start(i, lists[i])
+					}
+					return
+				}
+				s.at(100*time.Millisecond, again)
+			}
+			s.at(s.rand(6*time.Second), again)
+		}
+	}
+}
+
+func (s *sim) cutFor(cuts [][2]int, d time.Duration) {
+	for _, c := range cuts {
+		s.cut[c] = true
+	}
+	s.at(d, func() {
+		for _, c := range cuts {
+			delete(s.cut, c)
+		}
+		s.healed = s.now
+		s.logf("healed")
+	})
+}
+
+// until runs the events up to a time.
+func (s *sim) until(end time.Duration) {
+	for len(s.queue) > 0 && s.bad == "" && s.queue[0].at <= int64(end) {
+		e := heap.Pop(&s.queue).(simEvent)
+		s.now = e.at
+		// A link that has been silent for a lease breaks.
+		e.f()
+	}
+	s.now = int64(end)
+}
+
+// whole returns why not everybody acts in one view; "" if they do.
+func (s *sim) whole() string {
+	for _, h := range s.hosts {
+		switch {
+		case h == nil || h.dead:
+			return "not all run"
+		case h.view == nil || !h.view.Has(h.id):
+			return fmt.Sprintf("%v has no place", h.id)
+		case len(h.view.Members) != len(s.hosts):
+			return fmt.Sprintf("%v has %d members", h.id, len(h.view.Members))
+		case h.view.Epoch != s.hosts[0].view.Epoch || h.view.Lineage != s.hosts[0].view.Lineage:
+			return fmt.Sprintf("%v goes by another view", h.id)
+		case !h.leased():
+			return fmt.Sprintf("%v may not act", h.id)
+		case !h.settled:
+			return fmt.Sprintf("the view has not settled at %v", h.id)
+		}
+	}
+	return ""
+}
+
+// dump logs what each node thinks.
+func (s *sim) dump() {
+	for _, h := range s.hosts {
+		if h == nil || h.dead {
+			continue
+		}
+		n := h.node
+		var view []Member
+		epoch := uint64(0)
+		if n.view != nil {
+			view, epoch = n.view.Members, n.view.Epoch
+		}
+		s.logf("%v: epoch %d %v settled %v; links %v; linked %v; founding %+v; joins %v; promised %d accepted %v blocked %v; round %+v; learning %+v; evidence %v; need %v rank %d newest %v release %d %d",
+			h.id, epoch, view, n.settled, h.links, n.linked(), n.found, n.joins, n.promised, n.accView, n.blocked, n.round, n.learning,
+			func() []evidence {
+				if n.isMember() {
+					return n.evidence(h.now())
+				}
+				return nil
+			}(), n.need, func() int {
+				if n.isMember() {
+					return n.rank(h.now())
+				}
+				return -1
+			}(), n.newest, n.release, n.released)
+	}
+}
+
+func newSim(t *testing.T, seed uint64, n int) *sim {
+	return &sim{
+		t: t, r: rand.New(rand.NewPCG(seed, 7)), cut: make(map[[2]int]bool), last: make(map[[2]int]int64),
+		waits: make(map[[2]int][]func()), hosts: make([]*simHost, n), counts: make(map[string]int),
+	}
+}
+
+// breakSilent breaks links over which nothing has been heard for a lease, as the links themselves do.
+func (s *sim) breakSilent() {
+	s.at(100*time.Millisecond, s.breakSilent)
+	for _, h := range s.hosts {
+		if h == nil || h.dead || h.paused {
+			continue
+		}
+		for i, o := range s.hosts {
+			link := h.links[i]
+			if link == 0 {
+				continue
+			}
+			gone := o == nil || o.links[h.i] != link
+			if !gone && !s.cut[[2]int{i, h.i}] && !o.paused {
+				continue
+			}
+			s.at(Lease, func() {
+				h.run(func() {
+					if h.links[i] == link && (s.hosts[i].links[h.i] != link || s.cut[[2]int{i, h.i}] || s.hosts[i].paused) {
+						h.down(i)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestSimulation(t *testing.T) {
+	counts := make(map[string]int)
+	for seed := *simSeed; seed < *simSeed+uint64(*simSeeds); seed++ {
+		n := 3 + int(seed%3)
+		s := newSim(t, seed, n)
+		lists := make([][]int, n)
+		for i := range n {
+			for j := range n {
+				lists[i] = append(lists[i], j)
+			}
+		}
+		for i := range n {
+			s.start(i, lists[i])
+		}
+		s.at(0, s.breakSilent)
+		s.until(3 * time.Second)
+		if why := s.whole(); s.bad == "" && why != "" {
+			s.dump()
+			t.Errorf("seed %d: after the start %s", seed, why)
+		}
+		s.fault(lists)
+		s.until(40 * time.Second)
+		s.calm = true
+		s.until(62 * time.Second)
+		if s.bad == "" {
+			if why := s.whole(); why != "" {
+				s.dump()
+				s.bad = "not whole in the end: " + why
+			}
+		}
+		if s.bad != "" {
+			t.Errorf("seed %d (%d processes): %s", seed, n, s.bad)
+		}
+		for k, c := range s.counts {
+			counts[k] += c
+		}
+	}
+	t.Log(counts)
+}
