@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("view.seeds", 60, "histories to simulate")
+	simSeeds = flag.Int("view.seeds", 50, "histories to simulate")
 	simSeed  = flag.Uint64("view.seed", 1, "the first of them")
 	simTrace = flag.Bool("view.trace", false, "log each step of the histories")
 )
