@@ -56,8 +56,8 @@ type sim struct {
 	links  int64
 	starts uint64
 	calm   bool
-	healed int64 // when a cut or pause ended last
-	apart  bool  // there may be two groups that do not know of each other
+	healed int64        // when a cut or pause ended last
+	apart  bool         // there may be two groups that do not know of each other
 	wrote  [simKeys]int // the last write that took effect
 	bad    string
 	counts map[string]int
