@@ -14,11 +14,17 @@ type round struct {
 	forced  bool // it is the value of an earlier round
 	replies map[int]promiseMsg
 	accepts map[int]bool
+	denied  map[int]bool // by members whose promise to somebody who would be left out runs
 	began   int64
 }
 
 // tend has the view changed if that is needed and this node's turn has come.
 func (n *node) tend() {
+	for m := range n.joins {
+		if was, ok := n.v.byName(m.name); ok && was.inst >= m.inst || !n.linked(m) {
+			delete(n.joins, m) // it has come in, or is gone
+		}
+	}
 	silent, _ := n.evidence()
 	if len(silent) == 0 && len(n.joins) == 0 && n.accV == nil && n.settled {
 		n.need = 0
@@ -76,7 +82,7 @@ func (n *node) propose() {
 	b := (n.promised/10+1)*10 + n.name
 	n.round = &round{
 		b: b, e: n.v.e + 1, began: n.now(),
-		replies: map[int]promiseMsg{}, accepts: map[int]bool{},
+		replies: map[int]promiseMsg{}, accepts: map[int]bool{}, denied: map[int]bool{},
 	}
 	for _, m := range n.v.members {
 		if m == n.me() {
@@ -102,14 +108,16 @@ func (n *node) onPrepare(from int, m prepMsg) {
 		return
 	}
 	n.promised = m.b
-	n.blocked = nil
+	if n.w.without("stayblocked") {
+		n.blocked = nil
+	}
 	s, r := n.evidence()
 	n.sendOrDo(from, promiseMsg{e: m.e, b: m.b, accB: n.accB, accV: n.accV, silent: s, refused: r})
 }
 
 func (n *node) onPromise(from int, m promiseMsg) {
 	r := n.round
-	if r == nil || n.v == nil || m.e != n.v.e+1 {
+	if r == nil || m.e != r.e || !n.fellow(from) {
 		return
 	}
 	if m.nack {
@@ -227,9 +235,21 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 	return next, proof, wait
 }
 
+// fellow reports whether what comes from there comes from a member of this node's view, rather than
+// from a later life of one.
+func (n *node) fellow(from int) bool {
+	return from == n.name || n.v.has(member{from, n.peerInst[from]})
+}
+
 func (n *node) onAccept(from int, m accMsg) {
-	if !n.inView() || m.e != n.v.e+1 || m.b < n.promised {
-		n.sendOrDo(from, accedMsg{m.e, m.b, false, 0})
+	if !n.inView() || m.e != n.v.e+1 || !n.fellow(from) {
+		if n.w.without("members") {
+			n.sendOrDo(from, accedMsg{e: m.e, b: m.b, higher: m.b})
+		}
+		return // who has no say says nothing
+	}
+	if m.b < n.promised {
+		n.sendOrDo(from, accedMsg{e: m.e, b: m.b, higher: n.promised})
 		return
 	}
 	for _, x := range n.v.members {
@@ -246,32 +266,43 @@ func (n *node) onAccept(from int, m accMsg) {
 			n.promised = m.b
 			left = n.given[x.name] - n.now() + 1
 		}
-		n.sendOrDo(from, accedMsg{m.e, m.b, false, left})
+		n.sendOrDo(from, accedMsg{e: m.e, b: m.b, left: left})
 		return
 	}
-	n.promised, n.accB, n.accV = m.b, m.b, m.v
-	n.sendOrDo(from, accedMsg{m.e, m.b, true, 0})
+	n.promised, n.accB, n.accV, n.blocked = m.b, m.b, m.v, nil
+	n.sendOrDo(from, accedMsg{e: m.e, b: m.b, ok: true})
 }
 
 func (n *node) onAccepted(from int, m accedMsg) {
 	r := n.round
-	if r == nil || r.b != m.b || r.phase != 2 {
+	if r == nil || r.b != m.b || r.phase != 2 || !n.fellow(from) && !n.w.without("members") {
 		return
 	}
-	if !m.ok && m.left > 0 {
+	switch {
+	case m.ok:
+		r.accepts[from] = true
+		n.tryChoose()
+	case m.higher > 0:
+		n.promised = max(n.promised, m.higher)
+		n.round = nil
+	case m.left > 0:
 		n.after(m.left, func() {
 			if n.round == r {
 				r.began = n.now()
 				n.sendOrDo(from, accMsg{r.e, r.b, r.view, nil, true})
 			}
 		})
-		return
+	default:
+		r.denied[from] = true
+		if !n.agreed(n.v, func(x member) bool { return !r.denied[x.name] }) {
+			n.round = nil
+		}
 	}
-	if !m.ok {
-		n.round = nil
-		return
-	}
-	r.accepts[from] = true
+}
+
+// tryChoose ends the round if enough have accepted its view: it is the next one.
+func (n *node) tryChoose() {
+	r := n.round
 	accepted := func(x member) bool { return r.accepts[x.name] }
 	if !n.agreed(n.v, accepted) {
 		return

@@ -30,6 +30,7 @@ func (w *world) fault() {
 		w.logf("node %d crashes", i)
 		n.crash()
 		w.at(w.r.Int64N(6000*ms), func() {
+			w.broken = w.now
 			w.logf("node %d starts again", i)
 			w.start(i)
 		})
@@ -63,6 +64,7 @@ func (w *world) cutFor(cuts []way, d int64) {
 		for _, c := range cuts {
 			delete(w.cut, c)
 		}
+		w.broken = w.now
 		w.logf("healed")
 	})
 }
@@ -101,6 +103,7 @@ func (n *node) pause(d int64) {
 	w.logf("node %d stands still for %dms", n.name, d/ms)
 	w.at(d, func() {
 		n.paused = false
+		w.broken = w.now
 		w.logf("node %d wakes", n.name)
 		for range 3 { // its callers come first
 			for k := range keys {

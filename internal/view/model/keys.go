@@ -25,6 +25,7 @@ type flight struct {
 type writing struct {
 	k, n    int
 	put     bool
+	live    func() bool // the caller can still be told
 	done    func(ok bool)
 	e       int
 	started bool
@@ -244,26 +245,26 @@ func (x *writing) fail() {
 
 // write has k changed when its turn comes.
 func (n *node) write(k, v int, put bool, live func() bool, done func(bool)) {
-	x := &writing{k: k, n: v, put: put, e: n.v.e}
+	x := &writing{k: k, n: v, put: put, live: live, e: n.v.e}
 	x.done = func(ok bool) {
 		ws := slices.DeleteFunc(slices.Clone(n.turn[k]), func(y *writing) bool { return y == x })
 		n.turn[k] = ws
 		if len(ws) == 0 {
 			delete(n.turn, k)
 		} else if !ws[0].started {
-			n.after(1, func() { n.begin(ws[0], live) })
+			n.after(1, func() { n.begin(ws[0]) })
 		}
 		done(ok)
 	}
 	n.turn[k] = append(n.turn[k], x)
 	if len(n.turn[k]) == 1 {
-		n.begin(x, live)
+		n.begin(x)
 	}
 	n.after(6000*ms, x.fail)
 }
 
 // begin carries a write out: every borrower and custodian confirms, then it takes effect.
-func (n *node) begin(x *writing, live func() bool) {
+func (n *node) begin(x *writing) {
 	if x.over || x.started {
 		return
 	}
@@ -272,7 +273,7 @@ func (n *node) begin(x *writing, live func() bool) {
 		return
 	}
 	if !n.writes(x.k) || !n.quiet(x.k) {
-		n.after(20*ms, func() { n.begin(x, live) })
+		n.after(20*ms, func() { n.begin(x) })
 		return
 	}
 	x.started = true
@@ -283,7 +284,7 @@ func (n *node) begin(x *writing, live func() bool) {
 		if wait > 0 || x.over {
 			return
 		}
-		if n.v.e != x.e || !n.writes(x.k) || !live() {
+		if n.v.e != x.e || !n.writes(x.k) || !x.live() {
 			x.fail()
 			return
 		}

@@ -22,6 +22,7 @@ func main() {
 	flag.BoolVar(&o.trace, "trace", false, "print what happens, if it is one history or a violation")
 	flag.Parse()
 	total := map[string]int{}
+	var recoveries []int64
 	found := 0
 	done := uint64(0)
 	for ; done < *seeds && found < *stop; done++ {
@@ -30,6 +31,7 @@ func main() {
 		for k, v := range w.n {
 			total[k] += v
 		}
+		recoveries = append(recoveries, w.recovery)
 		if w.n["not whole"] > 0 {
 			fmt.Printf("seed %d: not whole\n", seed)
 		}
@@ -42,6 +44,10 @@ func main() {
 		}
 	}
 	fmt.Printf("%d violations in %d seeds\n", found, done)
+	slices.Sort(recoveries)
+	at := func(q int) float64 { return float64(recoveries[(len(recoveries)-1)*q/1000]) / 1e6 }
+	fmt.Printf("whole after the last fault: median %.1f s, p99 %.1f s, p99.9 %.1f s, at most %.1f s\n",
+		at(500), at(990), at(999), at(1000))
 	for _, k := range slices.Sorted(maps.Keys(total)) {
 		fmt.Printf("  %s %d", k, total[k])
 	}

@@ -41,9 +41,10 @@ type (
 		forced bool // the value of an earlier round
 	}
 	accedMsg struct {
-		e, b int
-		ok   bool
-		left int64 // try again after that
+		e, b   int
+		ok     bool
+		higher int   // the ballot of which it has heard
+		left   int64 // try again after that
 	}
 	learnMsg struct {
 		v, prev *view

@@ -36,27 +36,42 @@ func simulate(seed uint64, o options) *world {
 		n.views[1] = first
 	}
 	w.at(3000*ms, w.fault)
+	w.at(0, w.watch)
 	w.at((o.secs-o.calm)*1000*ms, func() { w.calm = true })
 	w.run(o.secs * 1000 * ms)
-	if len(w.bad) == 0 {
-		w.whole()
+	if len(w.bad) > 0 {
+		return w
+	}
+	if w.wholeAt == 0 {
+		w.n["not whole"]++
+		w.logf("not whole")
+		for _, n := range w.nodes {
+			n.describe()
+		}
+	} else {
+		w.recovery = max(0, w.wholeAt-w.broken)
 	}
 	return w
 }
 
-// whole sees that everybody has a part in the view again.
-func (w *world) whole() {
+// whole reports whether everybody has a part in one view, and acts.
+func (w *world) whole() bool {
 	for _, n := range w.nodes {
-		if n.inView() && len(n.v.members) == len(w.nodes) && n.leased() {
-			continue
+		if n.dead || n.paused || !n.inView() || len(n.v.members) != len(w.nodes) || !n.leased() {
+			return false
 		}
-		w.n["not whole"]++
-		w.logf("node %d is not whole: view %d", n.name, n.epoch())
-		for _, x := range w.nodes {
-			x.describe()
-		}
-		return
 	}
+	return true
+}
+
+// watch keeps how long it takes after the last fault until the group is whole.
+func (w *world) watch() {
+	if !w.whole() {
+		w.wholeAt = 0
+	} else if w.wholeAt == 0 {
+		w.wholeAt = w.now
+	}
+	w.at(50*ms, w.watch)
 }
 
 func (n *node) describe() {

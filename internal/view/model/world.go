@@ -46,6 +46,10 @@ type world struct {
 	inst   int
 	calm   bool // there are no more faults
 
+	broken   int64 // when the last fault ended
+	wholeAt  int64 // since when the group is whole
+	recovery int64 // how long it took
+
 	db     [keys]int        // the origin
 	floor  [keys]int        // what was acknowledged: no read that begins now may return less
 	busy   [keys]bool       // one write of a key at a time
