@@ -32,25 +32,6 @@ func (b *bulk[V]) leave() {
 	}
 }
 
-// errBulkFailed ends a flight whose bulk load failed without bringing its key. The caller whose
-// bulk it was gets the error; others who joined the flight load for themselves.
-var errBulkFailed = errors.New("covey: bulk load failed")
-
-type bulkError struct{ cause error }
-
-func (e *bulkError) Error() string        { return e.cause.Error() }
-func (e *bulkError) Unwrap() error        { return e.cause }
-func (e *bulkError) Is(target error) bool { return target == errBulkFailed }
-
-// bulkCause returns err without the mark of a failed bulk load.
-func bulkCause(err error) error {
-	var b *bulkError
-	if errors.As(err, &b) {
-		return b.cause
-	}
-	return err
-}
-
 // GetMany returns the values of keys. Those that are missing are loaded with one call of load,
 // except for those that are being loaded already, which it waits for. A nil load means
 // Options.BulkLoader, or else Options.Loader, once for each key, at most 64 of them at a time. In a
@@ -88,6 +69,7 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V
 	return m.found, m.err()
 }
 
+// maxAgain is how often a call tries again because others' loads have brought nothing.
 const maxAgain = 3
 
 // many is one GetMany.
@@ -190,12 +172,13 @@ func (m *many[V]) get(keys []string) (rest []string) {
 		r.take(key, len(keys)-i)
 	}
 	c.refreshMany(m.ctx, r.due, m.load)
-	// 2. Ask the owners before loading: they work meanwhile, and may answer with the right to load, for which the key then
-	// becomes part of this call's load.
+	// 2. Ask the owners before loading: they work meanwhile, and may answer with the right to load,
+	// for which the key then becomes part of this call's load.
 	if len(r.away) > 0 {
 		r.waiting = append(r.waiting, m.askAway(r.view, r.gen, r.away)...)
 	}
-	// 3. Load. Nothing has been waited for since the first key joined the load, so others who wait for it are not held up.
+	// 3. Load. Nothing has been waited for since the first key joined the load, so others who wait
+	// for it are not held up.
 	m.startBulk()
 	// 4. Wait, and see to the keys whose owners have not answered.
 	m.wait(r.waiting)
@@ -267,13 +250,13 @@ func (r *round[V]) takeHere(key string, hash uint32, n *node, st state) {
 	}
 	p, hit, err := r.join(request[V]{ctx: r.ctx, key: key, hash: hash, gen: r.gen, keep: r.keep})
 	switch {
-	case errors.Is(err, errElsewhere):
-		r.again = append(r.again, key)
 	case err != nil:
 		r.fail(key, err)
 	case hit != nil:
 		now := r.c.store.clock.now()
 		r.serve(key, hit, r.c.judge(hit, now), now)
+	case p.f == nil:
+		r.again = append(r.again, key)
 	default:
 		if st == usable {
 			p.old = n
@@ -338,14 +321,9 @@ func (m *many[V]) wait(waiting []pending[V]) {
 			}
 			over = soft
 		}
-		v, err := c.wait(m.ctx, p.f, over)
+		v, how, err := c.wait(m.ctx, p.f, over)
 		switch {
-		case err == nil:
-			if p.f.stale {
-				c.n.staleHits.Add(1)
-			}
-			m.found[p.key] = v
-		case errors.Is(err, errSoftTimeout):
+		case how == overdue:
 			if soft != softOver {
 				close(softOver)
 				soft = softOver // for the rest, too
@@ -357,11 +335,16 @@ func (m *many[V]) wait(waiting []pending[V]) {
 			} else {
 				m.again = append(m.again, p.key)
 			}
-		case (errors.Is(err, errBulkFailed) || errors.Is(err, errRightLost)) && !p.own:
+		case how == lost && !p.own:
 			m.again = append(m.again, p.key)
-		case errors.Is(err, ErrNotFound) && !errors.Is(err, errBulkFailed):
+		case err == nil:
+			if p.f.stale {
+				c.n.staleHits.Add(1)
+			}
+			m.found[p.key] = v
+		case errors.Is(err, ErrNotFound) && how != lost: // or else the whole load has failed with it
 		default:
-			m.fail(p.key, bulkCause(err))
+			m.fail(p.key, err)
 		}
 	}
 }
@@ -416,7 +399,7 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], refres
 	if err != nil {
 		err = c.about(err, b.flights[0].key, len(keys))
 		for _, f := range b.flights {
-			c.finish(f, outcome[V]{err: &bulkError{err}})
+			c.finish(f, outcome[V]{err: err, lost: true})
 		}
 		return
 	}
@@ -446,7 +429,7 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], refres
 			case err == nil:
 				o.err = ErrNotFound
 			default:
-				o.err = &bulkError{err}
+				o.err, o.lost = err, true
 			}
 			c.finish(f, o)
 		}

@@ -4,7 +4,6 @@ package covey
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -201,8 +200,8 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 		if c.peering != nil {
 			v := c.peering.tenures.view()
 			if !v.isOwn(key) {
-				value, err := c.peering.getShared(q)
-				if errors.Is(err, errElsewhere) {
+				value, how, err := c.peering.getAway(q)
+				if how == elsewhere {
 					continue
 				}
 				return value, err
@@ -214,31 +213,34 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 			}
 		}
 		f, hit, err := c.join(q)
-		if errors.Is(err, errElsewhere) {
-			continue
-		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return zero, err
-		}
-		if f == nil {
+		case hit != nil:
 			now = c.store.clock.now()
 			return c.answer(ctx, hit, c.judge(hit, now), now, load)
+		case f == nil:
+			continue
 		}
-		v, err := c.wait(ctx, f, c.softTimer(st))
-		switch {
-		case err == nil && f.stale:
-			c.n.staleHits.Add(1)
-		case errors.Is(err, errSoftTimeout):
+		v, how, err := c.wait(ctx, f, c.softTimer(st))
+		switch how {
+		case overdue:
 			if n := c.store.index.find(hash, key); n != nil && c.judge(n, now) == usable {
 				c.n.softTimeouts.Add(1)
 				c.n.staleHits.Add(1)
 				return entryOf[V](n).value, nil
 			}
 			continue // it was deleted or replaced meanwhile
-		case (errors.Is(err, errBulkFailed) || errors.Is(err, errRightLost)) && attempt < 3:
-			continue // somebody else's load; ours may go better
+		case lost:
+			if attempt < maxAgain {
+				continue
+			}
+		default:
+			if err == nil && f.stale {
+				c.n.staleHits.Add(1)
+			}
 		}
-		return v, bulkCause(err)
+		return v, err
 	}
 }
 
@@ -278,8 +280,7 @@ func (c *Cache[V]) count(n *node, st state) bool {
 }
 
 // join makes the caller a waiter of the key's flight, starting one if there is none; without a
-// loader in the request, with that of the Options. If the key has become available meanwhile, join
-// returns its node instead.
+// loader in the request, with that of the Options. It may return a node, or nothing, as enrol does.
 func (c *Cache[V]) join(q request[V]) (*flight[V], *node, error) {
 	if q.load == nil {
 		q.load = c.opt.Loader

@@ -135,6 +135,7 @@ func (c *Cache[V]) about(err error, key string, n int) error {
 type outcome[V any] struct {
 	value      V
 	err        error
+	lost       bool // a bulk load has failed with err, and not brought this key
 	meta       loadMeta
 	begin, end int64 // of the loader
 }
@@ -182,8 +183,8 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 	}
 	w := write[V]{key: f.key, hash: f.hash, f: f}
 	switch {
-	case errors.Is(o.err, errBulkFailed):
-		c.fail(f, o.err)
+	case o.lost:
+		c.fail(f, o)
 		return
 	case errors.Is(o.err, ErrUnchanged) && f.old != nil:
 		o.value, o.err, w.same = entryOf[V](f.old).value, nil, true
@@ -205,7 +206,7 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 		}
 		w.version, w.versioned = o.meta.version, o.meta.hasVersion
 	default:
-		c.fail(f, o.err)
+		c.fail(f, o)
 		return
 	}
 	c.write(&w)
@@ -216,13 +217,14 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 
 // fail ends a flight whose load failed. If the old value may be used it is served
 // instead, and the next load of the key has to wait a while.
-func (c *Cache[V]) fail(f *flight[V], err error) {
-	now := c.store.clock.now()
+func (c *Cache[V]) fail(f *flight[V], o outcome[V]) {
+	now, err := c.store.clock.now(), o.err
 	s := c.lock(f.hash)
 	if f.finished {
 		s.unlock()
 		return
 	}
+	f.lost = o.lost
 	var value V
 	if f.linked && f.old != nil && c.judge(f.old, now) <= usable {
 		value = entryOf[V](f.old).value

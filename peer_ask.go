@@ -213,22 +213,21 @@ func (h *holds) end(o *hold) {
 	close(o.over)
 }
 
-// getShared is get for a key that this process does not own, or may not own.
-func (p *peering[V]) getShared(q request[V]) (V, error) {
-	var zero V
+// getAway is get for a key that this process does not own, or may not own. The verdict is answered
+// or elsewhere.
+func (p *peering[V]) getAway(q request[V]) (value V, how verdict, err error) {
 	if q.ctx.Err() != nil {
-		return zero, context.Cause(q.ctx)
+		return value, answered, context.Cause(q.ctx)
 	}
 	if l := loadingOf(q.ctx); l != nil {
 		t := p.away(q.key)
 		if !l.enter(t) {
-			return zero, recursive(p.c.name, q.key)
+			return value, answered, recursive(p.c.name, q.key)
 		}
 		defer l.leave(t)
 	}
 	v := p.tenures.view()
 	place := ringHash(q.key)
-	var last error
 	for n := range 2 { // the owner, and the member that stands in for it
 		i := v.ring.owner(place)
 		if n > 0 {
@@ -237,33 +236,33 @@ func (p *peering[V]) getShared(q request[V]) (V, error) {
 		if i < 0 || i == v.self {
 			break
 		}
-		for attempt := 0; ; attempt++ {
-			value, err := p.askPeer(q, v.peers[i], n == 0)
-			if err == nil {
-				return value, nil
-			}
-			var peer *PeerError
-			switch {
-			case errors.Is(err, errRightLost) && attempt < 3:
-				continue
-			case errors.As(err, &peer) && q.ctx.Err() == nil:
-				if attempt == 0 && isBroken(err) {
-					continue // dialling again shows whether the peer is gone
-				}
-				last = err
-			case errors.Is(err, errLoadHere):
-				return p.loadHere(q, err)
-			default:
-				return value, err
-			}
-			break
+		value, how, err = p.ask(q, v.peers[i], n == 0)
+		switch {
+		case how == unshared:
+			return p.loadHere(q, err)
+		case how != unreachable || q.ctx.Err() != nil:
+			return value, answered, err
 		}
 		p.c.n.peerErrors.Add(1)
 		if p.tenures.view() != v {
-			return zero, errElsewhere
+			return value, elsewhere, nil
 		}
 	}
-	return p.loadHere(q, last)
+	return p.loadHere(q, err)
+}
+
+// ask gets the key from a peer, and asks again where that may help.
+func (p *peering[V]) ask(q request[V], peer *link.Peer, owner bool) (value V, how verdict, err error) {
+	for attempt := 0; ; attempt++ {
+		value, how, err = p.askOnce(q, peer, owner)
+		switch {
+		case how == lost && attempt < maxAgain:
+		case how == unreachable && attempt == 0 && isBroken(err) && q.ctx.Err() == nil:
+			// dialling again shows whether the peer is gone
+		default:
+			return value, how, err
+		}
+	}
 }
 
 // isBroken reports whether a link has ended during a request.
@@ -272,47 +271,45 @@ func isBroken(err error) bool {
 	return !errors.As(err, &dial) && !errors.Is(err, link.ErrTimeout)
 }
 
-// errLoadHere says that the owner cannot store the value of this key: each process loads it for
-// itself.
-var errLoadHere = errors.New("covey: the owner does not take the value")
-
 // loadHere loads key although this process does not own it, or may not own it, and stores nothing.
-// Those in this process who miss the key before the load begins share it.
-func (p *peering[V]) loadHere(q request[V], cause error) (V, error) {
-	var zero V
+// Those in this process who miss the key before the load begins share it. cause says why no peer
+// has answered; nil: there is none to ask. The verdict is answered or elsewhere.
+func (p *peering[V]) loadHere(q request[V], cause error) (value V, how verdict, err error) {
 	if q.load == nil {
 		q.load = p.c.opt.Loader
 	}
 	if q.load == nil {
+		err = noLoader(p.c.name, q.key)
 		if cause != nil {
-			return zero, fmt.Errorf("%w: cache %q, key %q, and no peer to ask: %w", ErrNoLoader, p.c.name, q.key, cause)
+			err = fmt.Errorf("%w, and its peers have no value for it: %w", err, cause)
 		}
-		return zero, noLoader(p.c.name, q.key)
+		return value, answered, err
 	}
 	if err := p.c.outwaitLoad(q.ctx, q.key, q.hash); err != nil {
-		return zero, err
+		return value, answered, err
 	}
 	q.gen, q.keep = p.c.store.gen.Load(), false
 	f, _, err := p.c.join(q)
-	if err != nil {
-		return zero, err
+	switch {
+	case err != nil:
+		return value, answered, err
+	case f == nil:
+		return value, elsewhere, nil
 	}
-	if f == nil {
-		return zero, errElsewhere // the key has become available
-	}
-	return p.c.wait(q.ctx, f, nil)
+	value, _, err = p.c.wait(q.ctx, f, nil)
+	return value, answered, err
 }
 
-// askPeer gets the key from a peer: its owner, or the member that stands in for that.
-func (p *peering[V]) askPeer(q request[V], peer *link.Peer, owner bool) (V, error) {
-	var zero V
-	// 1. While the owner waits for a load there is nothing to ask for: asking would only fill the link.
+// askOnce gets the key from a peer: its owner, or the member that stands in for that.
+func (p *peering[V]) askOnce(q request[V], peer *link.Peer, owner bool) (value V, how verdict, err error) {
+	// 1. While the owner waits for a load there is nothing to ask for: asking would only fill the
+	// link.
 	if err := p.awaitHold(q.ctx, q.key); err != nil {
-		return zero, err
+		return value, answered, err
 	}
 	l, err := p.linkTo(q.ctx, peer)
 	if err != nil {
-		return zero, err
+		return value, unreached(err), err
 	}
 	f := wire.Frame{Type: wire.Get, Cache: p.id, Key: q.key, Chain: loadingOf(q.ctx).chain(p.group)}
 	if q.load != nil {
@@ -320,48 +317,49 @@ func (p *peering[V]) askPeer(q request[V], peer *link.Peer, owner bool) (V, erro
 	} else if q.load = p.c.opt.Loader; q.load != nil {
 		f.Flags = wire.CanLoad
 	}
-	// 2. A key that is worth a copy is asked for once for all who come before the request is sent. Whoever comes later asks again,
-	// since a write may have been acknowledged after the owner answered.
+	// 2. A key that is worth a copy is asked for once for all who come before the request is sent.
+	// Whoever comes later asks again, since a write may have been acknowledged after the owner
+	// answered.
 	var start int64
 	var shared *fetch[V] // that this caller leads
 	if owner && l.Plain() == nil && p.c.copies.wants(q.hash) {
 		joined, leads := p.joinFetch(q.ctx, l, q.key, q.hash)
 		if joined != nil && !leads {
 			p.c.n.peerHits.Add(1)
-			return joined.value, joined.err
+			return joined.value, answered, joined.err
 		}
 		if shared = joined; shared != nil {
 			defer p.abandonFetch(q.key, q.hash, shared) // if it has no answer by then
 			if n := p.c.store.index.find(q.hash, q.key); n != nil && n.flags&flagBorrowed != 0 && p.c.useCopy(n) {
 				value, err := p.c.content(n)
 				p.endFetch(q.key, q.hash, shared, value, err)
-				return value, err
+				return value, answered, err
 			}
 			if p.holds.of(q.key) != nil {
 				p.abandonFetch(q.key, q.hash, shared)
 			}
 		}
 		if err := p.awaitHold(q.ctx, q.key); err != nil { // for what was waited for may wait for a load
-			return zero, err
+			return value, answered, err
 		}
 		f.Flags |= wire.Borrow
 		start = p.c.store.clock.now()
 	}
-	// 3. The clock was read before the request is sent: a recall that arrives from now on is newer than the answer.
+	// 3. The clock was read before the request is sent: a recall that arrives from now on is newer
+	// than the answer.
 	a, err := p.send(q.ctx, l, &f, q.hash, shared)
 	if err != nil {
-		return zero, err
+		return value, unreached(err), err
 	}
 	defer a.done()
 	// 4. The answer: a value or that there is none, perhaps lent; the right to load; or an error.
 	switch answer := &a.answer; answer.Type {
 	case wire.Hit, wire.NotFound:
-		var value V
-		var err error = ErrNotFound
+		err = ErrNotFound
 		if answer.Type == wire.Hit {
 			if value, err = p.decode(answer.Value); err != nil {
 				p.undecodable(peer.Name(), q.key, err)
-				return zero, errLoadHere
+				return value, unshared, err
 			}
 		}
 		p.c.n.peerHits.Add(1)
@@ -372,17 +370,30 @@ func (p *peering[V]) askPeer(q request[V], peer *link.Peer, owner bool) (V, erro
 		if answer.Flags&wire.Refresh != 0 {
 			p.refreshUnderRight(q, l, answer, value)
 		}
-		return value, err
+		return value, answered, err
 	case wire.FillRight:
 		p.abandonFetch(q.key, q.hash, shared)
 		return p.loadUnderRight(q, l, a)
 	}
-	err = answerError(peer.Name(), &a.answer)
-	if code := a.answer.Code; code == wire.CodeTooLarge || code == wire.CodeNoLoader && q.load != nil {
-		err = errLoadHere
+	how, err = verdictOn(peer.Name(), &a.answer, q.load != nil)
+	if how == answered { // or else it is no answer for those whom the hold keeps waiting
+		a.leave(err)
 	}
-	a.leave(err)
-	return zero, err
+	return value, how, err
+}
+
+// unreached returns the verdict on a request that has failed with err.
+func unreached(err error) verdict {
+	if isUnreached(err) {
+		return unreachable
+	}
+	return answered
+}
+
+// isUnreached reports whether err says that a peer could not be asked.
+func isUnreached(err error) bool {
+	var peer *PeerError
+	return errors.As(err, &peer)
 }
 
 // awaitHold waits while the owner of key waits for a load. If that load fails it returns its error.

@@ -91,6 +91,21 @@ func (p *peering[V]) writeError(peer, key string, f *wire.Frame) error {
 	return e
 }
 
+// verdictOn returns how a call goes on after an answer that is neither a value nor a right, and the
+// error that the answer stands for. canLoad says whether the caller has a loader.
+func verdictOn(peer string, f *wire.Frame, canLoad bool) (verdict, error) {
+	err := answerError(peer, f)
+	switch {
+	case isUnreached(err):
+		return unreachable, err
+	case f.Code == wire.CodeCancelled:
+		return lost, err
+	case f.Code == wire.CodeTooLarge, f.Code == wire.CodeNoLoader && canLoad:
+		return unshared, err
+	}
+	return answered, err
+}
+
 // failure returns the error that a peer answered with.
 func failure(peer string, code wire.Code, text string) error {
 	switch code {
@@ -116,6 +131,6 @@ func failure(peer string, code wire.Code, text string) error {
 	return &PeerError{Peer: peer, Code: PeerRefused, Err: errors.New(text)}
 }
 
-// errRightLost ends a flight whose load was given to a peer that did not bring a result; those who
-// waited try again.
+// errRightLost ends a flight whose load was given to a peer that did not bring a result. Those who
+// waited try again, and return it if that happens again and again.
 var errRightLost = errors.New("covey: the peer that loaded the key gave up")

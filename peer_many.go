@@ -4,6 +4,7 @@ package covey
 // owner.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -23,9 +24,10 @@ type part[V any] struct {
 	keys   []string
 	hashes []uint32
 
-	peer  string
-	err   error  // why the owner has not answered for all of them
-	asked []sent // a request each, of as many keys as fit
+	peer     string
+	err      error  // why the owner cannot be asked for the rest of them
+	unshared error  // why this process loads some of them for itself
+	asked    []sent // a request each, of as many keys as fit
 
 	answered []bool
 }
@@ -39,7 +41,10 @@ func (b *batches[V]) add(c *Cache[V], owner int, key string, hash uint32, most i
 	}
 	one, _ := c.peering.parts.Get().(*part[V])
 	if one == nil {
-		one = &part[V]{keys: make([]string, 0, most), hashes: make([]uint32, 0, most), answered: make([]bool, 0, most)}
+		one = &part[V]{
+			keys: make([]string, 0, most), hashes: make([]uint32, 0, most),
+			answered: make([]bool, 0, most),
+		}
 	}
 	one.owner, one.keys, one.hashes = owner, append(one.keys, key), append(one.hashes, hash)
 	*b = append(*b, one)
@@ -50,7 +55,9 @@ func (b *part[V]) recycle(c *Cache[V]) {
 	clear(b.keys)
 	clear(b.asked)
 	clear(b.answered)
-	*b = part[V]{keys: b.keys[:0], hashes: b.hashes[:0], answered: b.answered[:0], asked: b.asked[:0]}
+	*b = part[V]{
+		keys: b.keys[:0], hashes: b.hashes[:0], answered: b.answered[:0], asked: b.asked[:0],
+	}
 	c.peering.parts.Put(b)
 }
 
@@ -142,7 +149,7 @@ func (m *many[V]) askAway(v *view, gen uint32, away batches[V]) (waiting []pendi
 		for i := range b.asked {
 			waiting = append(waiting, m.collect(b, &b.asked[i], true)...)
 		}
-		if b.err != nil {
+		if b.isLacking() {
 			waiting = append(waiting, m.failover(v, gen, b)...)
 		}
 	}
@@ -267,8 +274,7 @@ func (m *many[V]) takeIn(b *part[V], q *sent, items []byte) (waiting []pending[V
 			v, err := c.peering.decode(f.Value)
 			if err != nil {
 				c.peering.undecodable(b.peer, key, err)
-				b.answered[i] = false
-				b.err = errLoadHere
+				b.answered[i], b.unshared = false, err
 				continue
 			}
 			c.n.peerHits.Add(1)
@@ -287,19 +293,15 @@ func (m *many[V]) takeIn(b *part[V], q *sent, items []byte) (waiting []pending[V
 				m.fail(key, err)
 			}
 		default:
-			err := answerError(b.peer, &f)
-			var peer *PeerError
-			switch {
-			case errors.Is(err, errRightLost):
+			f.Text = strings.Clone(f.Text) // the error is kept, the items are not
+			how, err := verdictOn(b.peer, &f, m.load != nil || c.opt.Loader != nil)
+			switch how {
+			case lost:
 				m.again = append(m.again, key)
-			case errors.As(err, &peer) || f.Code == wire.CodeTooLarge || f.Code == wire.CodeNoLoader && (m.load != nil || c.opt.Loader != nil):
-				b.answered[i] = false
-				b.err = errLoadHere
+			case unreachable, unshared:
+				b.answered[i], b.unshared = false, err
 			default:
-				m.fail(key, errors.New(strings.Clone(err.Error())))
-				if is := errors.Unwrap(err); is != nil {
-					m.fail(key, &foreignError{peer: b.peer, text: strings.Clone(f.Text), is: is})
-				}
+				m.fail(key, err)
 			}
 		}
 	}
@@ -352,18 +354,19 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, voids uint64, 
 	return pending[V]{f: f, key: key, own: true}, true
 }
 
+// isLacking reports whether the owner has not answered for some of the keys, and will not.
+func (b *part[V]) isLacking() bool { return b.err != nil || b.unshared != nil }
+
 // failover loads the keys here for which the owner has not answered. They are not stored. If the
 // link to it has ended, the owner is asked once more before that, or whoever has taken its place.
 func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V]) {
 	c := m.c
-	cause := b.err
-	b.err = nil
-	redial := false // shows whether the owner is gone
-	if !errors.Is(cause, errLoadHere) {
-		if redial = m.attempt == 0 && isBroken(cause); !redial {
-			c.n.peerErrors.Add(1)
-		}
+	redial := b.err != nil && m.attempt == 0 && isBroken(b.err) // shows whether the owner is gone
+	if b.err != nil && !redial {
+		c.n.peerErrors.Add(1)
 	}
+	cause := cmp.Or(b.err, b.unshared)
+	b.err, b.unshared = nil, nil
 	for i, key := range b.keys {
 		if !b.answered[i] && !redial {
 			m.outwait(key, b.hashes[i])
@@ -384,12 +387,12 @@ func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V
 		}
 		p, _, err := m.join(request[V]{ctx: m.ctx, key: key, hash: b.hashes[i], gen: gen})
 		switch {
-		case errors.Is(err, errElsewhere) || err == nil && p.f == nil:
-			m.again = append(m.again, key)
 		case errors.Is(err, ErrNoLoader):
 			m.fail(key, errors.Join(err, cause))
 		case err != nil:
 			m.fail(key, err)
+		case p.f == nil:
+			m.again = append(m.again, key)
 		default:
 			waiting = append(waiting, p)
 		}
@@ -404,7 +407,7 @@ func (m *many[V]) finish(b *part[V]) {
 		m.startBulk()
 		m.wait(waiting)
 	}
-	if b.err != nil {
+	if b.isLacking() {
 		v := m.c.peering.tenures.view()
 		waiting := m.failover(v, m.c.store.gen.Load(), b)
 		m.startBulk()

@@ -65,7 +65,7 @@ func (p *peering[V]) serveMany(r *link.Request) {
 				continue
 			}
 		}
-		if f, ok := p.answerGet(&req, key, hash, r.Link(), wait); ok {
+		if f := p.answerGet(&req, key, hash, r.Link(), wait); f != nil {
 			answers.add(index, f)
 		}
 	}

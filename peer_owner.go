@@ -6,7 +6,6 @@ package covey
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -92,10 +91,8 @@ func (p *peering[V]) serveGet(r *link.Request) {
 		p.c.count(n, negative)
 		return
 	}
-	f, ok := p.answerGet(&r.Frame, strings.Clone(r.Key), hash, r.Link(), func(cancelled func()) answerer {
-		return p.keep(r, cancelled)
-	})
-	if ok {
+	wait := func(cancelled func()) answerer { return p.keep(r, cancelled) }
+	if f := p.answerGet(&r.Frame, strings.Clone(r.Key), hash, r.Link(), wait); f != nil {
 		r.Answer(f)
 	}
 }
@@ -116,15 +113,19 @@ func (p *peering[V]) encodeHit(f *wire.Frame, n *node, to *link.Link) {
 }
 
 // answerGet returns the answer to a Get by another peer. If the Get has to wait, answerGet calls
-// wait for whom to answer later, and returns false.
-func (p *peering[V]) answerGet(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer) (*wire.Frame, bool) {
+// wait for whom to answer later, and returns nil.
+func (p *peering[V]) answerGet(
+	req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer,
+) *wire.Frame {
 	for {
-		// 1. The generation comes before the view: if it is the same in the end, the view was in force all the time.
+		// 1. The generation comes before the view: if it is the same in the end, the view was in
+		// force all the time.
 		gen := p.c.store.gen.Load()
 		v := p.tenures.view()
 		if !v.isOwn(key) {
 			p.c.n.notOwner.Add(1)
-			return p.answerLater(req, key, hash, from, wait)
+			p.answerLater(req, key, hash, from, wait)
+			return nil
 		}
 		// 2. What there is. It is for this caller only, unless serveGet has lent it.
 		now := p.c.store.clock.now()
@@ -132,7 +133,7 @@ func (p *peering[V]) answerGet(req *wire.Frame, key string, hash uint32, from *l
 		switch st := p.c.judge(n, now); {
 		case st == negative:
 			p.c.count(n, st)
-			return &wire.Frame{Type: wire.NotFound}, true
+			return &wire.Frame{Type: wire.NotFound}
 		case st < usable || st == usable && p.c.isThrottled(key, hash):
 			p.c.count(n, st)
 			f := new(wire.Frame)
@@ -143,16 +144,18 @@ func (p *peering[V]) answerGet(req *wire.Frame, key string, hash uint32, from *l
 			if st != fresh {
 				f.Flags |= wire.Stale
 			}
-			return f, true
+			return f
 		}
-		// 3. A load waits until all members know the ring, which this goroutine, the link's reader, must not.
+		// 3. A load waits until all members know the ring, which this goroutine, the link's reader,
+		// must not.
 		if !isReady(v) {
-			return p.answerLater(req, key, hash, from, wait)
+			p.answerLater(req, key, hash, from, wait)
+			return nil
 		}
 		// 4. Wait for a load, or start one.
-		f, ok, err := p.joinRemote(req, request[V]{key: key, hash: hash, gen: gen, keep: true}, from, wait)
-		if !errors.Is(err, errElsewhere) {
-			return f, ok
+		q := request[V]{key: key, hash: hash, gen: gen, keep: true}
+		if f, how := p.joinRemote(req, q, from, wait); how != elsewhere {
+			return f
 		}
 	}
 }
@@ -187,10 +190,12 @@ func isReady(v *view) bool {
 	}
 }
 
-// joinRemote makes a peer's request wait for the key's flight. If there is none it starts one: it
-// loads here, or gives the one who asks the right to load. errElsewhere means that the caller has
-// to look again.
-func (p *peering[V]) joinRemote(req *wire.Frame, q request[V], from *link.Link, wait func(func()) answerer) (answer *wire.Frame, ok bool, err error) {
+// joinRemote makes a peer's request wait for the key's flight, and returns nil. If there is none it
+// starts one: it loads here, or gives the one who asks the right to load, which is the answer. The
+// verdict is answered or elsewhere.
+func (p *peering[V]) joinRemote(
+	req *wire.Frame, q request[V], from *link.Link, wait func(cancelled func()) answerer,
+) (answer *wire.Frame, how verdict) {
 	q.ctx, q.load = p.contextOf(req), p.c.opt.Loader
 	s := p.c.lock(q.hash)
 	var old *node // that goes along with a right
@@ -199,7 +204,7 @@ func (p *peering[V]) joinRemote(req *wire.Frame, q request[V], from *link.Link, 
 		p.addOld(answer, old)
 	}()
 	canLoad := req.Flags&wire.CanLoad != 0
-	f, hit, err := s.enrol(q, func(n *node) (*flight[V], error) {
+	f, _, err := s.enrol(q, func(n *node) (*flight[V], error) {
 		switch {
 		case q.load != nil && req.Flags&wire.Closure == 0:
 			return s.start(q, n, nil), nil
@@ -213,15 +218,14 @@ func (p *peering[V]) joinRemote(req *wire.Frame, q request[V], from *link.Link, 
 		return nil, noLoader(p.c.name, q.key)
 	})
 	switch {
-	case hit != nil || errors.Is(err, errElsewhere):
-		return nil, false, errElsewhere
 	case err != nil:
-		return failed(err), true, nil
-	case answer != nil:
-		return answer, true, nil
+		return failed(err), answered
+	case f == nil:
+		return nil, elsewhere
+	case answer == nil:
+		s.awaitHere(q.ctx, f, canLoad, wait)
 	}
-	s.awaitHere(q.ctx, f, canLoad, wait)
-	return nil, false, nil
+	return answer, answered
 }
 
 // awaitHere has a request, within ctx, that is a waiter of the flight, answered when that ends.
@@ -286,7 +290,9 @@ func (p *peering[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from 
 // answerLater answers for a key that this process perhaps does not own. It does not pass the
 // request on, but looks into the memory of the owner by its own ring, and if need be loads without
 // storing anything.
-func (p *peering[V]) answerLater(req *wire.Frame, key string, hash uint32, from *link.Link, wait func(func()) answerer) (*wire.Frame, bool) {
+func (p *peering[V]) answerLater(
+	req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer,
+) {
 	var leave departing
 	to := wait(leave.now)
 	own := wire.Frame{Flags: req.Flags, Chain: slices.Clone(req.Chain)}
@@ -311,18 +317,18 @@ func (p *peering[V]) answerLater(req *wire.Frame, key string, hash uint32, from 
 					return
 				}
 			}
-			f, ok, err := p.joinRemote(&own, request[V]{key: key, hash: hash, gen: gen, keep: mine}, from, func(cancelled func()) answerer {
+			q := request[V]{key: key, hash: hash, gen: gen, keep: mine}
+			f, how := p.joinRemote(&own, q, from, func(cancelled func()) answerer {
 				leave.then(cancelled)
 				return to
 			})
-			switch {
-			case ok:
-				token := f.Token
-				if !to.answer(f) && token != 0 {
+			if how == answered {
+				if f == nil {
+					return
+				}
+				if token := f.Token; !to.answer(f) && token != 0 {
 					p.refuse(key, hash, token)
 				}
-				return
-			case err == nil:
 				return
 			}
 			n := p.c.store.index.find(hash, key)
@@ -342,7 +348,6 @@ func (p *peering[V]) answerLater(req *wire.Frame, key string, hash uint32, from 
 		cancel()
 		to.answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
 	}
-	return nil, false
 }
 
 // departing remembers what to do when the other end no longer waits.

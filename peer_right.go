@@ -119,6 +119,7 @@ func (p *peering[V]) passOn(f *flight[V], token uint64) {
 	if f.refresh && f.linked { // the old value is still served, and the next one who asks must not try again at once
 		s.throttle(f.key, f.hash)
 	}
+	f.lost = true
 	s.end(f)
 	s.unlock()
 	var zero V
@@ -227,8 +228,7 @@ func ownValue(r *link.Request) []byte {
 }
 
 // loadUnderRight loads key because its owner has answered with the right to do so.
-func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (V, error) {
-	var zero V
+func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (v V, how verdict, err error) {
 	answer := &a.answer
 	a.mu.Lock()
 	held := a.held
@@ -238,7 +238,7 @@ func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (V, erro
 	f, err := p.startHeld(q, r, p.staleOf(answer, q.key, q.hash), nil)
 	if err != nil {
 		p.giveBack(r, q.key, err)
-		return zero, err
+		return v, answered, err
 	}
 	return p.c.wait(q.ctx, f, nil)
 }
@@ -361,8 +361,7 @@ func (p *peering[V]) deliver(f *flight[V], o outcome[V]) {
 		fill.Flags |= wire.NoStore
 	}
 	switch {
-	case errors.Is(err, errBulkFailed):
-		err = bulkCause(err)
+	case o.lost:
 		fill.Result, fill.Code = wire.Failed, wire.CodeCancelled // others load for themselves
 	case errors.Is(err, ErrUnchanged) && f.old != nil:
 		fill.Result = wire.Done

@@ -36,23 +36,26 @@ func (c *Cache[V]) Refresh(ctx context.Context, key string) (V, error) {
 // refreshHere is Refresh of a key that this process owns.
 func (c *Cache[V]) refreshHere(ctx context.Context, key string) (V, error) {
 	hash := c.store.hash(key)
-	var v V
+	var v, none V
+	var how verdict
 	var err error
 	for range maxAgain {
-		var f *flight[V]
-		if f, err = c.joinNext(ctx, key, hash); err != nil {
-			return v, err
+		f, e := c.joinNext(ctx, key, hash)
+		if e != nil {
+			return none, e
 		}
-		v, err = c.wait(ctx, f, nil)
-		if err == nil && f.stale {
-			var none V
+		v, how, err = c.wait(ctx, f, nil)
+		if err == nil && f.stale { // others are content with the old value
 			v, err = none, f.cause
+			if f.lost {
+				how = lost
+			}
 		}
-		if !errors.Is(err, errBulkFailed) && !errors.Is(err, errRightLost) {
-			break // else it was somebody else's load; ours may go better
+		if how != lost {
+			break
 		}
 	}
-	if err = bulkCause(err); err != nil && !errors.Is(err, ErrNotFound) || c.peering == nil {
+	if err != nil && !errors.Is(err, ErrNotFound) || c.peering == nil {
 		return v, err
 	}
 	recalling, cancel := context.WithTimeout(ctx, c.peering.group.opt.OpTimeout)

@@ -2,10 +2,7 @@ package covey
 
 // request.go is the one way by which a call comes to wait for a load.
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // A request is a call's wish for a key that is not at hand.
 type request[V any] struct {
@@ -17,24 +14,35 @@ type request[V any] struct {
 	keep bool      // what is loaded may be stored
 }
 
-// errElsewhere says that the ring has changed during a call, or that the key has come meanwhile.
-// The call then begins again.
-var errElsewhere = errors.New("covey: the ring has changed")
+// A verdict says how a call for a key goes on once it has asked, or waited.
+type verdict uint8
+
+const (
+	answered    verdict = iota // value and error are what the call returns
+	lost                       // somebody else's load brought nothing: try again; the error says why
+	elsewhere                  // the ring has changed, or the key has come: look it up again
+	overdue                    // SoftTimeout is over, and the load goes on
+	unreachable                // the peer cannot be asked; the error says why
+	unshared                   // each process loads the value for itself; the error says why
+)
 
 // enrol makes the request a waiter of the key's flight. If there is none, begin makes one, whose
 // first waiter is the request; it gets what the cache still has of the key, or nil. If the key has
-// become available meanwhile, enrol returns its node instead.
-func (s *shard[V]) enrol(q request[V], begin func(old *node) (*flight[V], error)) (f *flight[V], hit *node, err error) {
+// become available meanwhile, enrol returns its node instead. If the ring has changed since the
+// owner was looked up it returns neither, and the caller has to look again.
+func (s *shard[V]) enrol(
+	q request[V], begin func(old *node) (*flight[V], error),
+) (f *flight[V], hit *node, err error) {
 	s.assertLocked()
 	c := s.c
 	// 1. Close ends the flights that it finds; one that began after it would never end.
 	if c.closed.Load() {
 		return nil, nil, c.errClosed()
 	}
-	// 2. If the ring has changed since the owner was looked up, this process may no longer be the one to load. Whoever
-	// changes it afterwards finds the flight, and its result is not stored.
+	// 2. If the ring has changed, this process may no longer be the one to load. Whoever changes it
+	// after this finds the flight, and its result is not stored.
 	if c.store.gen.Load() != q.gen {
-		return nil, nil, errElsewhere
+		return nil, nil, nil
 	}
 	// 3. A write or another load may have brought the key since the caller looked.
 	n := c.store.index.find(q.hash, q.key)
@@ -46,8 +54,8 @@ func (s *shard[V]) enrol(q request[V], begin func(old *node) (*flight[V], error)
 		n = nil
 	}
 	c.n.misses.Add(1)
-	// 4. Join, or begin. A Put or Delete takes the shard's lock as well, so it either finds the flight and unlinks it, or
-	// has been seen in step 3.
+	// 4. Join, or begin. A Put or Delete takes the shard's lock as well, so it either finds the
+	// flight and unlinks it, or has been seen in step 3.
 	if f = s.joinable(q.key, q.keep); f != nil {
 		if err := s.attach(q.ctx, f); err != nil {
 			return nil, nil, err

@@ -11,7 +11,6 @@ package covey
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -31,6 +30,7 @@ type flight[V any] struct {
 	done   chan struct{} // closed when value and err are set
 	value  V
 	err    error
+	lost   bool  // the load did not bring this key: who waited may load it for himself
 	stale  bool  // value is an old one, because the load failed
 	cause  error // why it failed
 
@@ -136,7 +136,7 @@ func (c *Cache[V]) land(f *flight[V], v V, err error) {
 	}
 	var answer wire.Frame
 	if err != nil {
-		answer = *failed(bulkCause(err))
+		answer = *failed(err)
 	} else if answer.Type = wire.Hit; c.peering.encodeFor(f.landing[0].to.link(), &answer, f.key, v) != nil {
 		answer = *failed(errTooLargeToSend)
 	}
@@ -146,16 +146,18 @@ func (c *Cache[V]) land(f *flight[V], v V, err error) {
 	}
 }
 
-// wait returns the flight's result, or ctx's error if that ends first; the
-// last waiter to leave takes the flight with it.
-func (c *Cache[V]) wait(ctx context.Context, f *flight[V], soft <-chan time.Time) (V, error) {
+// wait returns the flight's result, or the cause of ctx's end if that comes first; the last waiter
+// to leave takes the flight with it. The verdict is answered, lost, or overdue if soft comes first.
+func (c *Cache[V]) wait(
+	ctx context.Context, f *flight[V], soft <-chan time.Time,
+) (v V, how verdict, err error) {
 	l := loadingOf(ctx)
 	if l != nil {
 		defer l.leave(c.target(f))
 	}
 	select {
 	case <-f.done:
-		return f.value, f.err
+		return f.result()
 	default:
 	}
 	var n *notice
@@ -165,23 +167,26 @@ func (c *Cache[V]) wait(ctx context.Context, f *flight[V], soft <-chan time.Time
 	}
 	select {
 	case <-f.done:
-		return f.value, f.err
+		return f.result()
 	case <-n.over():
 		c.leave(f, false)
-		var zero V
-		return zero, recursive(c.name, f.key)
+		return v, answered, recursive(c.name, f.key)
 	case <-soft:
 		c.leave(f, true)
-		var zero V
-		return zero, errSoftTimeout
+		return v, overdue, nil
 	case <-ctx.Done():
 		c.leave(f, false)
-		var zero V
-		return zero, context.Cause(ctx)
+		return v, answered, context.Cause(ctx)
 	}
 }
 
-var errSoftTimeout = errors.New("covey: soft timeout")
+// result returns what a flight that is done has for those who have waited.
+func (f *flight[V]) result() (V, verdict, error) {
+	if f.lost && f.err != nil {
+		return f.value, lost, f.err
+	}
+	return f.value, answered, f.err
+}
 
 // leave takes one waiter off the flight; keep has the load go on even if that was the last one.
 // Unlinking in the critical section in which the last one goes keeps a newcomer from joining a load

@@ -4,6 +4,7 @@ package covey
 // comes through here.
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -207,6 +208,10 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	}
 	return true
 }
+
+// errElsewhere refuses a write because the ring has changed since the caller looked up the owner: it
+// has to look again.
+var errElsewhere = errors.New("covey: the ring has changed")
 
 // mayWrite has the group's rules for a caller's write: this process must have owned the key all the
 // time since the caller looked, and if other peers may have it they must have been asked. A write

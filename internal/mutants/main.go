@@ -55,7 +55,7 @@ var mutants = []mutant{
 	},
 	{
 		"I10: a GetMany goes on with the next owner", "TestGetManyAtACrash",
-		"peer_many.go", "if redial = m.attempt == 0 && isBroken(cause); !redial {", "if !redial {",
+		"peer_many.go", "redial := b.err != nil && m.attempt == 0 && isBroken(b.err)", "redial := false",
 	},
 	{
 		"I1: a write of the known version unlinks the key's flight", "TestWritesOfAKnownVersionVoidTheLoadUnderWay",
