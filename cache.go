@@ -349,7 +349,7 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool,
 			return e, false, err
 		}
 		if c.peering != nil {
-			if e, ok, mine, err := c.peering.lookupShared(ctx, key); !mine {
+			if e, ok, mine, err := c.peering.lookupAway(ctx, key); !mine {
 				return e, ok, err
 			}
 		}

@@ -32,7 +32,7 @@ func FuzzDurations(f *testing.F) {
 		if meta.isStale() || checkTTL(meta.ttl) != nil {
 			return
 		}
-		e := c.newEntry("k", c.store.hash("k"), 1, 0, begin, end, meta)
+		e := c.newEntry("k", c.store.hash("k"), 0, outcome[int]{value: 1, begin: begin, end: end, meta: meta})
 		require.NotNil(t, e)
 		if meta.ttl == Forever {
 			require.Equal(t, int64(never), e.expires)

@@ -65,9 +65,9 @@ func (c *Cache[V]) sizeApart(key string, v V) (size int, err error) {
 	return size, err
 }
 
-// newEntry makes the entry of a value whose load ran from begin to end; nil if
-// it is too large to be stored. For a Put begin and end are the same.
-func (c *Cache[V]) newEntry(key string, hash uint32, v V, size int, begin, end int64, meta loadMeta) *entry[V] {
+// newEntry makes the entry of a loaded value of a size; nil if it is too large to be stored. A Put is
+// a load that took no time.
+func (c *Cache[V]) newEntry(key string, hash uint32, size int, o outcome[V]) *entry[V] {
 	if size < 0 || int64(size) > c.maxValue.Load() {
 		return nil
 	}
@@ -75,12 +75,12 @@ func (c *Cache[V]) newEntry(key string, hash uint32, v V, size int, begin, end i
 	if c.maxBytes.Load() > 0 && total > c.maxBytes.Load() {
 		return nil
 	}
-	e := &entry[V]{value: v}
+	e := &entry[V]{value: o.value}
 	c.seal(&e.value) // after its size was taken: the spare capacity is kept in memory
-	c.stamp(&e.node, key, hash, total, begin, end)
-	e.expires = c.boundApart(c.expiry(end, hash, c.opt.TTL, meta), end)
-	e.cost = costClass(time.Duration(end - begin))
-	e.guard = c.guardOf(&e.node, end)
+	c.stamp(&e.node, key, hash, total, o.begin, o.end)
+	e.expires = c.boundApart(c.expiry(o.end, hash, c.opt.TTL, o.meta), o.end)
+	e.cost = costClass(time.Duration(o.end - o.begin))
+	e.guard = c.guardOf(&e.node, o.end)
 	return e
 }
 

@@ -177,7 +177,7 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 	if err := checkTTL(o.meta.ttl); err != nil && o.err == nil {
 		o.err = fmt.Errorf("covey: cache %q, key %q: its loader called SetTTL: %w", c.name, f.key, err)
 	}
-	if f.right != nil && f.right.held {
+	if f.right != nil && f.right.isHolder {
 		c.peering.deliver(f, o)
 		return
 	}
@@ -194,7 +194,7 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 		fallthrough
 	case o.err == nil:
 		if !o.meta.isStale() {
-			w.e = c.newEntry(f.key, f.hash, o.value, c.measure(f.key, o.value, false), o.begin, o.end, o.meta)
+			w.e = c.newEntry(f.key, f.hash, c.measure(f.key, o.value, false), o)
 			if w.e == nil {
 				c.n.tooLarge.Add(1)
 			}
@@ -256,10 +256,9 @@ func (s *shard[V]) throttle(key string, hash uint32) {
 	}
 	s.throttled[key] = struct{}{}
 	time.AfterFunc(s.c.opt.ErrorThrottle, func() {
-		g := s.c.store.index.segment(hash)
-		g.mu.Lock()
+		s := s.c.lock(hash)
 		delete(s.throttled, key)
-		g.mu.Unlock()
+		s.unlock()
 	})
 }
 

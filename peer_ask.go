@@ -321,22 +321,22 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer, owner bool) (value V
 	// Whoever comes later asks again, since a write may have been acknowledged after the owner
 	// answered.
 	var start int64
-	var shared *fetch[V] // that this caller leads
+	var lead *fetch[V] // that this caller leads
 	if owner && l.Plain() == nil && p.c.copies.wants(q.hash) {
 		joined, leads := p.joinFetch(q.ctx, l, q.key, q.hash)
 		if joined != nil && !leads {
 			p.c.n.peerHits.Add(1)
 			return joined.value, answered, joined.err
 		}
-		if shared = joined; shared != nil {
-			defer p.abandonFetch(q.key, q.hash, shared) // if it has no answer by then
+		if lead = joined; lead != nil {
+			defer p.abandonFetch(q.key, q.hash, lead) // if it has no answer by then
 			if n := p.c.store.index.find(q.hash, q.key); n != nil && n.flags&flagBorrowed != 0 && p.c.useCopy(n) {
 				value, err := p.c.content(n)
-				p.endFetch(q.key, q.hash, shared, value, err)
+				p.endFetch(q.key, q.hash, lead, value, err)
 				return value, answered, err
 			}
 			if p.holds.of(q.key) != nil {
-				p.abandonFetch(q.key, q.hash, shared)
+				p.abandonFetch(q.key, q.hash, lead)
 			}
 		}
 		if err := p.awaitHold(q.ctx, q.key); err != nil { // for what was waited for may wait for a load
@@ -347,7 +347,7 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer, owner bool) (value V
 	}
 	// 3. The clock was read before the request is sent: a recall that arrives from now on is newer
 	// than the answer.
-	a, err := p.send(q.ctx, l, &f, q.hash, shared)
+	a, err := p.send(q.ctx, l, &f, q.hash, lead)
 	if err != nil {
 		return value, unreached(err), err
 	}
@@ -366,13 +366,13 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer, owner bool) (value V
 		if answer.Flags&wire.Loan != 0 {
 			p.borrow(l, q.key, q.hash, value, answer, start, q.gen)
 		}
-		p.endFetch(q.key, q.hash, shared, value, err)
+		p.endFetch(q.key, q.hash, lead, value, err)
 		if answer.Flags&wire.Refresh != 0 {
 			p.refreshUnderRight(q, l, answer, value)
 		}
 		return value, answered, err
 	case wire.FillRight:
-		p.abandonFetch(q.key, q.hash, shared)
+		p.abandonFetch(q.key, q.hash, lead)
 		return p.loadUnderRight(q, l, a)
 	}
 	how, err = verdictOn(peer.Name(), &a.answer, q.load != nil)

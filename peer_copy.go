@@ -323,23 +323,23 @@ func (g *Group) reportHits(l *link.Link, add func(cache uint16, key string, hits
 }
 
 func (p *peering[V]) reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool) {
-	plain := &p.c.copies
-	plain.mu.Lock()
-	defer plain.mu.Unlock()
-	for d, hits := range plain.due {
+	own := &p.c.copies
+	own.mu.Lock()
+	defer own.mu.Unlock()
+	for d, hits := range own.due {
 		if d.lender == l && !add(p.id, d.key, hits) {
 			return
 		}
 		if d.lender == l || d.lender.Err() != nil {
-			delete(plain.due, d)
+			delete(own.due, d)
 		}
 	}
-	for range len(plain.ring) {
-		if plain.report >= len(plain.ring) {
-			plain.report = 0
+	for range len(own.ring) {
+		if own.report >= len(own.ring) {
+			own.report = 0
 		}
-		n := plain.ring[plain.report]
-		plain.report++
+		n := own.ring[own.report]
+		own.report++
 		b := &borrowedOf[V](n).loanOf
 		if b.lender != l {
 			continue

@@ -10,9 +10,9 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// lookupShared is Lookup of a key that another peer owns, and says so if this process owns it. If
+// lookupAway is Lookup of a key that another peer owns, and says so if this process owns it. If
 // the owner turns out to be gone, whoever has taken its place is asked.
-func (p *peering[V]) lookupShared(ctx context.Context, key string) (e Entry[V], ok, mine bool, err error) {
+func (p *peering[V]) lookupAway(ctx context.Context, key string) (e Entry[V], ok, mine bool, err error) {
 	for attempt := 0; ; attempt++ {
 		v := p.tenures.view()
 		i := v.owner(key)

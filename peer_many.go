@@ -327,7 +327,7 @@ func (c *Cache[V]) single(load BulkLoader[V]) Loader[V] {
 func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, voids uint64, answer *wire.Frame) (p pending[V], ok bool) {
 	c := m.c
 	held := c.peering.holds.enter(key, l, voids)
-	r := &right{held: true, link: l, token: answer.Token, over: func(err error) { c.peering.holds.leave(held, err) }}
+	r := &right{isHolder: true, link: l, token: answer.Token, over: func(err error) { c.peering.holds.leave(held, err) }}
 	old := c.peering.staleOf(answer, key, hash)
 	if m.load == nil {
 		f, err := c.peering.startHeld(request[V]{ctx: m.ctx, key: key, hash: hash, load: c.opt.Loader}, r, old, nil)

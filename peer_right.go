@@ -18,9 +18,9 @@ import (
 // A right belongs to a flight whose load does not run at the owner of the key but at the holder of
 // the right.
 type right struct {
-	link  *link.Link // from the owner to the holder, or the other way round
-	token uint64
-	held  bool // this process is the holder
+	link     *link.Link // from the owner to the holder, or the other way round
+	token    uint64
+	isHolder bool // this process is the holder
 	// At the owner.
 	passes int
 	timer  *time.Timer
@@ -143,7 +143,7 @@ func (p *peering[V]) void(f *flight[V]) {
 	for _, w := range f.remote {
 		w.to.void()
 	}
-	if r := f.right; r != nil && !r.held {
+	if r := f.right; r != nil && !r.isHolder {
 		p.c.wg.Go(func() {
 			ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 			defer cancel()
@@ -234,7 +234,7 @@ func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (v V, ho
 	held := a.held
 	a.held = nil
 	a.mu.Unlock()
-	r := &right{held: true, link: l, token: answer.Token, over: func(err error) { p.holds.leave(held, err) }}
+	r := &right{isHolder: true, link: l, token: answer.Token, over: func(err error) { p.holds.leave(held, err) }}
 	f, err := p.startHeld(q, r, p.staleOf(answer, q.key, q.hash), nil)
 	if err != nil {
 		p.giveBack(r, q.key, err)
@@ -246,7 +246,7 @@ func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (v V, ho
 // refreshUnderRight loads key in the background, with a right that the owner has sent together with
 // the value.
 func (p *peering[V]) refreshUnderRight(q request[V], l *link.Link, answer *wire.Frame, value V) {
-	r := &right{held: true, link: l, token: answer.Token, over: func(error) {}}
+	r := &right{isHolder: true, link: l, token: answer.Token, over: func(error) {}}
 	if q.load == nil || p.c.opt.MaxRefreshes == 0 || !p.c.refreshes.TryAcquire(1) {
 		p.c.n.refreshSkips.Add(1)
 		p.giveBack(r, q.key, ErrOverloaded)

@@ -112,7 +112,7 @@ func (s *shard[V]) end(f *flight[V]) {
 		delete(s.detached, f)
 	}
 	if f.right != nil {
-		if !f.right.held {
+		if !f.right.isHolder {
 			s.takeRight(f, f.right.token)
 		} else {
 			s.c.peering.group.loads.remove(loadHash(s.c.name, f.key), f.load)

@@ -309,7 +309,9 @@ func (c *Cache[V]) changeHere(ch *change[V], gen uint32, asked *writing) error {
 			break
 		}
 		size = c.measure(ch.key, ch.value, !ch.foreign)
-		w.e = c.newEntry(ch.key, ch.hash, ch.value, size, now, now, loadMeta{ttl: ch.put.ttl, hasTTL: ch.put.hasTTL})
+		o := outcome[V]{value: ch.value, begin: now, end: now}
+		o.meta.ttl, o.meta.hasTTL = ch.put.ttl, ch.put.hasTTL
+		w.e = c.newEntry(ch.key, ch.hash, size, o)
 		tooLarge = w.e == nil
 	case wire.Delete:
 		w.version, w.versioned = ch.del.version, ch.del.hasVersion
