@@ -89,9 +89,8 @@ type GroupOptions struct {
 	// means 10 s. Negative is an error.
 	IsolatedTTL time.Duration
 	// Logger gets changes of the membership and what goes wrong between peers. What strangers may
-	// cause is logged every 10 s at most. If its handler panics, a line is lost and nothing else.
-	// It may use the group, but must not block: links wait for it. nil means slog.Default(), as it
-	// is when NewGroup is called.
+	// cause is logged every 10 s at most. Its handler runs as that of [Options].Logger does. nil
+	// means slog.Default(), as it is when NewGroup is called.
 	Logger *slog.Logger
 }
 
@@ -144,7 +143,7 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	o.Logger = safeLogger(o.Logger)
+	o.Logger = queueLogs(o.Logger)
 	return o, errors.Join(errs...)
 }
 

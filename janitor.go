@@ -151,24 +151,24 @@ func (s *shard[V]) close() {
 	}
 }
 
-// waitGoroutines waits for the janitor and the loads.
+// waitGoroutines waits for the janitor and the loads, and then for what they have logged.
 func (c *Cache[V]) waitGoroutines() error {
-	if !waitGrace(&c.wg) {
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	if !waitGrace(&c.wg, timer) {
 		return fmt.Errorf("covey: cache %q: a loader or a function of Events still runs %v after Close", c.name, closeGrace)
 	}
-	return nil
+	return flushLogs(c.opt.Logger, timer)
 }
 
-// waitGrace waits for goroutines that have been told to end, for closeGrace at most, and reports
-// whether they have.
-func waitGrace(wg *sync.WaitGroup) bool {
+// waitGrace waits for goroutines that have been told to end, until the timer fires at most, and
+// reports whether they have.
+func waitGrace(wg *sync.WaitGroup, timer *time.Timer) bool {
 	done := make(chan struct{})
 	go func() {
 		wg.Wait()
 		close(done)
 	}()
-	timer := time.NewTimer(closeGrace)
-	defer timer.Stop()
 	select {
 	case <-done:
 		return true

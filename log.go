@@ -1,50 +1,146 @@
 package covey
 
-// log.go is how Covey logs: through a handler of the user's that may misbehave, and never the same
-// thing again and again.
+// log.go is how Covey logs: through a handler of the user's that may misbehave and that nothing waits
+// for, and never the same thing again and again.
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
 )
 
-// safeLogger returns a logger whose handler may panic or call Goexit: what it was to log is lost
-// then, and nothing else.
-func safeLogger(l *slog.Logger) *slog.Logger { return slog.New(safeHandler{l.Handler()}) }
+// queueLogs returns a logger that passes lines on to l's handler, in order, on a goroutine of its
+// own. So lines may be logged under locks and on the goroutines that read links: whatever the
+// handler does, nobody waits for it but Close and Shutdown, for a while. If it panics or calls
+// Goexit, what it was to log is lost and nothing else.
+func queueLogs(l *slog.Logger) *slog.Logger {
+	return slog.New(logHandler{q: &logQueue{to: l.Handler()}})
+}
 
-type safeHandler struct{ unsafe slog.Handler }
+// maxLines is how many lines wait for the handler. Those that come when there are so many already
+// are counted, and their number is logged in their place.
+const maxLines = 1 << 10
 
-const loggersHandler = "the Logger's handler"
+// A logQueue has the lines that wait for a user's handler. There is a goroutine as long as there
+// are lines.
+type logQueue struct {
+	to slog.Handler
 
-func (h safeHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
-	_ = guard(loggersHandler, func() error {
-		enabled = h.unsafe.Enabled(ctx, level)
+	mu      sync.Mutex
+	lines   []logLine
+	dropped int           // since the last line was added
+	empty   chan struct{} // closed when all lines are logged; nil: nothing is being logged
+}
+
+// A logLine is a line on its way to the handler that with returns.
+type logLine struct {
+	with   func(slog.Handler) slog.Handler
+	record slog.Record
+}
+
+func (q *logQueue) add(l logLine) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.lines) >= maxLines {
+		q.dropped++
+		return
+	}
+	q.lines = append(q.lines, l)
+	if q.empty == nil {
+		q.empty = make(chan struct{})
+		go q.run()
+	}
+}
+
+func (q *logQueue) run() {
+	for {
+		q.mu.Lock()
+		if len(q.lines) == 0 {
+			close(q.empty)
+			q.empty, q.lines = nil, nil
+			q.mu.Unlock()
+			return
+		}
+		l := q.lines[0]
+		q.lines[0] = logLine{}
+		q.lines = q.lines[1:]
+		if q.dropped > 0 {
+			r := slog.NewRecord(time.Now(), slog.LevelWarn, "covey: the Logger's handler was too slow, lines were dropped", 0)
+			r.AddAttrs(slog.Int("dropped", q.dropped))
+			q.lines = append(q.lines, logLine{logHandler{}.derived, r})
+			q.dropped = 0
+		}
+		q.mu.Unlock()
+		_ = guard("the Logger's handler", func() error {
+			h, ctx := l.with(q.to), context.Background()
+			if !h.Enabled(ctx, l.record.Level) {
+				return nil
+			}
+			return h.Handle(ctx, l.record)
+		})
+	}
+}
+
+// flushLogs waits until what has been logged is with the handler of l, which queueLogs has
+// returned; until the timer fires at most.
+func flushLogs(l *slog.Logger, timer *time.Timer) error {
+	q := l.Handler().(logHandler).q
+	q.mu.Lock()
+	empty := q.empty
+	q.mu.Unlock()
+	if empty == nil {
 		return nil
-	})
-	return enabled
-}
-
-func (h safeHandler) Handle(ctx context.Context, r slog.Record) error {
-	return guard(loggersHandler, func() error { return h.unsafe.Handle(ctx, r) })
-}
-
-func (h safeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return h.derive(func() slog.Handler { return h.unsafe.WithAttrs(attrs) })
-}
-
-func (h safeHandler) WithGroup(name string) slog.Handler {
-	return h.derive(func() slog.Handler { return h.unsafe.WithGroup(name) })
-}
-
-func (h safeHandler) derive(from func() slog.Handler) slog.Handler {
-	_ = guard(loggersHandler, func() error {
-		h.unsafe = from()
+	}
+	select {
+	case <-empty:
 		return nil
+	case <-timer.C:
+		return fmt.Errorf("covey: the Logger's handler still runs after %v", closeGrace)
+	}
+}
+
+// A logHandler queues lines for the handler that with makes of the queue's.
+type logHandler struct {
+	q    *logQueue
+	with func(slog.Handler) slog.Handler // nil: itself
+}
+
+// Enabled implements slog.Handler. The user's handler is asked when the line's turn has come.
+func (h logHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle implements slog.Handler.
+func (h logHandler) Handle(_ context.Context, r slog.Record) error {
+	line := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Value.Kind() == slog.KindString { // whose memory may be a link's, to be used again
+			a.Value = slog.StringValue(strings.Clone(a.Value.String()))
+		}
+		line.AddAttrs(a)
+		return true
 	})
-	return h
+	h.q.add(logLine{h.derived, line})
+	return nil
+}
+
+// WithAttrs implements slog.Handler.
+func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return logHandler{h.q, func(to slog.Handler) slog.Handler { return h.derived(to).WithAttrs(attrs) }}
+}
+
+// WithGroup implements slog.Handler.
+func (h logHandler) WithGroup(name string) slog.Handler {
+	return logHandler{h.q, func(to slog.Handler) slog.Handler { return h.derived(to).WithGroup(name) }}
+}
+
+// derived returns the handler that lines of h are for.
+func (h logHandler) derived(to slog.Handler) slog.Handler {
+	if h.with == nil {
+		return to
+	}
+	return h.with(to)
 }
 
 // warnEvery is how often the same warning is logged at most.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/coveycache/covey/internal/netsim"
 	"github.com/stretchr/testify/require"
@@ -50,6 +51,64 @@ func (r *recorder) said(msg string) (lines []map[string]any) {
 		}
 	}
 	return lines
+}
+
+// Lines are handled in order, and are counted if there are too many for a handler that is too slow.
+func TestLinesAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log recorder
+		release := make(chan struct{})
+		logger := queueLogs(slog.New(slowHandler{&log, release}))
+		for range 2 {
+			for i := range maxLines + 11 {
+				logger.Warn("line", "i", i)
+				synctest.Wait() // the first one is with the handler
+			}
+			logger.With("derived", true).Warn("one more")
+			for range maxLines + 2 {
+				release <- struct{}{}
+			}
+			synctest.Wait()
+			require.Len(t, log.lines, maxLines+2)
+			for i, l := range log.lines[:maxLines+1] {
+				require.EqualValues(t, i, l["i"])
+			}
+			last := log.lines[maxLines+1]
+			require.Equal(t, "covey: the Logger's handler was too slow, lines were dropped", last[""])
+			require.EqualValues(t, 11, last["dropped"])
+			log.lines = nil
+		}
+	})
+}
+
+// A slowHandler handles a line when it is released.
+type slowHandler struct {
+	*recorder
+	release chan struct{}
+}
+
+func (h slowHandler) Handle(ctx context.Context, r slog.Record) error {
+	<-h.release
+	return h.recorder.Handle(ctx, r)
+}
+
+// Lines may be logged under locks, about what belongs to a link, so nothing of the handler runs
+// before they are queued, and nothing of the link's memory is kept.
+func TestLinesAreQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log recorder
+		var mu sync.Mutex
+		logger := queueLogs(slog.New(wildHandler{func() { mu.Lock(); mu.Unlock() }})) //nolint:staticcheck // waits for the lock
+		key := []byte("key")
+		mu.Lock()
+		logger.With("a", 1).WithGroup("g").Warn("line")
+		mu.Unlock()
+		logger = queueLogs(slog.New(&log))
+		logger.Warn("line", "key", unsafe.String(&key[0], len(key)))
+		key[0] = 'X'
+		synctest.Wait()
+		require.Equal(t, []map[string]any{{"": "line", "key": "key"}}, log.lines)
+	})
 }
 
 // The origin is down, and thousands of keys fail to refresh: that is one line in ten seconds.
@@ -105,6 +164,7 @@ func TestUnencodableValuesAreLogged(t *testing.T) {
 			require.NoError(t, err)
 		}
 		check := func(log *recorder, key, peer string) {
+			synctest.Wait()
 			require.Len(t, log.lines, 1)
 			require.Equal(t, "covey: cannot encode a value for a peer, which loads it for itself on every Get", log.lines[0][""])
 			require.Equal(t, key, log.lines[0]["key"])

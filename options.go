@@ -143,9 +143,11 @@ type Options[V any] struct {
 	// Events are functions that the cache calls when something happens. The zero value has none.
 	Events Events[V]
 	// Logger gets what goes wrong in the background. What goes wrong for many keys is logged every
-	// 10 s at most, with one of the keys and the number of lines suppressed since the last one. A
-	// handler that panics loses the line, and nothing else. nil means slog.Default(), as it is when
-	// New is called.
+	// 10 s at most, with one of the keys and the number of lines suppressed since the last one. Its
+	// handler runs on a goroutine of its own, for one line after another, and may use the cache.
+	// Nothing waits for it but Close, for 5 s at most. If it is so slow that 1,024 lines wait,
+	// further ones are dropped and their number is logged; if it panics, the line is lost. nil
+	// means slog.Default(), as it is when New is called.
 	Logger *slog.Logger
 }
 
@@ -245,7 +247,7 @@ func (o Options[V]) withDefaults() Options[V] {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	o.Logger = safeLogger(o.Logger)
+	o.Logger = queueLogs(o.Logger)
 	return o
 }
 

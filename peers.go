@@ -292,10 +292,12 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 	if g.server != nil {
 		_ = g.server.Close()
 	}
-	if !waitGrace(&g.wg) {
-		err = errors.Join(err, fmt.Errorf("covey: a function of GroupOptions, such as Discovery.Watch, still runs %v after Shutdown has cancelled its context", closeGrace))
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	if !waitGrace(&g.wg, timer) {
+		return errors.Join(err, fmt.Errorf("covey: a function of GroupOptions, such as Discovery.Watch, still runs %v after Shutdown has cancelled its context", closeGrace))
 	}
-	return err
+	return errors.Join(err, flushLogs(g.opt.Logger, timer))
 }
 
 // GroupStats is a snapshot of a group's gauges, as this process sees it.

@@ -276,6 +276,67 @@ func TestLoggerMisbehaves(t *testing.T) {
 	}
 }
 
+// startLogging starts two processes with handlers of logs.
+func startLogging(w *world, handler func(*proc) slog.Handler) {
+	for _, name := range []string{"a", "b"} {
+		p := w.at(name, make(roster, 1))
+		p.opt.Logger = slog.New(handler(p))
+		p.list("ab")
+		p.run()
+	}
+}
+
+// causeLines has both log much of what they can, and ends with a crash of the first.
+func causeLines(w *world) {
+	time.Sleep(10 * time.Second)
+	a, b := w.procs[0], w.procs[1]
+	w.net.Partition("a", "b")
+	time.Sleep(10 * time.Second)
+	w.net.Heal("a", "b")
+	time.Sleep(10 * time.Second)
+	b.list("a")
+	time.Sleep(10 * time.Second)
+	b.list("ab")
+	time.Sleep(10 * time.Second)
+	a.crash()
+	time.Sleep(10 * time.Second)
+}
+
+// A handler that hangs keeps nobody waiting but Close and Shutdown, and those for a while.
+func TestLoggerHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		hang := func(*proc) slog.Handler { return wildHandler{func() { <-release }} }
+		w := &world{t: t, net: netsim.New()}
+		w.o = Options[string]{TTL: time.Minute, StaleWhileRevalidate: time.Hour, Logger: slog.New(hang(nil))}
+		defer w.close()
+		defer close(release)
+		startLogging(w, hang)
+		time.Sleep(10 * time.Second)
+		a, b := w.procs[0], w.procs[1]
+		begin := time.Now()
+		k := a.key()
+		require.NoError(t, b.cache.Put(t.Context(), k, "v"))
+		v, err := b.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		require.Equal(t, "v", v)
+		require.Zero(t, time.Since(begin))
+		causeLines(w)
+		require.NoError(t, b.cache.Put(t.Context(), k, "w"))
+		b.group.Stats()
+		b.group.Peers()
+		require.NoError(t, b.group.Ready(t.Context()))
+		time.Sleep(2 * time.Minute)
+		v, err = b.cache.Get(t.Context(), k, func(context.Context, string) (string, error) { return "", errors.New("the database is down") })
+		require.NoError(t, err)
+		require.Equal(t, "w", v)
+		synctest.Wait() // the refresh fails, which is logged
+		begin = time.Now()
+		require.ErrorContains(t, b.group.Shutdown(t.Context()), "the Logger's handler still runs after 5s")
+		require.Equal(t, 2*closeGrace, time.Since(begin), "of its cache, and its own")
+	})
+}
+
 // A nosyHandler is a handler of logs that uses the group and the cache that log.
 type nosyHandler struct {
 	wildHandler
@@ -288,13 +349,22 @@ func (h nosyHandler) Handle(ctx context.Context, r slog.Record) error {
 	if !h.runs.Load() {
 		return nil
 	}
-	h.lines.Store(r.Message, true)
 	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
 	h.p.group.Peers()
+	h.p.group.Stats()
+	h.p.cache.Stats()
+	_ = h.p.group.Ready(ctx)
 	for i := range 10 {
-		_, _, _ = h.p.cache.Lookup(ctx, fmt.Sprint("key", i))
+		k := fmt.Sprint("key", i)
+		_, _, _ = h.p.cache.Lookup(ctx, k)
+		_, _ = h.p.cache.Get(ctx, k, constant("v"))
+		_, _ = h.p.cache.GetMany(ctx, []string{k, "other " + k}, nil)
+		_ = h.p.cache.Put(ctx, k, "v")
+		_ = h.p.cache.Delete(ctx, k)
 	}
+	_ = h.p.cache.Clear(ctx)
+	h.lines.Store(r.Message, true) // it has come through
 	return nil
 }
 
@@ -305,25 +375,9 @@ func TestLoggerCallsTheGroup(t *testing.T) {
 		defer w.close()
 		var runs atomic.Bool
 		var lines sync.Map
-		for _, name := range []string{"a", "b"} {
-			p := w.at(name, make(roster, 1))
-			p.opt.Logger = slog.New(nosyHandler{wildHandler{func() {}}, p, &runs, &lines})
-			p.list("ab")
-			p.run()
-		}
+		startLogging(w, func(p *proc) slog.Handler { return nosyHandler{wildHandler{func() {}}, p, &runs, &lines} })
 		runs.Store(true)
-		time.Sleep(10 * time.Second)
-		a, b := w.procs[0], w.procs[1]
-		w.net.Partition("a", "b")
-		time.Sleep(10 * time.Second)
-		w.net.Heal("a", "b")
-		time.Sleep(10 * time.Second)
-		b.list("a")
-		time.Sleep(10 * time.Second)
-		b.list("ab")
-		time.Sleep(10 * time.Second)
-		a.crash()
-		time.Sleep(10 * time.Second)
+		causeLines(w)
 		for _, line := range []string{"ring changed", "link is down", "link is up again", "no link to a peer, trying again",
 			"this process hears from another member again", "this process is not in the list of members and owns no keys until it is"} {
 			_, ok := lines.Load("covey: " + line)

@@ -427,7 +427,11 @@ var mutants = []mutant{
 	},
 	{
 		"I16: a panic of a logger's handler loses a line", "TestLoggerMisbehaves",
-		"options.go", "\to.Logger = safeLogger(o.Logger)\n", "",
+		"log.go", "_ = guard(\"the Logger's handler\", func() error {", "_ = func(_ string, f func() error) error { return f() }(\"\", func() error {",
+	},
+	{
+		"I16: nobody waits for a logger's handler", "TestLoggerHangs",
+		"log.go", "\t\tgo q.run()\n", "\t\tq.mu.Unlock()\n\t\tq.run()\n\t\tq.mu.Lock()\n",
 	},
 	{
 		"I16: a discovery that panics is watched again", "TestDiscoveryMisbehaves",
@@ -454,8 +458,12 @@ var mutants = []mutant{
 		"group_http_errors.go", "refused = &refusal{status: s.status, text: s.err.Error()}", "refused = &refusal{status: s.status, text: err.Error()}",
 	},
 	{
-		"I16: no lock is held while a peer's lines are logged", "TestLoggerCallsTheGroup",
-		"internal/link/peer.go", "\tp.mu.Unlock()\n\tfor _, log := range lines {", "\tdefer p.mu.Unlock()\n\tfor _, log := range lines {",
+		"I16: what is logged keeps nothing of a link's memory", "TestLinesAreQueued",
+		"log.go", "slog.StringValue(strings.Clone(a.Value.String()))", "slog.StringValue(a.Value.String())",
+	},
+	{
+		"no line is lost unseen", "TestLinesAreDropped",
+		"log.go", "\t\tq.dropped++\n", "",
 	},
 	{
 		"what goes wrong for many keys is logged every ten seconds", "TestFailedRefreshesAreLoggedOnce",
