@@ -10,10 +10,18 @@ type quiet struct {
 
 // adopt takes a newer view, and decides what of the cache survives.
 func (n *node) adopt(v, prev *view, counted bool) {
-	if n.v != nil && v.e <= n.v.e {
+	n.highest = max(n.highest, v.e)
+	other := n.v == nil || v.lineage != n.v.lineage
+	if other && n.v != nil {
+		if n.inView() || !v.has(n.me()) && n.hearsLineage(n.v.lineage) {
+			return
+		}
+		clear(n.l1)
+	}
+	if !other && v.e <= n.v.e {
 		return
 	}
-	skipped := n.v == nil || v.e != n.v.e+1 && !v.reborn
+	skipped := other || v.after != n.v.e
 	if skipped || !v.has(n.me()) || !n.inView() {
 		n.lost = v.e
 	}
@@ -27,12 +35,15 @@ func (n *node) adopt(v, prev *view, counted bool) {
 		n.carryOver(v)
 	}
 	n.counted = counted
-	if n.v != nil && (v.proof || counted || skipped) {
+	if !other && (v.proof || counted || skipped) {
 		n.quietFor = append(n.quietFor, quiet{n.now() + outlast, n.v})
 	}
-	if n.v == nil {
+	if other {
 		anybody := &view{members: []member{{-1, -1}}}
 		n.quietFor = append(n.quietFor, quiet{n.now() + outlast, anybody})
+	}
+	if !skipped && !counted && v.e != n.v.e+1 {
+		n.restamp(v)
 	}
 	n.prev = n.v
 	if skipped {
@@ -70,6 +81,16 @@ func (n *node) adopt(v, prev *view, counted bool) {
 	n.w.n["adoptions"]++
 }
 
+// hearsLineage reports whether a member of it is among the neighbours.
+func (n *node) hearsLineage(lineage int) bool {
+	for p, a := range n.asks {
+		if n.link[p] != 0 && a.in && a.standing.lineage == lineage {
+			return true
+		}
+	}
+	return false
+}
+
 // carryOver keeps what was in custody all the time when a view was agreed by counting the dead:
 // only who can show that its promises lasted until the deaths knows that there was none between.
 func (n *node) carryOver(v *view) {
@@ -83,6 +104,11 @@ func (n *node) carryOver(v *view) {
 		return
 	}
 	n.w.n["keeps"]++
+	n.restamp(v)
+}
+
+// restamp has entries that stay in custody belong to a view whose epoch is not the next number.
+func (n *node) restamp(v *view) {
 	for _, k := range sorted(n.main) {
 		if n.valid(k, n.main[k]) && v.custodian(k, n.me()) {
 			n.main[k].e = v.e
@@ -172,7 +198,7 @@ func (n *node) pushLearn() {
 }
 
 func (n *node) onLearnOK(from int, m learnOK) {
-	if n.learning != nil && n.learning.v.e == m.e {
+	if n.learning != nil && n.learning.v == m.v {
 		n.learning.ack[member{from, n.peerInst[from]}] = true
 		n.checkLearn()
 	}
@@ -201,7 +227,7 @@ func (n *node) checkLearn() {
 	n.w.logf("%d: view %d is settled", n.name, n.v.e)
 	for _, m := range l.v.members {
 		if m != n.me() {
-			n.send(m.name, settledMsg{l.v.e})
+			n.send(m.name, settledMsg{l.v})
 		}
 	}
 	n.learning = nil

@@ -94,7 +94,7 @@ func (n *node) propose() {
 }
 
 func (n *node) onPrepare(from int, m prepMsg) {
-	if !n.inView() || m.e != n.v.e+1 {
+	if !n.inView() || m.e != n.v.e+1 || !n.fellow(from) {
 		if n.inView() && m.e <= n.v.e {
 			n.sendOrDo(from, viewMsg{n.v, n.prev, n.settled, n.counted})
 		}
@@ -184,7 +184,9 @@ func (n *node) tryAccept() {
 // all who want to join; nil if they call for none. It also returns whose death is proven, and how
 // long promises to the others that are left out still last.
 func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
-	next = &view{e: r.e, voting: n.v.voting}
+	next = &view{
+		e: r.e, after: n.v.e, voting: n.v.voting, lineage: n.v.lineage, born: n.v.born,
+	}
 	proof = map[member]bool{}
 	gone := 0
 	few := func() bool { return 2*(gone+1) < len(n.v.members)+1 } // another one may be left out
@@ -222,6 +224,7 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 			next.members = slices.Delete(next.members, i, i+1)
 		}
 		next.members = append(next.members, j)
+		next.e = max(next.e, n.joins[j]+1)
 	}
 	if gone == 0 && len(next.members) == len(n.v.members) {
 		return nil, nil, 0
@@ -308,7 +311,7 @@ func (n *node) tryChoose() {
 		return
 	}
 	v, old := r.view, n.v
-	n.w.n["views"]++
+	n.w.agreed(v)
 	n.w.logf("%d chooses view %d %v", n.name, v.e, v.members)
 	n.adopt(v, old, !old.quorum(accepted))
 	if n.inView() {

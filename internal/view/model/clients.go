@@ -1,7 +1,5 @@
 package main
 
-import "fmt"
-
 // client is the load on one process: reads and writes, until it dies.
 func (n *node) client() {
 	if n.dead {
@@ -31,22 +29,26 @@ func (n *node) check(k, v, floor int, how string) {
 		w.n["late puts"]++ // which was not confirmed, and took effect after the other
 		return
 	}
-	w.bad = append(w.bad, fmt.Sprintf("%.3f: node %d reads %d of key %d by %s, acknowledged was %d",
-		float64(w.now)/1e6, n.name, v, k, how, floor))
-	w.logf("VIOLATION %s", w.bad[len(w.bad)-1])
+	w.wrong("node %d reads %d of key %d by %s, acknowledged was %d", n.name, v, k, how, floor)
 }
 
 // read is one call of a user.
 func (n *node) read(k int) {
-	f := n.w.floor[k]
+	lineage := n.lineage()
+	f := n.w.floor(lineage, k)
+	check := func(v int, how string) {
+		if n.lineage() == lineage {
+			n.check(k, v, f, how)
+		}
+	}
 	if v, how := n.local(k); how != "" {
-		n.check(k, v, f, how)
+		check(v, how)
 		return
 	}
 	own := func() { // load for itself, store nothing
 		v := n.w.db[k]
 		n.w.n["loads elsewhere"]++
-		n.after(n.w.r.Int64N(20*ms), func() { n.check(k, v, f, "load") })
+		n.after(n.w.r.Int64N(20*ms), func() { check(v, "load") })
 	}
 	if n.v == nil {
 		own()
@@ -54,14 +56,14 @@ func (n *node) read(k int) {
 	}
 	owner := n.v.owner(k)
 	if owner == n.me() {
-		n.load(k, func(v int) { n.check(k, v, f, "own load") })
+		n.load(k, func(v int) { check(v, "own load") })
 		return
 	}
 	done := false
 	e := n.v.e
 	link := n.link[owner.name]
 	sent := n.now()
-	n.call(owner.name, getMsg{k, n.w.r.IntN(3) == 0}, 1500*ms, func(m msg) {
+	n.call(owner.name, getMsg{k, n.w.r.IntN(3) == 0, lineage}, 1500*ms, func(m msg) {
 		if done || m == nil {
 			return
 		}
@@ -71,7 +73,7 @@ func (n *node) read(k int) {
 			own()
 			return
 		}
-		n.check(k, x.v, f, "peer")
+		check(x.v, "peer")
 		same := n.v.e == e && x.e == e && n.link[owner.name] == link
 		if x.loan && same && n.recall[k] < sent {
 			n.l1[k] = &loan{x.v, link, e, owner.name}
@@ -89,14 +91,21 @@ func (n *node) read(k int) {
 			own()
 			return
 		}
-		n.call(set[1].name, peekMsg{k}, 50*ms, func(m msg) {
+		n.call(set[1].name, peekMsg{k, lineage}, 50*ms, func(m msg) {
 			if x, ok := m.(valMsg); ok {
-				n.check(k, x.v, f, "hedge")
+				check(x.v, "hedge")
 				return
 			}
 			own()
 		})
 	})
+}
+
+func (n *node) lineage() int {
+	if n.v == nil {
+		return 0
+	}
+	return n.v.lineage
 }
 
 // change writes the next value of k to the origin, then to the cache.
@@ -113,6 +122,7 @@ func (n *node) change(k int) {
 		put = false
 	}
 	over := false
+	lineage := 0
 	end := func(ok bool) {
 		if over {
 			return
@@ -120,7 +130,7 @@ func (n *node) change(k int) {
 		over = true
 		w.busy[k] = false
 		if ok {
-			w.floor[k] = max(w.floor[k], v)
+			w.acknowledged(lineage, k, v)
 			w.n["writes"]++
 			w.logf("node %d wrote %d=%d", n.name, k, v)
 			return
@@ -151,13 +161,14 @@ func (n *node) change(k int) {
 			return
 		}
 		owner := n.v.owner(k)
+		lineage = n.lineage()
 		switch {
 		case owner == n.me():
 			n.write(k, v, put, func() bool { return true }, result)
 		case n.link[owner.name] == 0:
 			n.after(30*ms, attempt)
 		default:
-			n.call(owner.name, writeMsg{k, v, put}, 3000*ms, func(m msg) {
+			n.call(owner.name, writeMsg{k, v, put, lineage}, 3000*ms, func(m msg) {
 				_, ok := m.(okMsg)
 				if ok {
 					n.drop(k)
@@ -191,17 +202,18 @@ func (n *node) pursuit() {
 		if !ok {
 			continue
 		}
+		lineage := n.lineage()
 		result := func(ok bool) {
 			if ok && n.pursue[k] == v {
 				delete(n.pursue, k)
-				n.w.floor[k] = max(n.w.floor[k], v)
+				n.w.acknowledged(lineage, k, v)
 				n.w.n["pursued"]++
 			}
 		}
 		if owner := n.v.owner(k); owner == n.me() {
 			n.write(k, v, false, func() bool { return true }, result)
 		} else {
-			n.call(owner.name, writeMsg{k, v, false}, 2000*ms, func(m msg) {
+			n.call(owner.name, writeMsg{k, v, false, lineage}, 2000*ms, func(m msg) {
 				_, ok := m.(okMsg)
 				result(ok)
 			})

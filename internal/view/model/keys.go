@@ -131,7 +131,9 @@ func (n *node) serve(from int, m msg, reply func(msg)) {
 		n.drop(m.k)
 		reply(okMsg{})
 	case peekMsg:
-		if e := n.main[m.k]; n.valid(m.k, e) && (n.leased() || n.w.without("hitlease")) {
+		e := n.main[m.k]
+		valid := n.valid(m.k, e) && m.lineage == n.v.lineage
+		if valid && (n.leased() || n.w.without("hitlease")) {
 			n.w.n["peek hits"]++
 			reply(valMsg{v: e.v})
 			return
@@ -143,7 +145,7 @@ func (n *node) serve(from int, m msg, reply func(msg)) {
 }
 
 func (n *node) serveWrite(from int, m writeMsg, reply func(msg)) {
-	if !n.owns(m.k) {
+	if !n.owns(m.k) || m.lineage != n.v.lineage {
 		reply(failMsg{})
 		return
 	}
@@ -159,7 +161,7 @@ func (n *node) serveWrite(from int, m writeMsg, reply func(msg)) {
 }
 
 func (n *node) serveGet(from int, m getMsg, reply func(msg)) {
-	if !n.owns(m.k) {
+	if !n.owns(m.k) || m.lineage != n.v.lineage {
 		reply(failMsg{})
 		return
 	}
@@ -208,7 +210,7 @@ func (n *node) load(k int, done func(int)) {
 		origin()
 		return
 	}
-	n.call(n.v.set(k)[1].name, peekMsg{k}, 30*ms, func(m msg) {
+	n.call(n.v.set(k)[1].name, peekMsg{k, n.v.lineage}, 30*ms, func(m msg) {
 		if x, ok := m.(valMsg); ok && f.linked {
 			finish(x.v)
 			return
@@ -229,7 +231,8 @@ func (n *node) onCopy(from int, m copyMsg) {
 	if !n.inView() || n.owns(m.k) {
 		return
 	}
-	fits := n.v.e == m.e && n.v.owner(m.k).name == from && n.v.custodian(m.k, n.me())
+	fits := n.v.e == m.e && n.fellow(from) && n.v.owner(m.k).name == from &&
+		n.v.custodian(m.k, n.me())
 	if fits || n.w.without("copyepoch") {
 		n.main[m.k] = &entry{v: m.v, e: n.v.e}
 		n.w.n["copies"]++

@@ -5,10 +5,13 @@ type msg any
 // Between neighbours.
 type (
 	askMsg struct {
-		at  int64
-		e   int
-		in  bool
-		ins int
+		at       int64
+		e        int
+		in       bool
+		ins      int
+		standing standing
+		client   bool
+		knows    []int
 	}
 	grantMsg struct {
 		at   int64
@@ -20,7 +23,11 @@ type (
 		settled bool
 		counted bool
 	}
-	joinMsg struct{ m member }
+	joinMsg struct {
+		m       member
+		lineage int
+		highest int
+	}
 )
 
 // Of a change of view.
@@ -50,8 +57,8 @@ type (
 		v, prev *view
 		counted bool
 	}
-	learnOK    struct{ e int }
-	settledMsg struct{ e int }
+	learnOK    struct{ v *view }
+	settledMsg struct{ v *view }
 )
 
 // Of keys.
@@ -65,16 +72,18 @@ type (
 		body msg
 	}
 	writeMsg struct {
-		k, n int
-		put  bool
+		k, n    int
+		put     bool
+		lineage int
 	}
 	okMsg     struct{}
 	failMsg   struct{}
 	recallMsg struct{ k int }
 	copyMsg   struct{ k, v, e int }
 	getMsg    struct {
-		k      int
-		borrow bool
+		k       int
+		borrow  bool
+		lineage int
 	}
 	valMsg struct {
 		v    int
@@ -82,5 +91,5 @@ type (
 		e    int
 	}
 	missMsg struct{}
-	peekMsg struct{ k int }
+	peekMsg struct{ k, lineage int }
 )

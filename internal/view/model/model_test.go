@@ -17,15 +17,25 @@ func violations(o options, seeds uint64) []string {
 }
 
 func TestNoStaleReads(t *testing.T) {
-	require.Empty(t, violations(options{nodes: 5, secs: 15}, 20))
+	require.Empty(t, violations(options{nodes: 5, secs: 15, start: 2000}, 20))
 }
 
 // Without one of its rules the protocol gives stale reads, so the model can see them.
 func TestRulesAreNeeded(t *testing.T) {
-	for _, rule := range []string{"hitlease", "wait", "replicas"} {
-		o := options{nodes: 5, secs: 30, mutant: rule}
+	for _, rule := range []string{"hitlease", "wait", "replicas", "silent"} {
+		o := options{nodes: 5, secs: 30, start: 2000, mutant: rule}
 		require.NotEmpty(t, violations(o, 20), "without %s", rule)
 	}
+}
+
+// Wherever lists connect processes that start at once they found one view, and all come into it.
+func TestFoundings(t *testing.T) {
+	o := options{secs: 4, quiet: true}
+	enumerate(3, o, 1, func(w *world) {
+		require.Empty(t, w.bad, "lists %v", w.lists)
+		require.Equal(t, 1, w.n["foundings"], "lists %v", w.lists)
+		require.Zero(t, w.n["not whole"], "lists %v", w.lists)
+	})
 }
 
 func TestSeedsReproduce(t *testing.T) {

@@ -18,6 +18,10 @@ type node struct {
 	inst    int
 	rate    float64 // of its clock
 	off     int64
+	wall    int   // how much its calendar is off, in seconds
+	guest   bool  // it only asks: never a member
+	open    bool  // others can dial it
+	opened  int64 // since when
 	dead    bool
 	paused  bool
 	backlog []func() // what waits while it stands still
@@ -32,6 +36,14 @@ type node struct {
 	deadAt   map[member]int64
 	kept     map[member]int64 // promises as they were given, whatever became of the link
 
+	// foundings
+	knows    map[int]bool // its list, and of whom it has learned: all of them are dialled
+	founding *founding
+	okTo     int   // the founding it gave its word last
+	yields   int64 // until when it leaves foundings to others
+	alone    int64 // since when nobody known has a place
+	highest  int   // epoch of which it has heard
+
 	// the acceptor of the next view
 	promised int
 	accB     int
@@ -39,25 +51,27 @@ type node struct {
 	blocked  *view // a value that binds and waits for a promise to end
 
 	// the proposer of the next view
-	joins    map[member]bool
-	need     int64 // since when a change is needed
+	joins    map[member]int // with the highest epoch of which they have heard
+	need     int64          // since when a change is needed
 	round    *round
 	learning *learning
 	ticked   int64 // last tick
 	late     int64 // when a tick last came late
 
 	// its neighbours, by name
-	link     map[int]int
-	heard    map[int]int64
-	peerInst map[int]int
-	refused  map[int]int64 // since when
-	promise  map[int]int64 // held until
-	linkTo   map[int]int64 // lease of the link, held until
-	given    map[int]int64 // promise given until
-	givenL   map[int]int64 // lease of the link, given until
-	calls    map[int]func(msg)
-	callTo   map[int]int
-	callID   int
+	link        map[int]int
+	heard       map[int]int64
+	peerInst    map[int]int
+	asks        map[int]askMsg // what they said last, over this link
+	refused     map[int]int64  // since when
+	lastRefused map[int]int64
+	promise     map[int]int64 // held until
+	linkTo      map[int]int64 // lease of the link, held until
+	given       map[int]int64 // promise given until
+	givenL      map[int]int64 // lease of the link, given until
+	calls       map[int]func(msg)
+	callTo      map[int]int
+	callID      int
 
 	// the cache, by key
 	main    map[int]*entry
@@ -73,33 +87,40 @@ func (w *world) start(name int) *node {
 	w.inst++
 	n := &node{
 		w: w, name: name, inst: w.inst,
-		rate:     1 + (w.r.Float64()-0.5)*0.008,
-		off:      w.r.Int64N(1000 * ms),
-		views:    make(map[int]*view),
-		deadAt:   make(map[member]int64),
-		kept:     make(map[member]int64),
-		joins:    make(map[member]bool),
-		link:     make(map[int]int),
-		heard:    make(map[int]int64),
-		peerInst: make(map[int]int),
-		refused:  make(map[int]int64),
-		promise:  make(map[int]int64),
-		linkTo:   make(map[int]int64),
-		given:    make(map[int]int64),
-		givenL:   make(map[int]int64),
-		calls:    make(map[int]func(msg)),
-		callTo:   make(map[int]int),
-		main:     make(map[int]*entry),
-		l1:       make(map[int]*loan),
-		loans:    make(map[int]map[int]int),
-		flights:  make(map[int]*flight),
-		turn:     make(map[int][]*writing),
-		recall:   make(map[int]int64),
-		pursue:   make(map[int]int),
+		rate:        1 + (w.r.Float64()-0.5)*0.008,
+		off:         w.r.Int64N(1000 * ms),
+		views:       make(map[int]*view),
+		deadAt:      make(map[member]int64),
+		kept:        make(map[member]int64),
+		knows:       make(map[int]bool),
+		joins:       make(map[member]int),
+		asks:        make(map[int]askMsg),
+		lastRefused: make(map[int]int64),
+		link:        make(map[int]int),
+		heard:       make(map[int]int64),
+		peerInst:    make(map[int]int),
+		refused:     make(map[int]int64),
+		promise:     make(map[int]int64),
+		linkTo:      make(map[int]int64),
+		given:       make(map[int]int64),
+		givenL:      make(map[int]int64),
+		calls:       make(map[int]func(msg)),
+		callTo:      make(map[int]int),
+		main:        make(map[int]*entry),
+		l1:          make(map[int]*loan),
+		loans:       make(map[int]map[int]int),
+		flights:     make(map[int]*flight),
+		turn:        make(map[int][]*writing),
+		recall:      make(map[int]int64),
+		pursue:      make(map[int]int),
 	}
 	n.ticked = n.now()
 	n.late = n.now() - 10000*ms
 	w.nodes[name] = n
+	n.wall = w.r.IntN(7200)
+	n.guest = name >= len(w.nodes)-w.clients
+	n.learnOf(w.list(name))
+	w.at(w.opens(), func() { n.run(func() { n.open, n.opened = true, n.now() }) })
 	w.at(w.r.Int64N(50*ms), func() { n.run(n.tick) })
 	w.at(w.r.Int64N(50*ms), n.client)
 	w.at(w.r.Int64N(300*ms), func() { n.run(n.pursuit) })
@@ -160,7 +181,8 @@ func (n *node) dial(peer int) {
 	if n.link[peer] != 0 || n.dead || w.cut[way{n.name, peer}] || w.cut[way{peer, n.name}] {
 		return
 	}
-	if t.dead {
+	if t == nil || t.dead || !t.open {
+		n.lastRefused[peer] = n.now()
 		if n.refused[peer] == 0 {
 			n.refused[peer] = n.now()
 		}
@@ -185,6 +207,7 @@ func (n *node) down(peer int) {
 		return
 	}
 	n.link[peer] = 0
+	delete(n.asks, peer)
 	delete(n.promise, peer)
 	delete(n.linkTo, peer)
 	for _, k := range sorted(n.l1) {
@@ -264,11 +287,19 @@ func (n *node) receive(from int, m msg) {
 		n.onGrant(from, m)
 	case viewMsg:
 		n.adopt(m.v, m.prev, m.counted)
-		if n.v.e == m.v.e && m.settled {
+		if n.v == m.v && m.settled {
 			n.settled = true
 		}
 	case joinMsg:
-		n.joins[m.m] = true
+		if m.lineage == n.standing().lineage {
+			n.joins[m.m] = m.highest
+		}
+	case foundMsg:
+		n.onFound(from, m)
+	case tookMsg:
+		n.onTook(from, m)
+	case foundedMsg:
+		n.onFounded(m)
 	case prepMsg:
 		n.onPrepare(from, m)
 	case promiseMsg:
@@ -279,13 +310,13 @@ func (n *node) receive(from int, m msg) {
 		n.onAccepted(from, m)
 	case learnMsg:
 		n.adopt(m.v, m.prev, m.counted)
-		if n.v.e == m.v.e {
-			n.release(func() { n.send(from, learnOK{m.v.e}) })
+		if n.v == m.v {
+			n.release(func() { n.send(from, learnOK{m.v}) })
 		}
 	case learnOK:
 		n.onLearnOK(from, m)
 	case settledMsg:
-		if n.v != nil && n.v.e == m.e {
+		if n.v == m.v {
 			n.settled = true
 		}
 	case callMsg:
@@ -311,23 +342,35 @@ func (n *node) tick() {
 		if n.link[p] != 0 && n.now()-n.heard[p] > lease {
 			n.down(p)
 		}
-		if n.link[p] == 0 {
+		if n.link[p] == 0 && n.knows[p] {
 			n.dial(p)
 		}
 	}
 	if !n.inView() {
-		for p := range n.w.nodes {
-			if n.link[p] != 0 {
-				n.send(p, joinMsg{n.me()})
-				if n.v == nil {
-					n.ask(p)
-				}
-			}
-		}
+		n.outside()
 		return
 	}
 	n.note()
 	n.tend()
+}
+
+// outside is what a process does that has no place in a view.
+func (n *node) outside() {
+	lineage := n.whereToJoin()
+	for p := range n.w.nodes {
+		if n.link[p] == 0 {
+			continue
+		}
+		if lineage != 0 && !n.guest {
+			n.send(p, joinMsg{n.me(), lineage, n.highest})
+		}
+		if n.v == nil {
+			n.ask(p)
+		}
+	}
+	if lineage == 0 && !n.guest {
+		n.tryFound()
+	}
 }
 
 // rank is how many healthy members are senior to this one.

@@ -3,6 +3,18 @@ package main
 // onAsk answers who asks for a promise and for the lease of the link.
 func (n *node) onAsk(from int, m askMsg) {
 	n.peerInst[from] = m.ins
+	n.asks[from] = m
+	n.highest = max(n.highest, m.e)
+	if !m.client {
+		n.knows[from] = true
+		n.learnOf(m.knows)
+	}
+	if m.in && n.inView() && m.standing.lineage != n.v.lineage {
+		n.meet(m.standing)
+		if n.dead {
+			return
+		}
+	}
 	who := member{from, m.ins}
 	vote := n.inView() && n.v.has(who) && (m.e >= n.v.e || n.w.without("behind"))
 	if n.accV != nil && !n.accV.has(who) && !n.w.without("blocked") {
@@ -17,13 +29,13 @@ func (n *node) onAsk(from int, m askMsg) {
 	term := lease
 	if !n.w.without("lender") {
 		term = 0
-		if n.inView() {
+		if n.inView() && (m.e >= n.v.e || n.w.without("termbehind")) {
 			term = min(lease, max(0, n.leasedUntil()-n.now()))
 		}
 	}
 	n.givenL[from] = n.now() + outlast
 	n.send(from, grantMsg{m.at, term, vote})
-	if n.inView() && m.e < n.v.e {
+	if n.inView() && (m.e < n.v.e || !m.in && m.e != n.v.e) {
 		n.send(from, viewMsg{n.v, n.prev, n.settled, n.counted})
 	}
 }
@@ -36,7 +48,12 @@ func (n *node) onGrant(from int, m grantMsg) {
 	n.linkTo[from] = max(n.linkTo[from], m.at+m.term)
 }
 
-func (n *node) ask(peer int) { n.send(peer, askMsg{n.now(), n.epoch(), n.inView(), n.inst}) }
+func (n *node) ask(peer int) {
+	n.send(peer, askMsg{
+		at: n.now(), e: n.epoch(), in: n.inView(), ins: n.inst,
+		standing: n.standing(), client: n.guest, knows: n.known(),
+	})
+}
 
 // leasedUntil is the latest time until which a quorum has promised.
 func (n *node) leasedUntil() int64 {

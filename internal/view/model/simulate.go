@@ -4,12 +4,16 @@ import "math/rand/v2"
 
 // options say what to simulate.
 type options struct {
-	nodes  int
-	voters int   // how many of the senior members vote; 0: all
-	secs   int64 // of each history
-	calm   int64 // of these, how many at the end in which nothing breaks
-	mutant string
-	trace  bool
+	nodes   int
+	clients int     // how many of them only ask
+	lists   [][]int // whom each knows of; nil: all
+	start   int64   // ms within which they start
+	quiet   bool    // nothing breaks
+	voters  int     // how many of the senior members vote; 0: all
+	secs    int64   // of each history
+	calm    int64   // of these, how many at the end in which nothing breaks
+	mutant  string
+	trace   bool
 }
 
 func (o options) without(rule string) bool { return o.mutant == rule }
@@ -25,17 +29,17 @@ func simulate(seed uint64, o options) *world {
 		puts:    map[[2]int]int64{},
 		writes:  map[[2]int]int64{},
 		n:       map[string]int{},
+		floors:  map[int]*[keys]int{},
+		chosen:  map[[2]int]*view{},
 		nodes:   make([]*node, o.nodes),
 	}
-	first := &view{e: 1, voting: o.voters}
 	for i := range w.nodes {
-		first.members = append(first.members, w.start(i).me())
+		w.nodes[i] = &node{w: w, name: i, dead: true}
+		w.at(w.r.Int64N(o.start*ms+1), func() { w.start(i) })
 	}
-	for _, n := range w.nodes {
-		n.v, n.prev, n.settled = first, first, true
-		n.views[1] = first
+	if !o.quiet {
+		w.at(w.r.Int64N(3000*ms), w.fault)
 	}
-	w.at(3000*ms, w.fault)
 	w.at(0, w.watch)
 	w.at((o.secs-o.calm)*1000*ms, func() { w.calm = true })
 	w.run(o.secs * 1000 * ms)
@@ -56,8 +60,9 @@ func simulate(seed uint64, o options) *world {
 
 // whole reports whether everybody has a part in one view, and acts.
 func (w *world) whole() bool {
-	for _, n := range w.nodes {
-		if n.dead || n.paused || !n.inView() || len(n.v.members) != len(w.nodes) || !n.leased() {
+	members := len(w.nodes) - w.clients
+	for _, n := range w.nodes[:members] {
+		if n.dead || n.paused || !n.inView() || len(n.v.members) != members || !n.leased() {
 			return false
 		}
 	}

@@ -15,6 +15,9 @@ type view struct {
 	e       int
 	members []member // by seniority
 	voting  int      // how many of the senior members vote; 0: all
+	after   int      // the epoch before
+	lineage int      // views that follow on one founding
+	born    int      // its first epoch
 	proof   bool     // somebody was removed because its death was proven
 	reborn  bool     // it was agreed by counting the dead
 }

@@ -33,30 +33,33 @@ type way [2]int
 // world is one history: its time, its network, its nodes, and what must hold in it.
 type world struct {
 	options
-	r      *rand.Rand
-	now    int64 // true time, in microseconds
-	q      events
-	seq    int
-	nodes  []*node
-	cut    map[way]bool
-	last   map[way]int64 // when the last message arrives: order is kept
-	held   map[way][]func()
-	linkID int
-	loanID int
-	inst   int
-	calm   bool // there are no more faults
+	r       *rand.Rand
+	now     int64 // true time, in microseconds
+	q       events
+	seq     int
+	nodes   []*node
+	cut     map[way]bool
+	last    map[way]int64 // when the last message arrives: order is kept
+	held    map[way][]func()
+	linkID  int
+	foundID int
+	lineage int
+	chosen  map[[2]int]*view // by lineage and epoch
+	loanID  int
+	inst    int
+	calm    bool // there are no more faults
 
 	broken   int64 // when the last fault ended
 	wholeAt  int64 // since when the group is whole
 	recovery int64 // how long it took
 
-	db     [keys]int        // the origin
-	floor  [keys]int        // what was acknowledged: no read that begins now may return less
-	busy   [keys]bool       // one write of a key at a time
-	puts   map[[2]int]int64 // when a Put of (key, value) took effect
-	writes map[[2]int]int64 // when a write took effect first
-	bad    []string         // reads that returned less
-	n      map[string]int   // counts
+	db     [keys]int          // the origin
+	floors map[int]*[keys]int // by lineage, what was acknowledged: no read may return less
+	busy   [keys]bool         // one write of a key at a time
+	puts   map[[2]int]int64   // when a Put of (key, value) took effect
+	writes map[[2]int]int64   // when a write took effect first
+	bad    []string           // reads that returned less
+	n      map[string]int     // counts
 	log    []string
 }
 
