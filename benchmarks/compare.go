@@ -1,6 +1,7 @@
 package main
 
-// compare.go runs a suite on two versions of Covey in turns: the working tree and a commit.
+// compare.go runs a suite on two versions of Covey in turns: the working tree and a commit. Or it
+// runs a suite as the one whose JSON file it reads was run, and compares Covey's ratios to rivals.
 
 import (
 	"bufio"
@@ -20,10 +21,16 @@ const compareCommand = "compare"
 // compare does "compare [flags] SUITE [flags of the suite]".
 func compare(args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet(compareCommand, flag.ContinueOnError)
-	base := flags.String("base", "HEAD~1", "the `commit` to compare with")
+	base := flags.String("base", "HEAD~1", "the `commit` to compare with, or a file that -json has written and whose name ends in .json")
 	rounds := flags.Int("rounds", 5, "runs of each version, taken in turns")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if strings.HasSuffix(*base, ".json") {
+		if flags.NArg() > 0 {
+			return errors.New("compare: the suite and its flags are those of the file " + *base)
+		}
+		return compareFile(*base, out)
 	}
 	if flags.NArg() == 0 || *rounds < 1 {
 		return errors.New("usage: compare [-base COMMIT] [-rounds N] SUITE [flags of the suite]; -rounds must be positive")
@@ -81,25 +88,104 @@ type comparison struct {
 }
 
 func (c *comparison) read(file string, which int) error {
+	_, figures, err := readJSON(file)
+	for _, f := range figures {
+		value := f.Value
+		f.Value = 0
+		if c.values[f] == nil {
+			c.values[f] = new([2][]float64)
+			c.order = append(c.order, f)
+		}
+		c.values[f][which] = append(c.values[f][which], value)
+	}
+	return err
+}
+
+// readJSON reads what writeJSON wrote, or its ancestors, which had no facts.
+func readJSON(file string) (fs facts, figures []figure, err error) {
 	f, err := os.Open(file)
+	if err != nil {
+		return fs, nil, err
+	}
+	defer f.Close()
+	s := bufio.NewScanner(f)
+	for s.Scan() {
+		var line struct {
+			facts
+			figure
+		}
+		if err := json.Unmarshal(s.Bytes(), &line); err != nil {
+			return fs, nil, fmt.Errorf("%s: %w", file, err)
+		}
+		if line.Args != nil {
+			fs = line.facts
+		} else {
+			figures = append(figures, line.figure)
+		}
+	}
+	return fs, figures, s.Err()
+}
+
+// compareFile measures again what the file has. The times of day differ, and perhaps the machines,
+// so it shows ratios to what was measured in the same run.
+func compareFile(file string, out io.Writer) error {
+	then, old, err := readJSON(file)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		var one figure
-		if err := json.Unmarshal(s.Bytes(), &one); err != nil {
-			return err
+	if then.Args == nil {
+		return fmt.Errorf("%s does not say how it was measured", file)
+	}
+	dir, err := os.MkdirTemp("", "covey-compare")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	again := filepath.Join(dir, "figures.json")
+	if err := benchmark(append(then.Args[:len(then.Args):len(then.Args)], "-json", again), io.Discard); err != nil {
+		return err
+	}
+	now, figures, err := readJSON(again)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name string
+		facts
+	}{{"base", then}, {"now", now}} {
+		fmt.Fprintf(out, "%s: %s, %s %s, %d cores of %s\n", f.name, f.Commit, f.Go, f.Target, f.Cores, f.CPU)
+	}
+	fmt.Fprintf(out, "\n| case | metric | covey over | base | now | change |\n|---|---|---|---:|---:|---:|\n")
+	before, after := ratios(old), ratios(figures)
+	for _, f := range figures {
+		if b, a := before[f.of(f.System)], after[f.of(f.System)]; b > 0 && a > 0 {
+			fmt.Fprintf(out, "| %s | %s | %s | %.3f | %.3f | %.3f |\n", f.Case, f.Metric, f.System, b, a, a/b)
 		}
-		value := one.Value
-		one.Value = 0
-		if c.values[one] == nil {
-			c.values[one] = new([2][]float64)
-			c.order = append(c.order, one)
-		}
-		c.values[one][which] = append(c.values[one][which], value)
 	}
 	return nil
+}
+
+// of returns the figure without its value, for that system.
+func (f figure) of(system string) figure {
+	f.System, f.Value = system, 0
+	return f
+}
+
+// ratios returns covey's figure over each rival's, by the rival's figure without its value.
+func ratios(figures []figure) map[figure]float64 {
+	own := make(map[figure]float64)
+	for _, f := range figures {
+		if f.System == "covey" {
+			own[f.of("")] = f.Value
+		}
+	}
+	over := make(map[figure]float64)
+	for _, f := range figures {
+		if mine := own[f.of("")]; f.System != "covey" && mine > 0 && f.Value > 0 {
+			over[f.of(f.System)] = mine / f.Value
+		}
+	}
+	return over
 }
 
 func (c *comparison) print(out io.Writer, base string) {

@@ -154,7 +154,7 @@ func benchmark(args []string, out io.Writer) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	r := &run{settings: set, suite: name}
+	r := &run{settings: set, suite: name, facts: newFacts(repeatable(name, flags))}
 	if err := suites()[i].run(r); err != nil {
 		return fmt.Errorf("suite %s: %w", name, err)
 	}
@@ -163,6 +163,17 @@ func benchmark(args []string, out io.Writer) error {
 		return nil
 	}
 	return r.writeJSON(*jsonFile)
+}
+
+// repeatable returns the arguments that measure the same again: without the files to write.
+func repeatable(suite string, flags *flag.FlagSet) []string {
+	args := []string{suite}
+	flags.Visit(func(f *flag.Flag) {
+		if f.Name != "json" && f.Name != "cpuprofile" {
+			args = append(args, "-"+f.Name+"="+f.Value.String())
+		}
+	})
+	return args
 }
 
 func split(list string) []string {

@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +50,12 @@ func TestHitsPrintsATableAndJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	ratios := map[string]float64{}
-	for line := range strings.Lines(string(content)) {
+	first, rest, _ := strings.Cut(string(content), "\n")
+	var fs facts
+	if err := json.Unmarshal([]byte(first), &fs); err != nil || !slices.Contains(fs.Args, "-requests=10000") || fs.Go == "" || fs.Cores == 0 {
+		t.Errorf("the facts are %q, %v", first, err)
+	}
+	for line := range strings.Lines(rest) {
 		var f figure
 		d := json.NewDecoder(strings.NewReader(line))
 		d.DisallowUnknownFields()
@@ -62,6 +71,28 @@ func TestHitsPrintsATableAndJSON(t *testing.T) {
 	}
 	if ratios["LRU"] < 10 || ratios["LRU"] >= ratios["optimum"] || ratios["covey"] < 10 || ratios["covey"] > ratios["optimum"] {
 		t.Errorf("hit ratios of zipf-0.9 at 5 %%: %v", ratios)
+	}
+}
+
+// The suite hits gives nearly the same figures every time.
+func TestCompareWithAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "figures.json")
+	if err := benchmark([]string{"hits", "-requests", "10000", "-systems", "covey,LRU", "-json", file}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := compare([]string{"-base", file}, &out); err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`(?m)^\| zipf-0.9/5% \| hit_ratio \| LRU \| ([0-9.]+) \| ([0-9.]+) \| ([0-9.]+) \|$`).FindStringSubmatch(out.String())
+	if row == nil {
+		t.Fatalf("no ratio to LRU in\n%s", &out)
+	}
+	if change, err := strconv.ParseFloat(row[3], 64); err != nil || change < 0.8 || change > 1.2 {
+		t.Errorf("the same code has changed: %q", row)
+	}
+	if err := compare([]string{"-base", file, "hits"}, io.Discard); err == nil {
+		t.Error("a suite beside a file was taken")
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 // A run is one run of a suite: what was asked for and what was found.
 type run struct {
 	settings
+	facts    facts
 	suite    string
 	figures  []figure
 	verdicts []string
@@ -83,12 +84,16 @@ func unique(figures []figure, field func(figure) string) (values []string) {
 	return values
 }
 
+// writeJSON writes the facts of the run and then the figures, each in a line of its own.
 func (r *run) writeJSON(file string) error {
 	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}
 	enc := json.NewEncoder(f)
+	if err := enc.Encode(r.facts); err != nil {
+		return errors.Join(err, f.Close())
+	}
 	for _, fig := range r.figures {
 		if err := enc.Encode(fig); err != nil {
 			return errors.Join(err, f.Close())
