@@ -18,9 +18,10 @@ type tenure struct {
 // tenures are the views that a cache has gone by, the oldest first. The last one is in force; the
 // others are for entries that were stored under them.
 type tenures struct {
-	mu      sync.Mutex // guards changes of the list and of the generation
-	list    atomic.Pointer[[]tenure]
-	cleared atomic.Uint32 // generation of the last Clear: what is older is gone
+	mu       sync.Mutex // guards changes of the list and of the generation
+	list     atomic.Pointer[[]tenure]
+	cleared  atomic.Uint32 // generation of the last Clear: what is older is gone
+	sweeping bool          // guarded by mu
 }
 
 // view returns the view that is in force. A caller who has read the generation before, and finds it
@@ -88,25 +89,45 @@ func (c *Cache[V]) current(n *node) bool {
 	return n.gen.CompareAndSwap(have, gen)
 }
 
-// sweep removes what is no longer valid, and forgets the views under which nothing is stored any
-// more.
+// sweep has what is no longer valid removed in the background. Nothing depends on it but memory:
+// whoever meets such an entry before that finds it to be invalid.
 func (p *peering[V]) sweep() {
 	t := &p.tenures
-	list := *t.list.Load()
-	last := list[len(list)-1].from
-	for i := range p.c.shards {
-		p.c.removeInvalid(i)
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for list = *t.list.Load(); list[0].from < last; { // another sweep may have forgotten more already
-		list = list[1:]
+	if !t.sweeping {
+		t.sweeping = p.c.spawn(p.runSweep)
 	}
-	t.list.Store(&list)
+}
+
+// runSweep goes through the cache until it has done so once after the last change of the ring. Each
+// time it forgets the views under which nothing is stored any more.
+func (p *peering[V]) runSweep() {
+	t := &p.tenures
+	for again := true; again; {
+		list := *t.list.Load()
+		last := list[len(list)-1].from
+		for i := range p.c.shards {
+			if p.c.closed.Load() {
+				return
+			}
+			p.c.removeInvalid(i)
+		}
+		t.mu.Lock()
+		list = *t.list.Load()
+		for list[0].from < last {
+			list = list[1:]
+		}
+		t.list.Store(&list)
+		again = len(list) > 1
+		t.sweeping = again
+		t.mu.Unlock()
+	}
 }
 
 // removeInvalid removes what is no longer valid from the i-th shard, a batch at a time.
 func (c *Cache[V]) removeInvalid(i int) {
+	c.lockAt(i).unlock() // a write that has found that it may be stored under an older generation has ended
 	var old []*node
 	for n := range c.store.index.segments[i].table.Load().all {
 		if !c.current(n) {

@@ -3,6 +3,7 @@ package covey
 import (
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -22,7 +23,7 @@ func TestSweepsOverlap(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		c.peering.sweep()
+		synctest.Wait()
 		require.Len(t, *c.peering.tenures.list.Load(), 1)
 	})
 }
