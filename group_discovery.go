@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -88,7 +89,15 @@ func (s staticPeers) Watch(ctx context.Context, update func([]Member)) error {
 // of the members are their URLs, so Self has to have the same form: "http://10.0.0.7:8080" for
 // address records, and the target's name for SRV records.
 //
-// It asks every 5 s. While DNS fails it keeps the last answer and logs that.
+// Where the processes have an IPv4 and an IPv6 address each, those of Self's kind count. If Self is
+// no IP address, that is IPv4, unless there are none of them.
+//
+// It asks every 5 s. As long as DNS does not know the host, or has no addresses of it, there is
+// nobody yet: the list is empty. So it is at the first start of a Kubernetes service that has only
+// the addresses of pods that are ready, and it keeps nobody waiting: [Group.Ready] returns, and the
+// pod may say that it is ready. With publishNotReadyAddresses pods find each other before that; the
+// repository's docs/kubernetes.md has an example. Once there was an answer it is kept while DNS
+// fails or has nobody, and that is logged.
 func DNSPeers(base string) Discovery {
 	return &dnsPeers{base: base, resolver: net.DefaultResolver, logger: slog.Default()}
 }
@@ -99,16 +108,22 @@ type dnsPeers struct {
 	base     string
 	resolver resolver
 	logger   *slog.Logger
+	self     string // the URL of this process, if it has one
 }
 
-// logTo returns the same discovery with another logger.
-func (d *dnsPeers) logTo(l *slog.Logger) Discovery { return &dnsPeers{d.base, d.resolver, l} }
+// of returns the same discovery for a group.
+func (d *dnsPeers) of(o *GroupOptions) Discovery {
+	return &dnsPeers{d.base, d.resolver, o.Logger, o.Self}
+}
 
 // A resolver is the part of net.Resolver that is needed here.
 type resolver interface {
 	LookupHost(ctx context.Context, host string) ([]string, error)
 	LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
 }
+
+// A nobodyError says that DNS works and has no members.
+type nobodyError struct{ error }
 
 func (d *dnsPeers) Watch(ctx context.Context, update func([]Member)) error {
 	u, err := url.Parse(d.base)
@@ -117,19 +132,28 @@ func (d *dnsPeers) Watch(ctx context.Context, update func([]Member)) error {
 	}
 	var last []Member
 	var failed error
+	told := false
 	for {
 		members, err := d.lookup(ctx, u)
-		if err == nil && !slices.Equal(members, last) {
-			last = members
-			update(slices.Clone(members))
-		}
-		if err != nil && failed == nil && ctx.Err() == nil {
+		switch nobody := (nobodyError{}); {
+		case err == nil:
+			if !slices.Equal(members, last) {
+				last, told = members, true
+				update(slices.Clone(members))
+			}
+		case last == nil && errors.As(err, &nobody):
+			if !told {
+				told = true
+				d.logger.Info("covey: DNS has no members yet", "url", d.base, "reason", err)
+				update(nil)
+			}
+		case failed == nil && ctx.Err() == nil:
 			d.logger.Warn("covey: DNS lookup of the members failed, keeping the last answer", "url", d.base, "err", err)
 		}
 		failed = err
 		select {
 		case <-ctx.Done():
-			if last == nil {
+			if !told {
 				return failed
 			}
 			return nil
@@ -141,40 +165,111 @@ func (d *dnsPeers) Watch(ctx context.Context, update func([]Member)) error {
 func (d *dnsPeers) lookup(ctx context.Context, base *url.URL) ([]Member, error) {
 	ctx, cancel := context.WithTimeout(ctx, dnsInterval)
 	defer cancel()
+	hosts, err := d.hosts(ctx, base)
+	if err != nil {
+		if e := (*net.DNSError)(nil); errors.As(err, &e) && e.IsNotFound {
+			return nil, nobodyError{err}
+		}
+		return nil, err
+	}
+	var urls []string
+	for _, h := range hosts {
+		u := *base
+		u.Host = h
+		canonical, err := peerURL(u.String())
+		if err != nil {
+			return nil, fmt.Errorf("covey: DNSPeers: %w", err)
+		}
+		urls = append(urls, canonical)
+	}
+	slices.Sort(urls)
+	var members []Member
+	for _, u := range slices.Compact(urls) {
+		members = append(members, Member{URL: u})
+	}
+	return members, nil
+}
+
+// hosts returns the hosts that DNS has, with their ports, at least one.
+func (d *dnsPeers) hosts(ctx context.Context, base *url.URL) (hosts []string, err error) {
 	host := base.Hostname()
-	var hosts []string // with ports
 	if strings.HasPrefix(host, "_") {
 		_, records, err := d.resolver.LookupSRV(ctx, "", "", host)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range records {
-			hosts = append(hosts, net.JoinHostPort(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port))))
+			hosts = append(hosts, joinHost(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port))))
 		}
 	} else {
 		addresses, err := d.resolver.LookupHost(ctx, host)
 		if err != nil {
 			return nil, err
 		}
-		for _, a := range addresses {
-			switch port := base.Port(); {
-			case port != "":
-				a = net.JoinHostPort(a, port)
-			case strings.Contains(a, ":"):
-				a = "[" + a + "]"
-			}
-			hosts = append(hosts, a)
+		for _, a := range d.family(addresses) {
+			hosts = append(hosts, joinHost(a, base.Port()))
+		}
+		if hosts == nil && addresses != nil {
+			return nil, nobodyError{fmt.Errorf("covey: of %s it has only %v, which are not of the same kind, IPv4 or IPv6, as GroupOptions.Self, %s", host, addresses, d.self)}
 		}
 	}
-	if len(hosts) == 0 {
-		return nil, errors.New("covey: DNS has no addresses for " + host)
+	if hosts == nil {
+		return nil, nobodyError{errors.New("covey: DNS has no addresses for " + host)}
 	}
-	slices.Sort(hosts)
-	var members []Member
-	for _, h := range slices.Compact(hosts) {
-		u := *base
-		u.Host = h
-		members = append(members, Member{URL: u.String()})
+	return hosts, nil
+}
+
+// family returns those of the addresses that members go by: a process that has one of each kind is
+// one member.
+func (d *dnsPeers) family(addresses []string) []string {
+	of := func(is4 bool) []string {
+		return slices.DeleteFunc(slices.Clone(addresses), func(a string) bool {
+			ip, err := netip.ParseAddr(a)
+			return err == nil && ip.Unmap().Is4() != is4
+		})
 	}
-	return members, nil
+	if self, ok := hostIP(d.self); ok {
+		return of(self.Is4())
+	}
+	if only := of(true); len(only) > 0 {
+		return only
+	}
+	return of(false)
+}
+
+// startGrace is how long after its start a process may be missing from the list of members: where
+// that has only those that are ready, nobody is in it at first.
+const startGrace = time.Minute
+
+// missing logs that this process is not in a list of members.
+func (g *Group) missing(list, before []Member) {
+	level := slog.LevelWarn
+	if !g.isIn(before) && time.Since(g.skew.start) < startGrace {
+		level = slog.LevelInfo // checkStart looks again
+	}
+	g.opt.Logger.Log(g.ctx, level, "covey: this process is not in the list of members and owns no keys until it is", "self", g.opt.Name, "members", names(list))
+}
+
+// checkStart says what is still missing when a process should have found its group.
+func (g *Group) checkStart() {
+	select {
+	case <-time.After(startGrace):
+	case <-g.ctx.Done():
+		return
+	}
+	g.mu.Lock()
+	list := g.listed
+	g.mu.Unlock()
+	switch {
+	case g.opt.Self != "" && !g.isIn(list):
+		g.opt.Logger.Warn("covey: this process is still not in the list of members and owns no keys until it is: GroupOptions.Self or Name has to be what Discovery gives; "+
+			"a Kubernetes service lists only pods that are ready, or all with publishNotReadyAddresses", "self", g.opt.Name, "members", names(list))
+	case len(list) == 0:
+		g.opt.Logger.Warn("covey: the list of members is still empty: check GroupOptions.Discovery")
+	}
+}
+
+// isIn reports whether this process is in a list of members.
+func (g *Group) isIn(list []Member) bool {
+	return slices.ContainsFunc(list, func(m Member) bool { return m.Name == g.opt.Name })
 }

@@ -65,6 +65,9 @@ func (d *fakeDNS) LookupSRV(ctx context.Context, service, proto, name string) (s
 	return name, d.srv, d.err
 }
 
+// noSuchHost is what a resolver says of a name that DNS does not know, or has no addresses for.
+var noSuchHost error = &net.DNSError{Err: "no such host", Name: "svc", IsNotFound: true}
+
 // A logbook keeps what is logged.
 type logbook struct {
 	mu   sync.Mutex
@@ -124,28 +127,48 @@ func TestStaticPeers(t *testing.T) {
 
 func TestDNSPeersForms(t *testing.T) {
 	dns := &fakeDNS{
-		hosts: []string{"10.0.0.9", "10.0.0.7", "fd00::1", "10.0.0.9"},
-		srv:   []*net.SRV{{Target: "c-1.svc.", Port: 81}, {Target: "c-0.svc.", Port: 80}, {Target: "c-1.svc.", Port: 81}},
+		hosts: []string{"10.0.0.9", "fd00:0:0::B", "10.0.0.7", "fd00::1", "10.0.0.9"},
+		srv:   []*net.SRV{{Target: "c-1.SVC.", Port: 81}, {Target: "c-0.svc.", Port: 80}, {Target: "c-1.svc.", Port: 81}},
 	}
 	for _, test := range []struct {
-		base, asked string
-		want        []string
+		base, self, asked string
+		want              []string
 	}{
-		{"http://svc:8080", "host svc", []string{"http://10.0.0.7:8080", "http://10.0.0.9:8080", "http://[fd00::1]:8080"}},
-		{"https://svc.ns/cache/", "host svc.ns", []string{"https://10.0.0.7/cache/", "https://10.0.0.9/cache/", "https://[fd00::1]/cache/"}},
-		{"http://_covey._tcp.svc/x", "srv _covey._tcp.svc", []string{"http://c-0.svc:80/x", "http://c-1.svc:81/x"}},
+		{"http://svc:8080", "http://10.0.0.7:8080/_covey/", "host svc", []string{"http://10.0.0.7:8080/_covey/", "http://10.0.0.9:8080/_covey/"}},
+		{"http://svc:8080", "http://[fd00::1]:8080/_covey/", "host svc", []string{"http://[fd00::1]:8080/_covey/", "http://[fd00::b]:8080/_covey/"}},
+		{"https://svc.ns/cache/", "", "host svc.ns", []string{"https://10.0.0.7/cache/", "https://10.0.0.9/cache/"}},
+		{"http://svc:080", "http://me/_covey/", "host svc", []string{"http://10.0.0.7/_covey/", "http://10.0.0.9/_covey/"}},
+		{"http://_covey._tcp.svc/x", "http://c-0.svc/x/", "srv _covey._tcp.svc", []string{"http://c-0.svc/x/", "http://c-1.svc:81/x/"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			lists, stop := watch(t, &dnsPeers{test.base, dns, slog.New(slog.DiscardHandler)})
+			lists, stop := watch(t, &dnsPeers{test.base, dns, slog.New(slog.DiscardHandler), test.self})
 			require.Equal(t, test.want, <-lists)
 			require.Equal(t, test.asked, dns.asked)
 			require.NoError(t, stop())
 			for _, u := range test.want {
-				_, err := peerURL(u)
+				canonical, err := peerURL(u)
 				require.NoError(t, err)
+				require.Equal(t, u, canonical)
 			}
 		})
 	}
+	synctest.Test(t, func(t *testing.T) { // where there is IPv6 only, who has no address of its own takes that
+		lists, stop := watch(t, &dnsPeers{"http://svc", &fakeDNS{hosts: []string{"fd00::1"}}, slog.New(slog.DiscardHandler), ""})
+		require.Equal(t, []string{"http://[fd00::1]/_covey/"}, <-lists)
+		require.NoError(t, stop())
+	})
+	synctest.Test(t, func(t *testing.T) { // those of this process's kind may come later
+		var log logbook
+		dns := &fakeDNS{hosts: []string{"10.0.0.7"}}
+		lists, stop := watch(t, &dnsPeers{"http://svc", dns, log.logger(), "http://[fd00::2]/_covey/"})
+		require.Empty(t, <-lists)
+		require.Contains(t, log.String(), "level=INFO")
+		require.Contains(t, log.String(), "of svc it has only [10.0.0.7], which are not of the same kind, IPv4 or IPv6, as GroupOptions.Self, http://[fd00::2]/_covey/")
+		dns.set(func() { dns.hosts = []string{"10.0.0.7", "fd00::1"} })
+		require.Equal(t, []string{"http://[fd00::1]/_covey/"}, <-lists)
+		require.NoError(t, stop())
+		require.NotContains(t, log.String(), "level=WARN")
+	})
 	for _, base := range []string{"", "svc:80", "http://", "http://:80", "http://[::1"} {
 		err := DNSPeers(base).Watch(t.Context(), func([]Member) { t.Error("there are no members") })
 		require.ErrorContains(t, err, "http://host:port", "%q", base)
@@ -154,9 +177,9 @@ func TestDNSPeersForms(t *testing.T) {
 
 func TestDNSPeersChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dns := &fakeDNS{err: errors.New("no such host")}
+		dns := &fakeDNS{err: errors.New("network is unreachable")}
 		var log logbook
-		lists, stop := watch(t, &dnsPeers{"http://svc", dns, log.logger()})
+		lists, stop := watch(t, &dnsPeers{base: "http://svc", resolver: dns, logger: log.logger()})
 		next := func() []string {
 			t.Helper()
 			start := time.Now()
@@ -173,23 +196,25 @@ func TestDNSPeersChanges(t *testing.T) {
 		dns.set(func() { require.InDelta(t, 12, dns.times, 1, "it asks every 5 s") })
 
 		dns.set(func() { dns.hosts, dns.err = []string{"a", "b"}, nil })
-		require.Equal(t, []string{"http://a", "http://b"}, next())
+		require.Equal(t, []string{"http://a/_covey/", "http://b/_covey/"}, next())
 		dns.set(func() { dns.hosts = []string{"b", "a"} })
 		quiet("the order means nothing")
 		dns.set(func() { dns.hosts = []string{"b", "a", "c"} })
-		require.Equal(t, []string{"http://a", "http://b", "http://c"}, next())
+		require.Equal(t, []string{"http://a/_covey/", "http://b/_covey/", "http://c/_covey/"}, next())
 
 		dns.set(func() { dns.err = errors.New("server failure") })
 		quiet("an error is no change")
 		dns.set(func() { dns.hosts, dns.err = nil, nil })
-		quiet("an empty answer is an error")
+		quiet("an empty answer is no list")
+		dns.set(func() { dns.err = noSuchHost })
+		quiet("and so is none")
 		dns.set(func() { dns.hangs = true })
 		quiet("silence is an error")
-		dns.set(func() { dns.hosts, dns.hangs = []string{"c"}, false })
+		dns.set(func() { dns.hosts, dns.err, dns.hangs = []string{"c"}, nil, false })
 		time.Sleep(dnsInterval) // the last question is still waited for
-		require.Equal(t, []string{"http://c"}, next())
+		require.Equal(t, []string{"http://c/_covey/"}, next())
 		require.NoError(t, stop())
-		for _, cause := range []string{"no such host", "server failure", "deadline exceeded"} {
+		for _, cause := range []string{"network is unreachable", "server failure", "no such host", "deadline exceeded"} {
 			require.LessOrEqual(t, strings.Count(log.String(), cause), 1, "each trouble is told once")
 		}
 		require.Equal(t, 2, strings.Count(log.String(), "url=http://svc"), log.String())
@@ -198,9 +223,9 @@ func TestDNSPeersChanges(t *testing.T) {
 
 func TestDNSPeersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		failure := errors.New("no such host")
+		failure := errors.New("server failure")
 		for _, dns := range []*fakeDNS{{err: failure}, {hangs: true}} {
-			_, stop := watch(t, &dnsPeers{"http://svc", dns, slog.New(slog.DiscardHandler)})
+			_, stop := watch(t, &dnsPeers{base: "http://svc", resolver: dns, logger: slog.New(slog.DiscardHandler)})
 			time.Sleep(time.Second)
 			start := time.Now()
 			require.Error(t, stop(), "there never was a list")
@@ -214,7 +239,7 @@ func dnsGroup(t *testing.T, dns *fakeDNS) (*Group, *logbook) {
 	var log logbook
 	network := netsim.New()
 	g, err := NewGroup(GroupOptions{
-		Self: "http://a", Discovery: &dnsPeers{"http://svc", dns, slog.New(slog.DiscardHandler)}, Secrets: [][]byte{testSecret},
+		Self: "http://a", Discovery: &dnsPeers{base: "http://svc", resolver: dns, logger: slog.New(slog.DiscardHandler)}, Secrets: [][]byte{testSecret},
 		Dial: network.Dialer("a"), Logger: log.logger(),
 	})
 	require.NoError(t, err)
@@ -223,13 +248,13 @@ func dnsGroup(t *testing.T, dns *fakeDNS) (*Group, *logbook) {
 
 func TestGroupWithoutDNS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dns := &fakeDNS{err: errors.New("no such host")}
+		dns := &fakeDNS{err: errors.New("server failure")}
 		start := time.Now()
 		g, log := dnsGroup(t, dns)
 		defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
 		require.Equal(t, firstList, time.Since(start))
 		require.Contains(t, log.String(), "no list of members yet")
-		require.Contains(t, log.String(), "no such host")
+		require.Contains(t, log.String(), "server failure")
 		c, err := New("test", Options[string]{Group: g, Logger: log.logger()})
 		require.NoError(t, err)
 		v, err := c.Get(t.Context(), "k", constant("v"))
@@ -248,6 +273,43 @@ func TestGroupWithoutDNS(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 1, c.Stats().Entries)
 	})
+}
+
+// Nobody waits for a DNS that has no members yet, and nobody is alarmed before they should be there.
+func TestGroupIsFirstInDNS(t *testing.T) {
+	for name, nobody := range map[string]func(dns *fakeDNS){
+		"no such host": func(dns *fakeDNS) { dns.err = noSuchHost },
+		"no addresses": func(*fakeDNS) {},
+	} {
+		for _, self := range []string{"http://a", ""} {
+			t.Run(name+" "+self, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					dns := new(fakeDNS)
+					nobody(dns)
+					var log logbook
+					start := time.Now()
+					g, err := NewGroup(GroupOptions{
+						Self: self, Discovery: &dnsPeers{base: "http://svc", resolver: dns}, Secrets: [][]byte{testSecret}, Dial: netsim.New().Dialer("a"), Logger: log.logger(),
+					})
+					require.NoError(t, err)
+					defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
+					require.NoError(t, g.Ready(t.Context()))
+					require.Zero(t, time.Since(start))
+					require.Equal(t, 1, strings.Count(log.String(), "DNS has no members yet"))
+
+					time.Sleep(startGrace - time.Second)
+					require.NotContains(t, log.String(), "level=WARN")
+					time.Sleep(2 * time.Second)
+					require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
+					require.Contains(t, log.String(), "still")
+					dns.set(func() { dns.hosts, dns.err = []string{"a"}, nil })
+					time.Sleep(2 * dnsInterval)
+					require.Len(t, g.Peers(), 1)
+					require.Equal(t, self != "", g.Owner("k") != "", "nobody is there but this process")
+				})
+			})
+		}
+	}
 }
 
 // A process that the DNS does not know yet asks those that it knows, and says what is missing.
@@ -281,7 +343,7 @@ func TestGroupFollowsDNS(t *testing.T) {
 		dns := &fakeDNS{hosts: []string{"a", "b"}}
 		w := &world{t: t, net: netsim.New()}
 		for _, name := range []string{"a", "b", "c"} {
-			w.start(name, &dnsPeers{"http://svc", dns, slog.New(slog.DiscardHandler)})
+			w.start(name, &dnsPeers{base: "http://svc", resolver: dns, logger: slog.New(slog.DiscardHandler)})
 		}
 		defer w.close()
 		time.Sleep(10 * time.Second)

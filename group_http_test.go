@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"runtime"
 	"strings"
@@ -303,7 +304,9 @@ func TestMembersThatAreNoPeers(t *testing.T) {
 		}, "compare GroupOptions.Secrets and GroupName"},
 		{"another name", func(t *testing.T) string {
 			p := sites(t, 1, setup{group: secret})[0]
-			return strings.Replace(p.srv.URL, "127.0.0.1", "localhost", 1)
+			to, err := url.Parse(p.srv.URL)
+			require.NoError(t, err)
+			return handle(httputil.NewSingleHostReverseProxy(to).ServeHTTP)(t)
 		}, "check the list of members"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -39,7 +39,7 @@ func (v *view) isOwn(key string) bool { return v.self >= 0 && v.owner(key) == v.
 // checkStatic finds the mistakes in a list that will not change.
 func (g *Group) checkStatic(list []Member) error {
 	members, errs := g.normalize(list)
-	if g.opt.Self != "" && !slices.ContainsFunc(members, func(m Member) bool { return m.Name == g.opt.Name }) {
+	if g.opt.Self != "" && !g.isIn(members) {
 		errs = append(errs, fmt.Errorf("covey: GroupOptions.Discovery: this process, %q, is not in the list of members %v: add it or change GroupOptions.Self or Name",
 			g.opt.Name, names(members)))
 	}
@@ -68,7 +68,7 @@ func (g *Group) normalize(list []Member) (members []Member, errs []error) {
 		}
 		m.URL = u
 		if m.Name == "" {
-			m.Name = u
+			m.Name = nameOf(u)
 		}
 		switch {
 		case len(m.Name) > maxPeerName || m.Name == "":
@@ -77,7 +77,7 @@ func (g *Group) normalize(list []Member) (members []Member, errs []error) {
 			err = fmt.Errorf("covey: member %q is in the list twice", m.Name)
 		case !g.opt.authenticates(u) && m.Weight >= 0 && !isLoopback(u):
 			err = fmt.Errorf("covey: member %q at %s is not on this machine: set GroupOptions.Secrets, or TLS with client certificates and https URLs", m.Name, u)
-		case m.Name == g.opt.Name && g.opt.Self != "" && u != g.opt.Self:
+		case m.Name == g.opt.Name && g.opt.Self != "" && nameOf(u) != nameOf(g.opt.Self):
 			err = fmt.Errorf("covey: member %q has the URL %s, but GroupOptions.Self is %s", m.Name, u, g.opt.Self)
 		}
 		if err != nil {
@@ -94,12 +94,10 @@ func (g *Group) normalize(list []Member) (members []Member, errs []error) {
 // update takes a new list of members.
 func (g *Group) update(list []Member) {
 	members, errs := g.normalize(list)
-	if g.opt.Self != "" && !slices.ContainsFunc(members, func(m Member) bool { return m.Name == g.opt.Name }) {
-		g.opt.Logger.Warn("covey: this process is not in the list of members and owns no keys until it is", "self", g.opt.Name, "members", names(members))
-	}
 	var gone []*link.Peer
+	var before []Member
 	g.change(func() {
-		g.listed = members
+		before, g.listed = g.listed, members
 		old := g.peers
 		g.peers = make(map[string]*link.Peer)
 		for _, m := range members {
@@ -133,6 +131,9 @@ func (g *Group) update(list []Member) {
 			}
 		}
 	})
+	if g.opt.Self != "" && !g.isIn(members) {
+		g.missing(members, before)
+	}
 	for _, err := range errs {
 		g.opt.Logger.Error("covey: a member is left out", "err", err)
 	}

@@ -10,8 +10,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -25,6 +23,13 @@ type GroupOptions struct {
 	// Self is the URL under which the other peers reach this process, the same one that Discovery
 	// gives for it: http or https, host, port and perhaps a path (default [DefaultPath]). Empty
 	// means that this process only asks the others: it owns no keys and needs no server.
+	//
+	// Here, in Member.URL and in the names that default to it, how a URL is spelled makes no
+	// difference: capitals in scheme and host, the zeros of an IPv6 address, IPv4 written as IPv6
+	// (::ffff:10.0.0.7), port 80 of http and 443 of https, dots and doubled slashes in the path, and
+	// a slash at its end. The group has it in its one spelling, such as
+	// http://[fd00::1]:8080/_covey/. A default name has localhost as 127.0.0.1. Nothing is looked
+	// up: a host's name and its address are two, as are 127.0.0.1 and [::1].
 	Self string
 	// Name identifies this process on the ring. It must be the Name that Discovery gives for it,
 	// stay the same after a restart, and have 255 bytes at most. Default: Self with its path.
@@ -110,7 +115,7 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 		o.Self = u
 	}
 	if o.Name == "" {
-		o.Name = o.Self
+		o.Name = nameOf(o.Self)
 	}
 	if o.Name == "" {
 		o.Name = fmt.Sprintf("client-%016x", rand.Uint64())
@@ -164,40 +169,3 @@ func (o *GroupOptions) authenticates(url string) bool {
 }
 
 const maxPeerName = 255
-
-// peerURL checks the URL of a peer and completes its path.
-func peerURL(raw string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "", err
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return "", fmt.Errorf("%q is not a URL of the form http://host:port", raw)
-	}
-	if u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return "", fmt.Errorf("%q has a user, a query or a fragment, which a peer's URL must not have", raw)
-	}
-	if u.Path == "" || u.Path == "/" {
-		u.Path = DefaultPath
-	}
-	if !strings.HasSuffix(u.Path, "/") {
-		u.Path += "/"
-	}
-	return u.String(), nil
-}
-
-// isLoopback reports whether a URL's host is this machine. It looks at the URL only and resolves no
-// names.
-func isLoopback(raw string) bool {
-	u, err := url.Parse(raw)
-	return err == nil && isLoopbackHost(u.Hostname())
-}
-
-// isLoopbackHost reports whether a host, without port, is this machine by its name or address.
-func isLoopbackHost(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
-}

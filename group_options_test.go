@@ -149,22 +149,80 @@ func TestGroupOptionsDefaults(t *testing.T) {
 }
 
 func TestPeerURL(t *testing.T) {
-	for raw, want := range map[string]string{
-		"http://h":              "http://h/_covey/",
-		"http://h/":             "http://h/_covey/",
-		"http://h:80/x":         "http://h:80/x/",
-		"https://[fd00::1]/x/y": "https://[fd00::1]/x/y/",
-		"http://h/a%20b":        "http://h/a%20b/",
+	for want, spellings := range map[string][]string{
+		"http://h/_covey/":                {"http://h", "http://h/", "http://h:80", "http://h:", "HTTP://H:080//", "http://h/_covey", "http://h/./x/..", "http://h#"},
+		"http://h:443/_covey/":            {"http://h:443", "http://h:0443"},
+		"https://h/_covey/":               {"https://h:443", "https://H"},
+		"http://h/x/":                     {"http://h:80/x", "http://h/x/", "http://h//x//", "http://h/%78"},
+		"http://h/X/":                     {"http://H/X"},
+		"https://[fd00::1]/x/y/":          {"https://[fd00::1]/x/y", "https://[FD00:0:0:0:0:0:0:1]:443/x/y/", "https://[fd00:0000::0001]/x/y"},
+		"http://[fd00::1]:8080/_covey/":   {"http://[FD00::0.0.0.1]:8080"},
+		"http://10.0.0.7:8080/_covey/":    {"http://[::ffff:10.0.0.7]:8080", "http://[::ffff:a00:7]:08080", "http://10.0.0.7:8080/"},
+		"http://[fe80::1%25eth0]/_covey/": {"http://[FE80::0:1%25eth0]:80"},
+		"http://localhost:1/_covey/":      {"http://localhost:1", "http://LocalHost:1/"},
+		"http://h./_covey/":               {"http://h."}, // which is not looked up where h is
+		"http://x1/_covey/":               {"http://x1"},
+		"http://h/a%20b/":                 {"http://h/a%20b"},
 	} {
-		got, err := peerURL(raw)
-		require.NoError(t, err)
-		require.Equal(t, want, got)
-		again, err := peerURL(got)
-		require.NoError(t, err)
-		require.Equal(t, got, again)
+		for _, raw := range append(spellings, want) {
+			got, err := peerURL(raw)
+			require.NoError(t, err, raw)
+			require.Equal(t, want, got, raw)
+		}
 	}
-	_, err := peerURL("http://h/\x7f")
-	require.Error(t, err)
+	for raw, want := range map[string]string{
+		"http://h/\x7f": "invalid", "http://h:0": "1 to 65535", "http://h:65536": "1 to 65535", "http://h?": "a query",
+		"http://10.0.0.07": "nor an IP address", "http://127.1": "nor an IP address", "http://2130706433": "nor an IP address",
+	} {
+		_, err := peerURL(raw)
+		require.ErrorContains(t, err, want, raw)
+	}
+}
+
+// A URL in its one spelling is what it was, and stays.
+func FuzzPeerURL(f *testing.F) {
+	for _, s := range []string{"http://h", "https://[FD00::1]:443/x/../y", "http://[fe80::1%25eth0]:1/%2f", "http://H%ff:80/a%20b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		got, err := peerURL(raw)
+		if err != nil {
+			return
+		}
+		again, err := peerURL(got)
+		if err != nil || again != got {
+			t.Fatalf("%q became %q, and that %q, %v", raw, got, again, err)
+		}
+		if name := nameOf(got); nameOf(name) != name {
+			t.Fatalf("the name %q of %q has another name", name, got)
+		}
+		if isLoopback(raw) && !isLoopback(got) {
+			t.Fatalf("%q is this machine and %q is not", raw, got)
+		}
+	})
+}
+
+// Lists that spell the same addresses in different ways make the same ring.
+func TestSpellingsMakeOneRing(t *testing.T) {
+	opt := func(self string) GroupOptions {
+		o, err := GroupOptions{Self: self, Secrets: [][]byte{testSecret}, Discovery: StaticPeers()}.withDefaults()
+		require.NoError(t, err)
+		return o
+	}
+	a := &Group{opt: opt("http://127.0.0.1:1")}
+	b := &Group{opt: opt("http://LOCALHOST:1/_covey")}
+	require.Equal(t, a.opt.Name, b.opt.Name)
+	require.Equal(t, "http://localhost:1/_covey/", b.opt.Self, "a certificate may be for that name")
+	ofA, errs := a.normalize([]Member{{URL: "http://127.0.0.1:1"}, {URL: "http://[fd00::1]"}, {URL: "https://h"}})
+	require.Empty(t, errs)
+	ofB, errs := b.normalize([]Member{{URL: "http://localhost:1/"}, {URL: "http://[FD00:0::1]:80/"}, {URL: "https://H:443/_covey"}})
+	require.Empty(t, errs)
+	require.Equal(t, newRing(ofA).fingerprint, newRing(ofB).fingerprint)
+	require.True(t, a.isIn(ofB))
+	require.True(t, b.isIn(ofA))
+
+	_, errs = a.normalize([]Member{{URL: "http://h"}, {URL: "http://H:80"}})
+	require.ErrorContains(t, errs[0], "is in the list twice")
 }
 
 // Of a list that changes, what is wrong is left out, and the log says what.

@@ -103,7 +103,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 		}
 	}
 	if dns, ok := o.Discovery.(*dnsPeers); ok {
-		g.opt.Discovery = dns.logTo(o.Logger)
+		g.opt.Discovery = dns.of(&o)
 	}
 	g.pursuits.group = g
 	g.caches.Store(&map[string]shared{})
@@ -125,6 +125,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	}
 	g.wg.Go(g.watch)
 	g.wg.Go(g.watchApart)
+	g.wg.Go(g.checkStart)
 	timer := time.NewTimer(firstList)
 	defer timer.Stop()
 	select {

@@ -19,7 +19,8 @@ type Member struct {
 	// may have 255 bytes at most. Default: URL with its path.
 	Name string
 	// URL is where the member's Group is mounted: http or https, host, port and perhaps a path
-	// (default [DefaultPath]). It is required unless Weight is negative.
+	// (default [DefaultPath]). How it is spelled makes no difference; see GroupOptions.Self. It is
+	// required unless Weight is negative.
 	URL string
 	// Weight is the member's share of the keys in relation to those of the others. 0 means 1.
 	// Negative means that it owns no keys and only asks the others.

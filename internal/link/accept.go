@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -104,6 +105,13 @@ func (n *Node) within(ctx context.Context, d time.Duration, conn net.Conn, part 
 	return err
 }
 
+// A refusal is logged once, and again only after refusalEvery, as the other end tries again and
+// again. So many are remembered.
+const (
+	refusalEvery = time.Hour
+	maxRefusals  = 256
+)
+
 // logRefusal logs why a link was refused, unless it has just logged another: anybody can make it
 // refuse links.
 func (n *Node) logRefusal(from string, err error) {
@@ -111,12 +119,30 @@ func (n *Node) logRefusal(from string, err error) {
 	n.refusals.unlogged++
 	refused := n.refusals.unlogged
 	now := n.now()
-	due := now >= n.refusals.next
+	host, _, _ := net.SplitHostPort(from)
+	kind := [2]string{host, reasonOf(err)}
+	due := now >= n.refusals.next && now >= n.refusals.told[kind]
 	if due {
 		n.refusals.next, n.refusals.unlogged = now+int64(logEvery), 0
+		n.rememberRefusal(kind, now)
 	}
 	n.mu.Unlock()
 	if due {
 		n.cfg.Logger.Warn("covey: refused a link", "from", from, "err", err, "refused", refused)
+	}
+}
+
+// rememberRefusal notes what is being logged. The node is locked.
+func (n *Node) rememberRefusal(kind [2]string, now int64) {
+	told := n.refusals.told
+	if told == nil {
+		told = make(map[[2]string]int64)
+		n.refusals.told = told
+	}
+	if len(told) >= maxRefusals {
+		maps.DeleteFunc(told, func(_ [2]string, again int64) bool { return now >= again })
+	}
+	if len(told) < maxRefusals {
+		told[kind] = now + int64(refusalEvery)
 	}
 }

@@ -81,7 +81,11 @@ func (n *Node) post(ctx context.Context, p *Peer, h *wire.Hello, body []byte) (*
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
-		return nil, nil, fmt.Errorf("over plain HTTP: %w", statusError(resp))
+		err := statusError(resp)
+		if instance, ok := challenged(resp); ok && instance == h.Called { // else it was for a former process
+			err = fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		return nil, nil, fmt.Errorf("over plain HTTP: %w", err)
 	}
 	resp.Body = &unsealer{node: n, last: proof.mac, ReadCloser: resp.Body}
 	peer, err := n.greeted(resp, p.name)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -213,7 +214,9 @@ const (
 	errNoRoom strError = "link: other requests have all the memory that there is for long bodies"
 	// errCrowded says that a handshake has made room for another one.
 	errCrowded strError = "link: too many handshakes are under way from one address"
-	// ErrRefused says that one end does not know the other's secret, or is of another group.
+	// ErrRefused says that one end does not accept the other, and that waiting does not help: it
+	// has another secret or certificate, is of another group, has another name than the list of
+	// members says, or speaks another version of the protocol.
 	ErrRefused strError = "link: authentication failed"
 )
 
@@ -242,6 +245,12 @@ func (e *UpgradeError) Error() string {
 		e.Status, e.Text)
 }
 
+// Is makes it ErrRefused if the server wants another proof of who this process is, as a group does
+// that knows peers by their certificates.
+func (e *UpgradeError) Is(target error) bool {
+	return target == ErrRefused && e.Status == http.StatusUnauthorized
+}
+
 // A HandshakeError is the other end's reason to refuse the link.
 type HandshakeError struct {
 	Code wire.Code
@@ -252,5 +261,11 @@ func (e *HandshakeError) Error() string { return "link: handshake refused: " + e
 
 // Is makes errors.Is tell the reasons apart.
 func (e *HandshakeError) Is(target error) bool {
-	return target == ErrRefused && e.Code == wire.CodeRefused || target == ErrSelf && e.Code == wire.CodeSelf
+	switch e.Code {
+	case wire.CodeRefused, wire.CodeIdentity, wire.CodeVersion:
+		return target == ErrRefused
+	case wire.CodeSelf:
+		return target == ErrSelf
+	}
+	return false
 }

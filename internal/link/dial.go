@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -62,6 +63,18 @@ func (n *Node) dial(ctx context.Context, p *Peer) error {
 		return nil
 	}
 	return l.Err()
+}
+
+// refusedByTLS makes an error that says ErrRefused, too, of one that says that one of the ends does
+// not accept the other's certificate. The other end may say so after the handshake of TLS, when the
+// first answer is read.
+func refusedByTLS(err error) error {
+	var cert *tls.CertificateVerificationError
+	var op *net.OpError
+	if errors.As(err, &cert) || errors.As(err, &op) && op.Op == "remote error" {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
 }
 
 // connect returns a connection to the host of u, of TLS for https.

@@ -41,8 +41,9 @@ type Node struct {
 	caches    []cacheInfo // by number
 	idle      chan struct{}
 	refusals  struct {
-		next     int64 // when one may be logged again
-		unlogged int   // since the last one that was
+		next     int64               // when one may be logged again
+		unlogged int                 // since the last one that was
+		told     map[[2]string]int64 // when what was logged may be again, by host and reason
 	}
 }
 

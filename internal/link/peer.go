@@ -5,6 +5,7 @@ package link
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/coveycache/covey/internal/wire"
 )
 
 // A Peer is another process that links can be dialled to. Its methods are
@@ -39,6 +42,8 @@ type Peer struct {
 	pause   time.Duration
 	timer   *time.Timer
 	changed chan struct{} // closed when any of this changes, if somebody waits
+	born    int64         // when the peer was made
+	met     bool          // there has been a link
 	since   int64         // when the link came up
 	logged  struct {      // why there is none, since there was one
 		reason string
@@ -78,7 +83,7 @@ func (n *Node) Peer(name, base string) (*Peer, error) {
 	if u.Path == "" {
 		u.Path = "/"
 	}
-	p := &Peer{node: n, name: name, base: base, source: sourceOf(u.Host), url: u.JoinPath("v1/link"), ops: u.JoinPath("v1/ops").String()}
+	p := &Peer{node: n, name: name, base: base, source: sourceOf(u.Host), url: u.JoinPath("v1/link"), ops: u.JoinPath("v1/ops").String(), born: n.now()}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p.closed = n.closed
@@ -173,6 +178,7 @@ func (p *Peer) dial() {
 		if err = p.orPlain(ctx, err); err == nil {
 			return
 		}
+		err = refusedByTLS(err)
 		p.node.cfg.Failed(p, err)
 		p.mu.Lock()
 		defer p.unlock()
@@ -232,7 +238,7 @@ func (p *Peer) got(l *Link) {
 	if p.err != nil || p.pause > 0 {
 		p.say(slog.LevelInfo, "covey: link is up again")
 	}
-	p.dialing, p.err = false, nil
+	p.dialing, p.err, p.met = false, nil, true
 	p.logged.reason = ""
 	p.since = p.node.now()
 	if old := p.link.Swap(l); old != nil && old.plain != nil {
@@ -304,7 +310,11 @@ func (p *Peer) log(err error) {
 	if errors.Is(err, ErrClosed) { // this end does not try again
 		return
 	}
-	reason, now := reasonOf(err), p.node.now()
+	level, reason, now := slog.LevelWarn, reasonOf(err), p.node.now()
+	if !p.met && now < p.born+int64(startGrace) && mayBeStarting(err) {
+		level = slog.LevelInfo
+		reason = "starting: " + reason // told again as a warning if it stays so
+	}
 	if reason == p.logged.reason || p.logged.reason != "" && now < p.logged.at+int64(logEvery) {
 		return
 	}
@@ -313,12 +323,27 @@ func (p *Peer) log(err error) {
 	if errors.As(err, &dial) {
 		err = dial.Err // the rest of it is logged here
 	}
-	p.say(slog.LevelWarn, "covey: no link to a peer, trying again", "err", err)
+	p.say(level, "covey: no link to a peer, trying again", "err", err)
+}
+
+// startGrace is how long a peer that has not been met yet may take to start before it is a cause
+// for alarm that it cannot be reached.
+const startGrace = time.Minute
+
+// mayBeStarting reports whether the cause may be that the peer, or what leads to it, is not there
+// yet.
+func mayBeStarting(err error) bool {
+	var upgrade *UpgradeError
+	return !errors.As(err, &upgrade) && !errors.Is(err, ErrRefused) && !errors.Is(err, wire.ErrMagic) && !errors.Is(err, ErrProtocol)
 }
 
 // reasonOf returns the part of an error's text that is the same whenever the reason is the same:
-// without addresses.
+// without addresses and times.
 func reasonOf(err error) string {
+	var invalid x509.CertificateInvalidError // its text has the time
+	if errors.As(err, &invalid) {
+		return fmt.Sprintf("certificate is invalid, reason %d", invalid.Reason)
+	}
 	for {
 		inner := errors.Unwrap(err)
 		if inner == nil {

@@ -295,7 +295,8 @@ func TestReasonsAreLogged(t *testing.T) {
 		}
 		_, err = p.Link(t.Context())
 		require.Error(t, err)
-		expect("connection refused")
+		expect(`level=INFO msg="covey: no link to a peer, trying again" peer=b url=http://b:80/v1/link err="dial tcp b:80: connection refused"`)
+		expect(`level=WARN msg="covey: no link to a peer, trying again" peer=b url=http://b:80/v1/link err="dial tcp b:80: connection refused"`)
 		expect()
 		w.b = w.start("b", link.Config{Name: "b", Instance: 2}, func(n *link.Node) http.Handler {
 			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

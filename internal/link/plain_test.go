@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -401,6 +402,7 @@ func TestBadAnswers(t *testing.T) {
 		want   string
 	}{
 		"refused":              {401, []byte("who are you?"), false, "who are you?"},
+		"refused again":        {403, nil, false, "its status is 401"}, // by the peer, and not by what is in between
 		"a page":               {200, []byte("<html>welcome</html>"), false, "not a covey peer"},
 		"a reason from nobody": {200, wire.Append(nil, &wire.Frame{Type: wire.Failed, Code: wire.CodeIdentity, Text: "not me"}), false, "EOF"},
 		"nothing":              {200, nil, false, "EOF"},
@@ -426,7 +428,7 @@ func TestBadAnswers(t *testing.T) {
 						}
 						proof := r.Header.Get("Authorization")
 						switch {
-						case proof == "":
+						case proof == "" || test.status == 403:
 							rw.Header().Set("WWW-Authenticate", "Covey 2")
 							rw.WriteHeader(401)
 						case test.status == 200 && test.sealed:
@@ -443,6 +445,7 @@ func TestBadAnswers(t *testing.T) {
 				_, err = p.Link(t.Context())
 				require.ErrorContains(t, err, test.want)
 				require.ErrorContains(t, err, "no upgrades here")
+				require.Equal(t, slices.Contains([]string{"refused again", "another one", "a reason"}, name), errors.Is(err, link.ErrRefused))
 			})
 		})
 	}

@@ -501,6 +501,38 @@ var mutants = []mutant{
 		"bounds: what is over them leaves before a write returns", "TestBounds",
 		"store.go", "s.maxEntries > 0 && s.entries.Load() > s.maxEntries", "s.maxEntries > 0 && s.entries.Load() > s.maxEntries+1",
 	},
+	{
+		"lists that spell addresses in different ways make one ring: IPv6", "TestSpellingsMakeOneRing",
+		"group_address.go", "return ip.Unmap().String(), nil", "return host + ip.Zone(), nil",
+	},
+	{
+		"lists that spell addresses in different ways make one ring: localhost", "TestSpellingsMakeOneRing",
+		"group_address.go", "err != nil || u.Hostname() != \"localhost\"", "err != nil || u.Host != \"\"",
+	},
+	{
+		"a process that has an IPv4 and an IPv6 address is one member", "TestDNSPeersForms",
+		"group_discovery.go", "ip.Unmap().Is4() != is4", "ip.Is6() && is4 && false",
+	},
+	{
+		"nobody waits for a DNS that has no members yet", "TestGroupIsFirstInDNS",
+		"group_discovery.go", "errors.As(err, &e) && e.IsNotFound", "errors.As(err, &e) && e.IsTimeout",
+	},
+	{
+		"a start warns of nothing: DNS", "TestStartWarnsOfNothing",
+		"group_discovery.go", "level = slog.LevelInfo // checkStart looks again", "_ = 0",
+	},
+	{
+		"a start warns of nothing: links", "TestStartWarnsOfNothing",
+		"internal/link/peer.go", "level = slog.LevelInfo\n", "_ = 0\n",
+	},
+	{
+		"who refuses a peer says so once", "TestMissingMembersAreLoggedOnce",
+		"internal/link/accept.go", "&& now >= n.refusals.told[kind]", "",
+	},
+	{
+		"a refusal is told from a failure", "internal/link.TestBadServers",
+		"internal/link/config.go", "case wire.CodeRefused, wire.CodeIdentity, wire.CodeVersion:", "case wire.CodeRefused:",
+	},
 }
 
 func main() {
