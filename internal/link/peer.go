@@ -130,6 +130,9 @@ func (p *Peer) Link(ctx context.Context) (*Link, error) {
 	}
 }
 
+// Dial sees to it that the peer is dialled if there is no link, and again until there is one.
+func (p *Peer) Dial() { _, _ = p.prepare() }
+
 // prepare dials, unless that is under way, and returns what to wait for.
 func (p *Peer) prepare() (wait <-chan struct{}, err error) {
 	p.mu.Lock()

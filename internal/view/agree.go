@@ -129,7 +129,8 @@ func (n *Node) mind(now int64) {
 		n.askToJoin(now) // what it says about itself has changed
 	}
 	n.noteDeaths(now)
-	if len(n.evidence(now)) == 0 && !n.anyJoin() && n.accView == nil && n.settled {
+	all := n.evidence(now)
+	if len(all) == 0 && !n.anyJoin() && n.accView == nil && n.settled {
 		n.need, n.round = 0, nil
 		return
 	}
@@ -139,7 +140,11 @@ func (n *Node) mind(now int64) {
 	if n.round != nil && now-n.round.began > int64(roundFor) {
 		n.round = nil
 	}
-	if now-n.need < int64(n.rank(now))*int64(nextRank)+int64(gather) {
+	wait := gather
+	if !n.settled || n.anyDead(all) {
+		wait = gatherDeaths
+	}
+	if now-n.need < int64(n.rank(now))*int64(nextRank)+int64(wait) {
 		return
 	}
 	switch {
@@ -155,6 +160,10 @@ func (n *Node) mind(now int64) {
 		n.round.again, n.round.began, n.round.forced = 0, now, true
 		n.proposeView()
 	}
+}
+
+func (n *Node) anyDead(all []evidence) bool {
+	return slices.ContainsFunc(all, func(e evidence) bool { return e.dead })
 }
 
 func (n *Node) anyJoin() bool {
@@ -278,7 +287,9 @@ func (n *Node) proposeView() {
 // next returns the view that the voters' evidence asks for, nil if it asks for none; whose death is
 // proven; and for how long after the round's beginning promises run to those who are left out.
 func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
-	next = &View{Lineage: n.view.Lineage, Founded: n.view.Founded, Epoch: r.epoch}
+	next = &View{
+		Lineage: n.view.Lineage, Founded: n.view.Founded, Parent: n.view.Parent, Fork: n.view.Fork, Epoch: r.epoch,
+	}
 	reports := make(map[ID]map[uint32]evidence, len(r.promises))
 	for id, p := range r.promises {
 		of := make(map[uint32]evidence, len(p.evidence))
@@ -301,7 +312,7 @@ func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
 		changed = true
 		if n.agreed(n.view, func(id ID) bool { return reports[id][at].dead }) {
 			proof = append(proof, evidence{index: at, dead: true})
-			next.Abrupt = true
+			next.Abrupt = next.Abrupt || !n.peer(m.ID).clean
 			continue
 		}
 		for _, of := range reports {
@@ -333,6 +344,8 @@ func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
 	}
 	if !n.view.quorum(func(i int) bool { return r.promises[n.view.Members[i].ID] != nil }) {
 		next.Reborn, next.Abrupt = true, true
+		next.Lineage, next.Parent, next.Fork = n.cfg.Random()|1, n.view.Lineage, n.view.Epoch
+		next.Founded = n.cfg.Wall()
 		next.Epoch += rebirth
 	}
 	return next.indexed(), proof, wait

@@ -38,7 +38,7 @@ type message struct {
 
 	lineage  uint64 // of the sender's view
 	epoch    uint64 // of the sender's view; of prepare, promise, accept, accepted: of the one to come
-	live     uint64 // members of the sender's view that it has links to, itself included; 0: it has not settled yet since its founding
+	live     uint64 // members of the sender's view that it has links to, itself included; 0: it may not act
 	at       int64
 	ballot   uint64
 	accepted uint64        // the ballot of the accepted view; of an accepted that is not ok, the one that stands in the way
@@ -126,7 +126,7 @@ func appendView(b []byte, v *View) []byte {
 		flags |= 4
 	}
 	b = append(b, flags)
-	for _, n := range []uint64{v.Lineage, v.Founded, v.Epoch, uint64(len(v.Members))} {
+	for _, n := range []uint64{v.Lineage, v.Founded, v.Epoch, v.Parent, v.Fork, uint64(len(v.Members))} {
 		b = binary.AppendUvarint(b, n)
 	}
 	for i := range v.Members {
@@ -252,7 +252,7 @@ func (r *reader) view() *View {
 	}
 	flags := r.b[0]
 	r.b = r.b[1:]
-	v := &View{Abrupt: flags&1 != 0, Reborn: flags&2 != 0, First: flags&4 != 0, Lineage: r.uint(), Founded: r.uint(), Epoch: r.uint()}
+	v := &View{Abrupt: flags&1 != 0, Reborn: flags&2 != 0, First: flags&4 != 0, Lineage: r.uint(), Founded: r.uint(), Epoch: r.uint(), Parent: r.uint(), Fork: r.uint()}
 	v.Members = make([]Member, r.count(5))
 	seen := make(map[string]bool, len(v.Members))
 	for i := range v.Members {

@@ -27,14 +27,16 @@ const (
 )
 
 const (
-	// TickEvery is how often Tick is to be called.
+	// TickEvery is the longest pause between two calls of Tick.
 	TickEvery = 50 * time.Millisecond
 	// late is the pause between two ticks from which on this process is to blame for a silence, and
 	// not the others; for blameFor.
 	late     = 400 * time.Millisecond
 	blameFor = 1500 * time.Millisecond
-	// gather is how long the most senior member waits for more that has to change.
-	gather = 100 * time.Millisecond
+	// gather is how long the most senior member waits for more that has to change; if somebody is
+	// dead, gatherDeaths, so that others see it, too.
+	gather       = 100 * time.Millisecond
+	gatherDeaths = 20 * time.Millisecond
 	// nextRank is by how much later than the one before it each member proposes.
 	nextRank = 300 * time.Millisecond
 	// roundFor bounds a round of the agreement.
@@ -116,7 +118,9 @@ type Node struct {
 	settled bool
 	counted bool
 	quiet   int64 // until when loans of the dead may be used
+	retired bool
 	leaving bool
+	clean   bool          // it leaves nothing behind that it has lent
 	left    chan struct{} // closed when others go on without this process
 	noted   map[Event]bool
 
@@ -152,6 +156,7 @@ type peer struct {
 	kept    int64 // the same, whatever became of the link, by Now
 	given   int64 // until when this process has promised it
 	gone    bool  // it has said that it no longer acts
+	clean   bool  // and has left nothing behind that it had lent
 	refused bool  // its address has refused a connection when there was no link
 	dead    int64 // since when its death is known
 }
@@ -326,10 +331,10 @@ func (n *Node) anyUp(members []Member) bool {
 // isInfant reports whether the view has not settled since it was founded: nobody has acted in it.
 func (n *Node) isInfant() bool { return n.view != nil && n.view.First && !n.settled }
 
-// live counts the members of the view that this process is linked to, and itself. A view that was
-// founded and has not settled counts for nothing.
+// live counts the members of the view that this process is linked to, and itself. It is 0 while this
+// process may not act: where a quorum is missing there is nothing to keep.
 func (n *Node) live() (live int) {
-	if n.isInfant() {
+	if n.isInfant() || n.cfg.Held() >= n.until.Load() {
 		return 0
 	}
 	for i := range n.view.Members {
@@ -399,7 +404,7 @@ func (n *Node) receive(from ID, m *message) {
 	case join:
 		n.onJoin(from, m)
 	case bye:
-		n.onBye(from)
+		n.onBye(from, m)
 	case seek:
 		n.onSeek(from, m)
 	case seekOK:
@@ -409,9 +414,9 @@ func (n *Node) receive(from ID, m *message) {
 	}
 }
 
-// Tick does what the time has come for. It is to be called every TickEvery, and may be called at
-// any other time.
-func (n *Node) Tick() {
+// Tick does what the time has come for, and returns after what time it is to be called again. It may
+// be called at any other time.
+func (n *Node) Tick() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := n.cfg.Now()
@@ -425,6 +430,22 @@ func (n *Node) Tick() {
 		n.forget(now)
 	}
 	n.look(now)
+	if n.need != 0 {
+		return TickEvery / 5
+	}
+	return TickEvery
+}
+
+// IsGone reports whether the member of that name is known to act no more, so that a view without it
+// is to be expected.
+func (n *Node) IsGone(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.view == nil {
+		return false
+	}
+	i, ok := n.view.byName(name)
+	return ok && (n.isDead(n.view.Members[i].ID) || n.isReplaced(n.view.Members[i].ID))
 }
 
 // look does what has to be done about the view.
@@ -482,17 +503,18 @@ func (n *Node) note(e Event) {
 	}
 }
 
-// Leave has the others go on without this process, which from now on does not act. The channel is
-// closed when they do, or when there is nobody.
-func (n *Node) Leave() <-chan struct{} {
+// Leave has the others go on without this process, which from now on does not act. clean says that
+// nothing is left that it has lent. The channel is closed when they do, or when there is nobody.
+func (n *Node) Leave(clean bool) <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.leaving {
-		n.leaving = true
+		n.retired, n.leaving, n.clean = true, true, clean
 		n.count()
 		if !n.isMember() || len(n.view.Members) == 1 {
 			n.hasLeft()
 		} else {
+			n.peer(n.self.ID).clean = clean
 			n.sayBye()
 			n.look(n.cfg.Now())
 		}
@@ -509,15 +531,17 @@ func (n *Node) hasLeft() {
 }
 
 func (n *Node) sayBye() {
+	farewell := n.head(bye)
+	farewell.ok = n.clean
 	for _, m := range n.view.Members {
 		if m.ID != n.self.ID {
-			n.send(m.ID, n.head(bye))
+			n.send(m.ID, farewell)
 		}
 	}
 }
 
-func (n *Node) onBye(from ID) {
-	n.peer(from).gone = true
+func (n *Node) onBye(from ID, m *message) {
+	n.peer(from).gone, n.peer(from).clean = true, m.ok
 	if n.isInfant() && from == n.view.Members[0].ID { // nothing will come of it
 		n.dissolve()
 	}

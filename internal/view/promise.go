@@ -92,7 +92,7 @@ func (n *Node) count() {
 }
 
 func (n *Node) leasedUntil() int64 {
-	if !n.isMember() || n.leaving {
+	if !n.isMember() || n.retired {
 		return 0
 	}
 	const always = math.MaxInt64 / 4

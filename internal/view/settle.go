@@ -85,14 +85,17 @@ func (n *Node) quietLeft() time.Duration { return time.Duration(max(0, n.quiet-n
 
 // onTell takes a view from a member of it, or a later one of the same lineage from anybody.
 func (n *Node) onTell(from ID, m *message) {
-	if !m.view.Has(from) && (n.view == nil || n.view.Lineage != m.view.Lineage) {
+	if !m.view.Has(from) && (n.view == nil || n.view.Lineage != m.view.Lineage && !m.view.succeeds(n.view)) {
 		return
 	}
 	switch {
 	case m.view.First && !m.settled && m.view.Has(n.self.ID) && n.found.bound != m.view.Members[0].ID && n.cfg.Now() < n.found.until:
 		return // this process takes part in another one
 	case n.view == nil:
-	case n.view.Lineage == m.view.Lineage:
+	case n.view.Lineage == m.view.Lineage, m.view.succeeds(n.view):
+	case n.view.succeeds(m.view):
+		n.tell(from)
+		return
 	case n.isMember() && !outlives(m.view, int(m.live), n.view, n.live()):
 		n.tell(from)
 		return
@@ -195,7 +198,7 @@ func (n *Node) Released(epoch uint64) {
 }
 
 func (n *Node) onLearn(from ID, m *message) {
-	if n.view == nil || n.view.Lineage != m.view.Lineage || m.view.First {
+	if n.view == nil || n.view.Lineage != m.view.Lineage && !m.view.succeeds(n.view) || m.view.First {
 		n.onTell(from, m)
 		if n.view == nil || n.view.Lineage != m.view.Lineage {
 			return

@@ -163,8 +163,7 @@ func (s *sim) start(i int, lists []int) *simHost {
 	})
 	var tick func()
 	tick = func() {
-		h.node.Tick()
-		s.at(TickEvery+s.rand(10*time.Millisecond), func() { h.run(tick) })
+		s.at(h.node.Tick()+s.rand(10*time.Millisecond), func() { h.run(tick) })
 	}
 	s.at(s.rand(50*time.Millisecond), func() { h.run(tick) })
 	var dial func()
@@ -417,7 +416,7 @@ func (s *sim) leave(h *simHost) {
 	}
 	s.logf("%v leaves", h.id)
 	s.counts["leaves"]++
-	done := h.node.Leave()
+	done := h.node.Leave(s.r.IntN(2) == 0)
 	var wait func()
 	began := s.now
 	wait = func() {

@@ -29,8 +29,12 @@ type View struct {
 	Abrupt bool
 	// First says that the view was founded. Its first member is the founder, who settles it.
 	First bool
-	// Reborn says that the quorum of the view before was dead, and was counted as such.
+	// Reborn says that the quorum of the view before, which was of lineage Parent, was dead, and was
+	// counted as such. It begins a lineage of its own: if those who were taken for dead run on, the
+	// two meet like any others.
 	Reborn bool
+	Parent uint64
+	Fork   uint64 // the last epoch of Parent that this lineage continues
 
 	places map[ID]int // of the members; nil: there are so few that it's not worth it
 }
@@ -90,18 +94,23 @@ func (v *View) quorum(have func(i int) bool) bool {
 
 // follows reports whether v is the very next view after old.
 func (v *View) follows(old *View) bool {
-	if old == nil || old.Lineage != v.Lineage {
+	switch {
+	case old == nil:
 		return false
+	case v.Reborn && v.Parent == old.Lineage:
+		return v.Fork == old.Epoch
 	}
-	step := uint64(1)
-	if v.Reborn {
-		step += rebirth
-	}
-	return v.Epoch == old.Epoch+step
+	return v.Lineage == old.Lineage && v.Epoch == old.Epoch+1
+}
+
+// succeeds reports whether v comes after old, perhaps with others between them: they are of one
+// lineage, or of one that continues the other's.
+func (v *View) succeeds(old *View) bool {
+	return v.Lineage == old.Lineage && v.Epoch > old.Epoch || v.Parent == old.Lineage && v.Fork >= old.Epoch
 }
 
 // outlives reports whether, when two lineages meet, a with so many live members goes on and b with
-// so many dissolves. It is the same at both ends.
+// so many dissolves.
 func outlives(a *View, liveA int, b *View, liveB int) bool {
 	switch {
 	case liveA != liveB:
