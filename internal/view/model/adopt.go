@@ -128,17 +128,9 @@ func (n *node) release(f func()) {
 			}
 		}
 	}
-	waitFor := int64(0)
-	calls := 0
-	fired := false
+	calls := 1
 	fin := func() {
-		if calls > 0 || fired {
-			return
-		}
-		fired = true
-		if waitFor > 0 {
-			n.after(waitFor, f)
-		} else {
+		if calls--; calls == 0 {
 			f()
 		}
 	}
@@ -146,16 +138,9 @@ func (n *node) release(f func()) {
 		if n.owns(k) {
 			continue
 		}
-		for _, b := range sorted(n.loans[k]) {
+		for _, link := range sorted(n.loans[k]) {
 			calls++
-			n.call(b, recallMsg{k}, 300*ms, func(m msg) {
-				calls--
-				if m == nil {
-					n.down(b)
-					waitFor = max(waitFor, n.givenL[b]-n.now())
-				}
-				fin()
-			})
+			n.takeBack(k, link, fin)
 		}
 	}
 	fin()

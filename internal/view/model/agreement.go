@@ -68,9 +68,11 @@ func (n *node) evidence() (silent map[member]int64, refused map[member]bool) {
 			continue
 		}
 		switch {
-		case n.refused[m.name] != 0 || n.peerInst[m.name] > m.inst:
+		case n.died(m):
 			silent[m] = 0
 			refused[m] = true
+		case n.peerInst[m.name] > m.inst || n.refused[m.name] != 0:
+			silent[m] = max(0, n.given[m.name]-n.now())
 		case healthy && n.now()-n.heard[m.name] >= suspect:
 			silent[m] = max(0, n.given[m.name]-n.now())
 		}
@@ -95,10 +97,13 @@ func (n *node) propose() {
 
 func (n *node) onPrepare(from int, m prepMsg) {
 	if !n.inView() || m.e != n.v.e+1 || !n.fellow(from) {
-		if n.inView() && m.e <= n.v.e {
+		if n.v != nil && m.e <= n.v.e && (n.inView() || !n.w.without("tell")) {
 			n.sendOrDo(from, viewMsg{n.v, n.prev, n.settled, n.counted})
 		}
 		return
+	}
+	if !n.w.without("saysettled") {
+		n.settled = true // or nobody would propose
 	}
 	if !n.settled && !n.w.without("onebyone") {
 		return
@@ -219,7 +224,11 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 				continue
 			}
 			gone++
-			proof[old] = true
+			if n.died(old) {
+				proof[old] = true
+			} else {
+				wait = max(wait, n.given[old.name]-n.now())
+			}
 			i := slices.Index(next.members, old)
 			next.members = slices.Delete(next.members, i, i+1)
 		}
@@ -259,7 +268,7 @@ func (n *node) onAccept(from int, m accMsg) {
 		if m.v.has(x) || x == n.me() || n.now() >= n.given[x.name] || n.w.without("wait") {
 			continue
 		}
-		if m.proof[x] && (n.refused[x.name] != 0 || n.peerInst[x.name] > x.inst) {
+		if m.proof[x] && n.died(x) {
 			continue
 		}
 		n.w.n["accept refused"]++

@@ -61,6 +61,7 @@ func (n *node) read(k int) {
 	}
 	done := false
 	e := n.v.e
+	cache := n.cache
 	link := n.link[owner.name]
 	sent := n.now()
 	n.call(owner.name, getMsg{k, n.w.r.IntN(3) == 0, lineage}, 1500*ms, func(m msg) {
@@ -74,7 +75,7 @@ func (n *node) read(k int) {
 			return
 		}
 		check(x.v, "peer")
-		same := n.v.e == e && x.e == e && n.link[owner.name] == link
+		same := n.cache == cache && n.v.e == e && x.e == e && n.link[owner.name] == link
 		if x.loan && same && n.recall[k] < sent {
 			n.l1[k] = &loan{x.v, link, e, owner.name}
 			n.w.n["loans"]++
@@ -123,6 +124,7 @@ func (n *node) change(k int) {
 	}
 	over := false
 	lineage := 0
+	cache := n.cache
 	end := func(ok bool) {
 		if over {
 			return
@@ -136,7 +138,9 @@ func (n *node) change(k int) {
 			return
 		}
 		w.n["unconfirmed"]++
-		n.pursue[k] = v
+		if n.cache == cache {
+			n.pursue[k] = v
+		}
 		delete(n.main, k)
 		delete(n.l1, k)
 		w.logf("node %d did not confirm %d=%d", n.name, k, v)
@@ -156,7 +160,7 @@ func (n *node) change(k int) {
 		if over {
 			return
 		}
-		if n.dead {
+		if n.dead || n.cache != cache {
 			end(false)
 			return
 		}

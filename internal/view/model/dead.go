@@ -38,6 +38,13 @@ func (n *node) provenDead(m member) bool {
 	return t != 0 && (n.now() > t+outlast || n.w.without("deadlease"))
 }
 
+// died reports whether m is dead for certain. That its URL refuses connections or leads to a newer
+// instance is not enough: the old one may run on.
+func (n *node) died(m member) bool {
+	gone := n.refused[m.name] != 0 || n.peerInst[m.name] > m.inst
+	return gone && (n.ended[m] || n.w.without("ended"))
+}
+
 // note keeps since when members are known to be dead.
 func (n *node) note() {
 	all := slices.Clone(n.v.members)
@@ -48,7 +55,8 @@ func (n *node) note() {
 		if m == n.me() {
 			continue
 		}
-		gone := n.peerInst[m.name] > m.inst || n.link[m.name] == 0 && n.refused[m.name] != 0
+		gone := m.name == n.name && !n.w.without("ownname") || // of an earlier life of this one
+			n.peerInst[m.name] > m.inst || n.link[m.name] == 0 && n.refused[m.name] != 0
 		if !gone {
 			delete(n.deadAt, m)
 		} else if n.deadAt[m] == 0 {

@@ -23,6 +23,12 @@ func (w *world) fault() {
 			return
 		}
 		w.cutFor([]way{{i, j}, {j, i}}, w.r.Int64N(5000*ms))
+	case 7:
+		if w.r.IntN(2) == 0 {
+			w.replace(n)
+		} else {
+			n.reopen()
+		}
 	case 5, 6:
 		if n.dead || n.paused {
 			return
@@ -71,26 +77,28 @@ func (w *world) cutFor(cuts []way, d int64) {
 
 func (n *node) crash() {
 	n.dead = true
-	w := n.w
-	for p, t := range w.nodes {
-		if p == n.name || t == nil || t.link[n.name] == 0 {
-			continue
+	for _, p := range sorted(n.link) {
+		if id := n.link[p]; id != 0 {
+			n.hangUp(n.w.other(id, n), id)
 		}
-		id := t.link[n.name]
-		var reset func()
-		reset = func() {
-			if w.cut[way{n.name, p}] {
-				w.at(50*ms, reset)
-				return
-			}
-			t.run(func() {
-				if t.link[n.name] == id {
-					t.down(n.name)
-				}
-			})
-		}
-		w.at(w.r.Int64N(5*ms), reset)
 	}
+}
+
+// replace starts another process under the name of one that runs on.
+func (w *world) replace(old *node) {
+	if old.dead || old.paused {
+		return
+	}
+	old.lonely = w.r.IntN(2) == 0
+	w.logf("node %d is replaced, lonely %v", old.name, old.lonely)
+	w.start(old.name)
+	w.at(w.r.Int64N(8000*ms), func() {
+		w.broken = w.now
+		if !old.dead {
+			w.logf("node %d inst %d is gone", old.name, old.inst)
+			old.crash()
+		}
+	})
 }
 
 // pause has the node stand still, as SIGSTOP does.

@@ -121,6 +121,33 @@ func (n *node) drop(k int) {
 	n.recall[k] = n.now()
 }
 
+// reopen closes the cache and opens another one of the same name. What the first has lent is taken
+// back; writes of the second wait for that.
+func (n *node) reopen() {
+	if n.dead || n.paused {
+		return
+	}
+	n.w.logf("node %d opens its cache anew", n.name)
+	n.cache++
+	for _, k := range sorted(n.turn) {
+		for _, x := range slices.Clone(n.turn[k]) {
+			x.fail()
+		}
+	}
+	for k := range keys {
+		n.drop(k)
+	}
+	clear(n.pursue)
+	if n.w.without("closeforgets") {
+		clear(n.loans)
+	}
+	for _, k := range sorted(n.loans) {
+		for _, link := range sorted(n.loans[k]) {
+			n.takeBack(k, link, func() {})
+		}
+	}
+}
+
 // serve answers a call.
 func (n *node) serve(from int, m msg, reply func(msg)) {
 	switch m := m.(type) {
@@ -176,7 +203,7 @@ func (n *node) serveGet(from int, m getMsg, reply func(msg)) {
 			n.loans[m.k] = map[int]int{}
 		}
 		n.w.loanID++
-		n.loans[m.k][from] = n.w.loanID
+		n.loans[m.k][n.link[from]] = n.w.loanID
 	}
 	reply(valMsg{v: e.v, loan: lend, e: n.v.e})
 }
@@ -304,13 +331,9 @@ func (n *node) begin(x *writing) {
 			commit()
 		})
 	}
-	for _, b := range sorted(n.loans[x.k]) {
+	for _, link := range sorted(n.loans[x.k]) {
 		wait++
-		id := n.loans[x.k][b]
-		n.takeBack(x.k, b, func() {
-			if !n.w.without("forgetloans") && n.loans[x.k][b] == id {
-				delete(n.loans[x.k], b)
-			}
+		n.takeBack(x.k, link, func() {
 			wait--
 			commit()
 		})
@@ -335,16 +358,37 @@ func (n *node) confirm(x *writing, m member, done func()) {
 	})
 }
 
-// takeBack recalls a copy, or waits for the borrower's lease.
-func (n *node) takeBack(k, b int, over func()) {
-	n.call(b, recallMsg{k}, 200*ms, func(r msg) {
-		if _, ok := r.(okMsg); ok {
-			over()
-			return
+// takeBack recalls a copy over the link over which it was lent. If that is gone, the copy ends with
+// its lease, unless the borrower has died, or has a newer link and so has forgotten it.
+func (n *node) takeBack(k, link int, done func()) {
+	id := n.loans[k][link]
+	over := func() {
+		if !n.w.without("forgetloans") && n.loans[k][link] == id {
+			delete(n.loans[k], link)
 		}
-		n.down(b) // so that the lease is not renewed
-		n.after(max(0, n.givenL[b]-n.now()), over)
-	})
+		done()
+	}
+	b := n.w.other(link, n)
+	if n.w.without("loanname") { // whoever has that name now
+		link = n.link[b.name]
+	}
+	switch {
+	case n.link[b.name] == link && link != 0:
+		n.call(b.name, recallMsg{k}, 200*ms, func(r msg) {
+			if _, ok := r.(okMsg); ok {
+				over()
+				return
+			}
+			if n.link[b.name] == link {
+				n.down(b.name) // so that the lease is not renewed
+			}
+			n.after(max(0, n.givenL[link]-n.now()), over)
+		})
+	case n.ended[b.me()] || n.linked(b.me()):
+		n.after(1, over)
+	default:
+		n.after(max(1, n.givenL[link]-n.now()), over)
+	}
 }
 
 func (n *node) commit(x *writing) {

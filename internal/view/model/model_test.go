@@ -22,7 +22,7 @@ func TestNoStaleReads(t *testing.T) {
 
 // Without one of its rules the protocol gives stale reads, so the model can see them.
 func TestRulesAreNeeded(t *testing.T) {
-	for _, rule := range []string{"hitlease", "wait", "replicas", "silent"} {
+	for _, rule := range []string{"hitlease", "wait", "replicas", "silent", "ended"} {
 		o := options{nodes: 5, secs: 30, start: 2000, mutant: rule}
 		require.NotEmpty(t, violations(o, 20), "without %s", rule)
 	}

@@ -19,6 +19,9 @@ type node struct {
 	rate    float64 // of its clock
 	off     int64
 	wall    int   // how much its calendar is off, in seconds
+	selfTo  int64 // until when its own vote counts
+	lonely  bool  // it was replaced and is cut off, so it can't find out
+	cache   int   // how often its cache was closed and opened again
 	guest   bool  // it only asks: never a member
 	open    bool  // others can dial it
 	opened  int64 // since when
@@ -34,6 +37,7 @@ type node struct {
 	lost     int           // entries stored before this view are worthless
 	quietFor []quiet       // former owners whose loans may last
 	deadAt   map[member]int64
+	ended    map[member]bool  // its end of the link was closed: it died
 	kept     map[member]int64 // promises as they were given, whatever became of the link
 
 	// foundings
@@ -68,7 +72,7 @@ type node struct {
 	promise     map[int]int64 // held until
 	linkTo      map[int]int64 // lease of the link, held until
 	given       map[int]int64 // promise given until
-	givenL      map[int]int64 // lease of the link, given until
+	givenL      map[int]int64 // by link: its lease, given until
 	calls       map[int]func(msg)
 	callTo      map[int]int
 	callID      int
@@ -76,7 +80,7 @@ type node struct {
 	// the cache, by key
 	main    map[int]*entry
 	l1      map[int]*loan
-	loans   map[int]map[int]int // to whom -> id
+	loans   map[int]map[int]int // over which link -> id
 	flights map[int]*flight
 	turn    map[int][]*writing
 	recall  map[int]int64 // last recall
@@ -91,6 +95,7 @@ func (w *world) start(name int) *node {
 		off:         w.r.Int64N(1000 * ms),
 		views:       make(map[int]*view),
 		deadAt:      make(map[member]int64),
+		ended:       make(map[member]bool),
 		kept:        make(map[member]int64),
 		knows:       make(map[int]bool),
 		joins:       make(map[member]int),
@@ -178,7 +183,8 @@ func (n *node) after(d int64, f func()) { n.w.at(d, func() { n.run(f) }) }
 func (n *node) dial(peer int) {
 	w := n.w
 	t := w.nodes[peer]
-	if n.link[peer] != 0 || n.dead || w.cut[way{n.name, peer}] || w.cut[way{peer, n.name}] {
+	cut := n.lonely || w.cut[way{n.name, peer}] || w.cut[way{peer, n.name}]
+	if n.link[peer] != 0 || n.dead || cut {
 		return
 	}
 	if t == nil || t.dead || !t.open {
@@ -191,14 +197,65 @@ func (n *node) dial(peer int) {
 	if t.paused || n.paused {
 		return
 	}
-	t.down(n.name)
+	if t.peerInst[n.name] > n.inst {
+		n.replaced()
+		return
+	}
+	t.supersede(n.name)
 	w.linkID++
+	w.ends[w.linkID] = [2]*node{n, t}
 	n.link[peer], t.link[n.name] = w.linkID, w.linkID
 	n.heard[peer], t.heard[n.name] = n.now(), t.now()
 	n.peerInst[peer], t.peerInst[n.name] = t.inst, n.inst
 	n.refused[peer], t.refused[n.name] = 0, 0
 	n.ask(peer)
 	t.ask(n.name)
+}
+
+// other is the other end of a link.
+func (w *world) other(link int, n *node) *node {
+	if ends := w.ends[link]; ends[0] != n {
+		return ends[0]
+	}
+	return w.ends[link][1]
+}
+
+// supersede ends the link to an earlier life of a peer, if there is one, which may live on.
+func (n *node) supersede(peer int) {
+	id := n.link[peer]
+	if id == 0 {
+		return
+	}
+	n.down(peer)
+	n.hangUp(n.w.other(id, n), id)
+}
+
+// hangUp has the other end learn that a link has ended.
+func (n *node) hangUp(t *node, id int) {
+	w := n.w
+	var reset func()
+	reset = func() {
+		if w.cut[way{n.name, t.name}] || t.lonely && !t.dead {
+			w.at(50*ms, reset)
+			return
+		}
+		t.run(func() {
+			if t.link[n.name] == id {
+				if n.dead {
+					t.ended[n.me()] = true
+				}
+				t.down(n.name)
+			}
+		})
+	}
+	w.at(w.r.Int64N(5*ms), reset)
+}
+
+// replaced is what a process learns that runs on although another one has taken its name: it stops.
+func (n *node) replaced() {
+	n.w.n["replaced"]++
+	n.w.logf("%d stops: it was replaced", n.name)
+	n.crash()
 }
 
 // down ends a link with all that depends on it.
@@ -236,7 +293,7 @@ func (n *node) send(to int, m msg) {
 	at := max(w.now+d, w.last[key]+1)
 	w.last[key] = at
 	w.at(at-w.now, w.inOrder(key, func() {
-		t := w.nodes[to]
+		t := w.other(id, n)
 		if t.dead || t.link[n.name] != id {
 			return
 		}
@@ -312,6 +369,9 @@ func (n *node) receive(from int, m msg) {
 		n.adopt(m.v, m.prev, m.counted)
 		if n.v == m.v {
 			n.release(func() { n.send(from, learnOK{m.v}) })
+			if n.settled && !n.w.without("saysettled") {
+				n.send(from, settledMsg{m.v})
+			}
 		}
 	case learnOK:
 		n.onLearnOK(from, m)
@@ -335,6 +395,10 @@ func (n *node) tick() {
 		n.late = n.now()
 	}
 	n.ticked = n.now()
+	n.findSelf()
+	if n.dead {
+		return
+	}
 	for p := range n.w.nodes {
 		if p == n.name {
 			continue
@@ -352,6 +416,16 @@ func (n *node) tick() {
 	}
 	n.note()
 	n.tend()
+}
+
+// findSelf sees that this node's URL leads to itself: only then its own vote counts. After a lease
+// no quorum that an earlier life of it is needed for can act.
+func (n *node) findSelf() {
+	if n.w.nodes[n.name] == n {
+		n.selfTo = n.now() + lease
+	} else if !n.lonely {
+		n.replaced()
+	}
 }
 
 // outside is what a process does that has no place in a view.

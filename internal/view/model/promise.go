@@ -33,9 +33,10 @@ func (n *node) onAsk(from int, m askMsg) {
 			term = min(lease, max(0, n.leasedUntil()-n.now()))
 		}
 	}
-	n.givenL[from] = n.now() + outlast
+	n.givenL[n.link[from]] = n.now() + outlast
 	n.send(from, grantMsg{m.at, term, vote})
-	if n.inView() && (m.e < n.v.e || !m.in && m.e != n.v.e) {
+	tells := n.inView() || n.v != nil && m.in && !n.w.without("tell") // of a view that left it out
+	if tells && (m.e < n.v.e || !m.in && m.e != n.v.e) {
 		n.send(from, viewMsg{n.v, n.prev, n.settled, n.counted})
 	}
 }
@@ -60,7 +61,11 @@ func (n *node) leasedUntil() int64 {
 	if !n.inView() {
 		return 0
 	}
-	ts := []int64{1 << 60} // for a view in which nobody else votes
+	self := n.selfTo
+	if n.w.without("selfvote") {
+		self = 1 << 60
+	}
+	ts := []int64{self}
 	for _, m := range n.v.voters() {
 		if m != n.me() && n.linked(m) {
 			ts = append(ts, n.promise[m.name])
@@ -69,7 +74,10 @@ func (n *node) leasedUntil() int64 {
 	best := int64(0)
 	for _, t := range ts {
 		promised := func(m member) bool {
-			return m == n.me() || n.linked(m) && n.promise[m.name] >= t
+			if m == n.me() {
+				return self >= t
+			}
+			return n.linked(m) && n.promise[m.name] >= t
 		}
 		if t > best && n.v.quorum(promised) {
 			best = t

@@ -30,6 +30,7 @@ func simulate(seed uint64, o options) *world {
 		writes:  map[[2]int]int64{},
 		n:       map[string]int{},
 		floors:  map[int]*[keys]int{},
+		ends:    map[int][2]*node{},
 		chosen:  map[[2]int]*view{},
 		nodes:   make([]*node, o.nodes),
 	}

@@ -41,6 +41,7 @@ type world struct {
 	cut     map[way]bool
 	last    map[way]int64 // when the last message arrives: order is kept
 	held    map[way][]func()
+	ends    map[int][2]*node // of links
 	linkID  int
 	foundID int
 	lineage int
