@@ -380,7 +380,12 @@ func (n *node) receive(from int, m msg) {
 			n.settled = true
 		}
 	case callMsg:
-		n.serve(from, m.body, func(r msg) { n.send(from, replyMsg{m.id, r}) })
+		link := n.link[from]
+		n.serve(from, m.body, func(r msg) {
+			if n.link[from] == link { // or else it would answer another life's call
+				n.send(from, replyMsg{m.id, r})
+			}
+		})
 	case replyMsg:
 		n.finishCall(m.id, m.body)
 	case copyMsg:
