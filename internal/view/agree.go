@@ -38,14 +38,13 @@ func (n *Node) agreed(v *View, have func(id ID) bool) bool {
 }
 
 // isDead reports whether there is proof that a process no longer acts.
-func (n *Node) isDead(id ID) bool {
-	p := n.peer(id)
-	return p.gone || p.refused
-}
+func (p *peer) isDead() bool { return p.gone || p.refused }
 
-// isReplaced reports whether a newer process goes by the name. The older one may run on, so that is
-// no proof of its death; it gets no promises any more.
-func (n *Node) isReplaced(id ID) bool { return n.newest[id.Name] > id.Instance }
+// isSuperseded reports whether a newer process goes by the name of one that seems to have died. The
+// older one may run on: that it is replaced is no proof, if it was not seen to end.
+func (p *peer) isSuperseded(now int64) bool {
+	return p.replaced && p.links == 0 && (p.ended || now-p.heard > int64(orphaned))
+}
 
 // provenDead reports whether somebody is dead, and has been for so long that nobody has a promise
 // from it.
@@ -53,21 +52,17 @@ func (n *Node) provenDead(id ID) bool {
 	if id == n.self.ID {
 		return false
 	}
-	dead := n.peer(id).dead
-	return dead != 0 && n.cfg.Now() > dead+int64(given)
+	p := n.peers[id]
+	return p != nil && p.dead != 0 && n.cfg.Now() > p.dead+int64(given)
 }
 
 // noteDeaths keeps since when members are known to be dead.
 func (n *Node) noteDeaths(now int64) {
-	for _, v := range [...]*View{n.view, n.prev} {
-		if v == nil {
-			continue
-		}
-		for i := range v.Members {
-			id := v.Members[i].ID
-			switch p := n.peer(id); {
-			case id == n.self.ID:
-			case !n.isDead(id) && !(n.isReplaced(id) && p.links == 0):
+	for _, peers := range [...][]*peer{n.members, n.former} {
+		for _, p := range peers {
+			switch {
+			case p == n.me:
+			case !p.isDead() && !p.isSuperseded(now):
 				p.dead = 0
 			case p.dead == 0:
 				p.dead = now
@@ -79,37 +74,38 @@ func (n *Node) noteDeaths(now int64) {
 // evidence returns which members this process takes for silent or dead.
 func (n *Node) evidence(now int64) (all []evidence) {
 	healthy := now-n.lateAt > int64(blameFor)
-	own := n.view.Index(n.self.ID)
-	members := n.view.Members
-	if own >= maxVoters { // only voters hear all members
-		members = n.view.Voters()
+	members := n.members
+	if n.view.Index(n.self.ID) >= maxVoters { // only voters hear all members
+		members = members[:maxVoters]
 	}
-	for i, m := range members {
-		if m.ID == n.self.ID {
-			if n.leaving {
-				all = append(all, evidence{index: uint32(i), dead: true})
-			}
-			continue
-		}
-		p := n.peer(m.ID)
-		silent := now-p.heard >= int64(suspect)
+	for i, p := range members {
 		switch {
-		case n.isDead(m.ID):
+		case p == n.me && n.leaving, p != n.me && p.isDead():
 			all = append(all, evidence{index: uint32(i), dead: true})
-		case silent && healthy || n.isReplaced(m.ID):
+		case p != n.me && (healthy && now-p.heard >= int64(suspect) || p.replaced):
 			all = append(all, evidence{index: uint32(i), left: time.Duration(max(0, p.given-now))})
 		}
 	}
 	return all
 }
 
+// allDead reports whether all voters are proven dead, so that nobody can agree on a next view.
+func (n *Node) allDead() bool {
+	for _, m := range n.view.Voters() {
+		if !n.provenDead(m.ID) {
+			return false
+		}
+	}
+	return true
+}
+
 // rank returns how many healthy members are more senior than this one.
 func (n *Node) rank(now int64) (rank int) {
-	for _, m := range n.view.Members {
-		if m.ID == n.self.ID {
+	for _, p := range n.members {
+		if p == n.me {
 			break
 		}
-		if p := n.peer(m.ID); p.links > 0 && !p.gone && now-p.heard < int64(suspect) {
+		if p.links > 0 && !p.gone && now-p.heard < int64(suspect) {
 			rank++
 		}
 	}
@@ -122,13 +118,16 @@ func (n *Node) rank(now int64) (rank int) {
 // mind sees whether anything about the view has to change, and drives the change if it is this
 // process's turn.
 func (n *Node) mind(now int64) {
-	if n.isReplaced(n.self.ID) {
-		n.note(Replaced)
-	}
 	if i := n.view.Index(n.self.ID); n.view.Members[i] != n.self && !n.observes() {
 		n.askToJoin(now) // what it says about itself has changed
 	}
 	n.noteDeaths(now)
+	if n.allDead() {
+		lost := n.view
+		n.dissolve()
+		n.lost = lost
+		return
+	}
 	all := n.evidence(now)
 	if len(all) == 0 && !n.anyJoin() && n.accView == nil && n.settled {
 		n.need, n.round = 0, nil
@@ -177,7 +176,7 @@ func (n *Node) anyJoin() bool {
 
 // canJoin reports whether a process that wants to join, or has changed, may.
 func (n *Node) canJoin(id ID) bool {
-	if !n.isUp(id) || n.isReplaced(id) || n.peer(id).gone {
+	if p := n.peers[id]; p == nil || p.links == 0 || p.replaced || p.gone {
 		return false
 	}
 	i, ok := n.view.byName(id.Name)
@@ -189,9 +188,7 @@ func (n *Node) propose(now int64) {
 	n.round = &round{ballot: ballot, epoch: n.view.Epoch + 1, began: now, promises: make(map[ID]*message), accepts: make(map[ID]bool), refusals: make(map[ID]bool)}
 	m := n.head(prepare)
 	m.epoch, m.ballot = n.round.epoch, ballot
-	for _, v := range n.view.Voters() {
-		n.send(v.ID, m)
-	}
+	n.sendAll(n.view.Voters(), m)
 }
 
 // isNext reports whether a message is about the view after this process's.
@@ -203,7 +200,7 @@ func (n *Node) onPrepare(from ID, m *message) {
 	switch {
 	case !n.isNext(m):
 		if n.isMember() && m.lineage == n.view.Lineage && m.epoch <= n.view.Epoch {
-			n.tell(from)
+			n.tell(from, m.epoch-1)
 		}
 		return
 	case !n.settled:
@@ -214,7 +211,9 @@ func (n *Node) onPrepare(from ID, m *message) {
 	if m.ballot >= n.promised {
 		n.promised = m.ballot
 		answer.ballot, answer.ok = m.ballot, true
-		answer.accepted, answer.view = n.accBallot, n.accView
+		if n.accView != nil {
+			answer.accepted, answer.view, answer.change = n.accBallot, n.accView, diff(n.view, n.accView)
+		}
 		answer.evidence = n.evidence(n.cfg.Now())
 	}
 	n.send(from, answer)
@@ -275,13 +274,9 @@ func (n *Node) tryAccept(now int64) {
 func (n *Node) proposeView() {
 	r := n.round
 	m := n.head(accept)
-	m.epoch, m.ballot, m.view, m.forced, m.evidence = r.epoch, r.ballot, r.view, r.forced, r.proof
-	for _, v := range n.view.Voters() {
-		n.send(v.ID, m)
-		if n.round != r { // by this process's own answer
-			return
-		}
-	}
+	m.epoch, m.ballot, m.forced, m.evidence = r.epoch, r.ballot, r.forced, r.proof
+	m.view, m.change = r.view, diff(n.view, r.view)
+	n.sendAll(n.view.Voters(), m)
 }
 
 // next returns the view that the voters' evidence asks for, nil if it asks for none; whose death is
@@ -290,41 +285,42 @@ func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
 	next = &View{
 		Lineage: n.view.Lineage, Founded: n.view.Founded, Parent: n.view.Parent, Fork: n.view.Fork, Epoch: r.epoch,
 	}
-	reports := make(map[ID]map[uint32]evidence, len(r.promises))
+	reports := make(map[uint32]map[ID]evidence) // by member
 	for id, p := range r.promises {
-		of := make(map[uint32]evidence, len(p.evidence))
 		for _, e := range p.evidence {
-			of[e.index] = e
+			if reports[e.index] == nil {
+				reports[e.index] = make(map[ID]evidence)
+			}
+			reports[e.index][id] = e
 		}
-		reports[id] = of
 	}
 	gone := 0
 	mayGo := func(id ID) bool { return 2*(gone+1) < len(n.view.Members)+1 || n.provenDead(id) }
 	changed := false
 	for i, m := range n.view.Members {
-		at := uint32(i)
-		silent := n.agreed(n.view, func(id ID) bool { _, ok := reports[id][at]; return ok })
+		of := reports[uint32(i)]
+		silent := of != nil && n.agreed(n.view, func(id ID) bool { _, ok := of[id]; return ok })
 		if !silent || m.ID == n.self.ID && !n.leaving || !mayGo(m.ID) {
 			next.Members = append(next.Members, m)
 			continue
 		}
 		gone++
 		changed = true
-		if n.agreed(n.view, func(id ID) bool { return reports[id][at].dead }) {
-			proof = append(proof, evidence{index: at, dead: true})
-			next.Abrupt = next.Abrupt || !n.peer(m.ID).clean
+		if n.agreed(n.view, func(id ID) bool { return of[id].dead }) {
+			proof = append(proof, evidence{index: uint32(i), dead: true})
+			next.Abrupt = next.Abrupt || !n.members[i].clean
 			continue
 		}
-		for _, of := range reports {
-			wait = max(wait, int64(of[at].left))
+		for _, e := range of {
+			wait = max(wait, int64(e.left))
 		}
 	}
-	size := len((&message{kind: learn, view: next, prev: n.view}).append(nil))
+	size := len((&message{kind: tell, view: next}).append(nil))
 	for _, j := range n.joiners() {
 		if !n.canJoin(j.ID) {
 			continue
 		}
-		if size += len(appendMember(nil, &j)); size > MaxMessage-1024 && next.Index(j.ID) < 0 {
+		if size += len(appendMember(nil, &j)); size > MaxMessage-1024 {
 			n.note(TooLong)
 			break
 		}
@@ -339,7 +335,7 @@ func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
 		}
 		changed = true
 	}
-	if !changed || len(next.Members) == 0 {
+	if !changed || !next.index() {
 		return nil, nil, 0
 	}
 	if !n.view.quorum(func(i int) bool { return r.promises[n.view.Members[i].ID] != nil }) {
@@ -348,7 +344,7 @@ func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
 		next.Founded = n.cfg.Wall()
 		next.Epoch += rebirth
 	}
-	return next.indexed(), proof, wait
+	return next, proof, wait
 }
 
 // joiners returns who wants to join, the oldest first.
@@ -364,9 +360,9 @@ func (n *Node) joiners() []Member {
 }
 
 func (n *Node) onAccept(from ID, m *message) {
-	if !n.isNext(m) || !m.view.follows(n.view) {
+	if !n.isNext(m) || m.view == nil || !m.view.follows(n.view) {
 		if n.isMember() && m.lineage == n.view.Lineage && m.epoch <= n.view.Epoch {
-			n.tell(from)
+			n.tell(from, m.epoch-1)
 		}
 		return
 	}
@@ -379,12 +375,12 @@ func (n *Node) onAccept(from ID, m *message) {
 	}
 	now := n.cfg.Now()
 	for i, x := range n.view.Members {
-		p := n.peer(x.ID)
-		if x.ID == n.self.ID || now >= p.given || m.view.Has(x.ID) {
+		p := n.members[i]
+		if p == n.me || now >= p.given || m.view.Has(x.ID) {
 			continue
 		}
 		proven := slices.ContainsFunc(m.evidence, func(e evidence) bool { return e.index == uint32(i) && e.dead })
-		if proven && n.isDead(x.ID) {
+		if proven && p.isDead() {
 			continue
 		}
 		if m.forced { // it binds all the same, and waits

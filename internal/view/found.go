@@ -18,7 +18,7 @@ type founding struct {
 	began   int64
 	sought  int64
 	ok      map[string]Member // who takes part
-	epoch   uint64            // the latest that any of them knew
+	tried   map[string]int64  // since when this process has wanted a link to one of them
 	bound   ID                // to whom this process has said that it takes part
 	until   int64             // until when
 }
@@ -31,7 +31,7 @@ func (f *founding) refused(name string, now int64) {
 }
 
 func (f *founding) end() {
-	f.attempt, f.ok, f.until, f.epoch = 0, nil, 0, 0
+	f.attempt, f.ok, f.until, f.tried = 0, nil, 0, nil
 }
 
 // List says whom this process knows of: whom to contact, no more. Members of negative weight only
@@ -101,19 +101,21 @@ func (n *Node) tryFounding(now int64) {
 	if len(f.ok)+1 < n.cfg.MinMembers || missing > 0 && (now-f.began < int64(patience) || 2*part <= len(f.listed)+1) {
 		return
 	}
-	if n.view != nil { // some of them may hold to it, and only be out of reach
-		for _, m := range n.view.Members {
+	for _, last := range [...]*View{n.view, n.lost} {
+		if last == nil { // some of them may hold to it, and only be out of reach
+			continue
+		}
+		for _, m := range last.Members {
 			if m.Name != n.self.Name && missed(m.Name) {
 				return
 			}
 		}
-		f.epoch = max(f.epoch, n.view.Epoch)
 	}
 	v := &View{First: true, Lineage: n.cfg.Random() | 1, Founded: n.cfg.Wall(), Members: []Member{n.self}}
 	v.Epoch = v.Founded
 	quiet := time.Duration(0)
-	if f.epoch > 0 { // what was lent under the last view may still be used
-		v.Epoch = max(v.Epoch, f.epoch+rebirth)
+	if n.known > 0 { // what was lent under the last view may still be used
+		v.Epoch = max(v.Epoch, n.known+rebirth)
 		v.Abrupt = true
 		quiet = given
 	}
@@ -121,7 +123,8 @@ func (n *Node) tryFounding(now int64) {
 		v.Members = append(v.Members, m)
 	}
 	slices.SortFunc(v.Members[1:], func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	n.adopt(v.indexed(), nil, false, quiet)
+	v.index()
+	n.adopt(v, nil, false, quiet)
 	n.note(Founded)
 	n.pushLearn(now)
 }
@@ -135,15 +138,16 @@ func (n *Node) seek(to ID) {
 func (n *Node) onSeek(from ID, m *message) {
 	f, now := &n.found, n.cfg.Now()
 	answer := n.head(seekNo)
-	answer.at = m.at
+	answer.at, answer.epoch = m.at, n.known
 	switch {
 	case n.isMember():
-		n.tell(from)
+		n.tell(from, 0)
 		return
 	case n.observes() || n.leaving:
 		answer.kind, answer.member = seekOK, &n.self
 	case !n.isHomeless(): // there is a view, and somebody who has a place in it
 	case f.attempt != 0 && n.self.Name < from.Name:
+		answer.ok = true
 	case now < f.until && f.bound != from && f.bound.Name < from.Name:
 	default:
 		f.end()
@@ -160,18 +164,16 @@ func (n *Node) onSeekOK(from ID, m *message) {
 	}
 	if m.ok {
 		f.ok[from.Name] = *m.member
-		f.epoch = max(f.epoch, m.epoch)
 	} else {
 		delete(f.listed, from.Name)
 	}
-	n.look(n.cfg.Now())
 }
 
-// onSeekNo gives way to somebody else who would found a view. Names decide who does, so that all
+// onSeekNo gives way to somebody else who would found a view himself, which is what ok says. Names decide who does, so that all
 // come to the same founder; that no two founders succeed is seen to when their views settle.
 func (n *Node) onSeekNo(from ID, m *message) {
 	f := &n.found
-	if f.attempt != 0 && uint64(m.at) == f.attempt && from.Name < n.self.Name {
+	if m.ok && f.attempt != 0 && uint64(m.at) == f.attempt && from.Name < n.self.Name {
 		f.end()
 		f.bound, f.until = from, n.cfg.Now()+2*int64(askEvery)
 	}
@@ -202,7 +204,7 @@ func (n *Node) onJoin(from ID, m *message) {
 	n.joins[from] = *m.member
 	if !n.canJoin(from) {
 		delete(n.joins, from)
-		n.tell(from)
+		n.tell(from, 0)
 		return
 	}
 	n.look(n.cfg.Now())

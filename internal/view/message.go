@@ -3,6 +3,7 @@ package view
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -11,7 +12,7 @@ type kind uint8
 
 const (
 	ask      kind = iota + 1 // for a promise; by who has no view, for the view
-	grant                    // Vote: the promise is given to the ask that was sent At
+	grant                    // OK: the promise is given to the ask that was sent At
 	tell                     // View, Prev and what goes with them
 	prepare                  // for epoch Epoch, Ballot
 	promise                  // to a prepare: what has been accepted, and Evidence; or not OK
@@ -21,17 +22,17 @@ const (
 	learnt                   // what View takes away has been given back
 	settled                  // the view of Epoch has settled
 	join                     // Member wants to be part of the view
-	bye                      // the sender has stopped acting and leaves
+	bye                      // the sender has stopped acting and leaves; OK: nothing is left that it has lent
 	seek                     // the sender would found a view, and knows of no other; At names the attempt
 	seekOK                   // Member takes part in it
-	seekNo                   // not now
+	seekNo                   // not now; OK: as the sender would found one itself
+	replaced                 // a newer process, of instance At, goes by the receiver's name
 )
 
 // A message is what processes tell each other. Which fields count depends on its kind.
 type message struct {
 	kind    kind
-	vote    bool // of a grant
-	ok      bool // of promise and accepted
+	ok      bool // of grant, promise, accepted, seekOK and seekNo
 	settled bool // the sender's view has
 	counted bool // View was agreed upon by counting the dead
 	forced  bool // View is that of an earlier round
@@ -43,8 +44,9 @@ type message struct {
 	ballot   uint64
 	accepted uint64        // the ballot of the accepted view; of an accepted that is not ok, the one that stands in the way
 	left     time.Duration // until it is worth trying again; of tell and learn: until loans of the dead have run out
-	view     *View
 	prev     *View
+	view     *View
+	change   *change // View is sent as what differs from Prev, or from what the receiver goes by
 	member   *Member
 	evidence []evidence
 }
@@ -56,6 +58,20 @@ type evidence struct {
 	dead  bool          // it is proven
 }
 
+// A change is what one view differs in from another one.
+type change struct {
+	view    View   // without its members
+	base    uint64 // the other one's epoch
+	removed []uint32
+	altered []altered
+	added   []Member
+}
+
+type altered struct {
+	index  uint32 // in the other view
+	member Member
+}
+
 // Limits of what is taken from others.
 const (
 	maxName    = 255
@@ -63,34 +79,44 @@ const (
 	maxZone    = 255
 	maxWeight  = 1 << 20
 	maxMembers = 1 << 14
+	maxEpoch   = 1 << 62
 	// MaxMessage is the size of the largest message, in bytes. Members that would make a view
 	// longer are not taken in.
 	MaxMessage = 240 << 10
 )
 
 const (
-	flagVote = 1 << iota
-	flagOK
+	flagOK = 1 << iota
 	flagSettled
 	flagCounted
 	flagForced
-	flagView
 	flagPrev
+	flagView
+	flagChange
 	flagMember
 )
 
-func (m *message) append(b []byte) []byte {
-	flags := byte(0)
-	for flag, is := range map[byte]bool{
-		flagVote: m.vote, flagOK: m.ok, flagSettled: m.settled, flagCounted: m.counted, flagForced: m.forced,
-		flagView: m.view != nil, flagPrev: m.prev != nil, flagMember: m.member != nil,
-	} {
+const (
+	flagAbrupt = 1 << iota
+	flagReborn
+	flagFirst
+	viewFlags
+)
+
+// flags packs conditions, the first of which is the lowest bit.
+func flags(conditions ...bool) (b byte) {
+	for i, is := range conditions {
 		if is {
-			flags |= flag
+			b |= 1 << i
 		}
 	}
-	b = append(b, byte(m.kind), flags)
-	for _, n := range []uint64{m.lineage, m.epoch, m.live, uint64(m.at), m.ballot, m.accepted, uint64(max(m.left, 0))} {
+	return b
+}
+
+func (m *message) append(b []byte) []byte {
+	b = append(b, byte(m.kind), flags(m.ok, m.settled, m.counted, m.forced,
+		m.prev != nil, m.view != nil && m.change == nil, m.change != nil, m.member != nil))
+	for _, n := range [...]uint64{m.lineage, m.epoch, m.live, uint64(m.at), m.ballot, m.accepted, uint64(max(m.left, 0))} {
 		b = binary.AppendUvarint(b, n)
 	}
 	b = binary.AppendUvarint(b, uint64(len(m.evidence)))
@@ -105,32 +131,47 @@ func (m *message) append(b []byte) []byte {
 	if m.member != nil {
 		b = appendMember(b, m.member)
 	}
-	if m.view != nil {
-		b = appendView(b, m.view)
-	}
 	if m.prev != nil {
-		b = appendView(b, m.prev)
+		b = appendHead(b, m.prev)
+		b = appendMembers(b, m.prev.Members)
+	}
+	switch {
+	case m.change != nil:
+		b = appendChange(b, m.change)
+	case m.view != nil:
+		b = appendHead(b, m.view)
+		b = appendMembers(b, m.view.Members)
 	}
 	return b
 }
 
-func appendView(b []byte, v *View) []byte {
-	flags := byte(0)
-	if v.Abrupt {
-		flags |= 1
-	}
-	if v.Reborn {
-		flags |= 2
-	}
-	if v.First {
-		flags |= 4
-	}
-	b = append(b, flags)
-	for _, n := range []uint64{v.Lineage, v.Founded, v.Epoch, v.Parent, v.Fork, uint64(len(v.Members))} {
+func appendHead(b []byte, v *View) []byte {
+	b = append(b, flags(v.Abrupt, v.Reborn, v.First))
+	for _, n := range [...]uint64{v.Lineage, v.Founded, v.Epoch, v.Parent, v.Fork} {
 		b = binary.AppendUvarint(b, n)
 	}
-	for i := range v.Members {
-		b = appendMember(b, &v.Members[i])
+	return b
+}
+
+func appendChange(b []byte, c *change) []byte {
+	b = appendHead(b, &c.view)
+	b = binary.AppendUvarint(b, c.base)
+	b = binary.AppendUvarint(b, uint64(len(c.removed)))
+	for _, i := range c.removed {
+		b = binary.AppendUvarint(b, uint64(i))
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.altered)))
+	for i := range c.altered {
+		b = binary.AppendUvarint(b, uint64(c.altered[i].index))
+		b = appendMember(b, &c.altered[i].member)
+	}
+	return appendMembers(b, c.added)
+}
+
+func appendMembers(b []byte, members []Member) []byte {
+	b = binary.AppendUvarint(b, uint64(len(members)))
+	for i := range members {
+		b = appendMember(b, &members[i])
 	}
 	return b
 }
@@ -149,15 +190,16 @@ func appendString(b []byte, s string) []byte {
 
 var errMalformed = errors.New("view: malformed message")
 
-// parse reads a message. What it returns shares no memory with b.
+// parse reads a message. What it returns shares no memory with b. There is one way only to write a
+// message.
 func parse(b []byte) (*message, error) {
 	if len(b) < 2 || len(b) > MaxMessage {
 		return nil, errMalformed
 	}
-	r := reader{b: b[2:]}
+	r := reader{s: string(b[2:])}
 	flags := b[1]
 	m := &message{
-		kind: kind(b[0]), vote: flags&flagVote != 0, ok: flags&flagOK != 0,
+		kind: kind(b[0]), ok: flags&flagOK != 0,
 		settled: flags&flagSettled != 0, counted: flags&flagCounted != 0, forced: flags&flagForced != 0,
 	}
 	m.lineage, m.epoch, m.live = r.uint(), r.uint(), r.uint()
@@ -167,71 +209,146 @@ func parse(b []byte) (*message, error) {
 	if n := r.count(2); n > 0 {
 		m.evidence = make([]evidence, n)
 		for i := range m.evidence {
-			m.evidence[i].index = uint32(min(r.uint(), maxMembers))
+			e := &m.evidence[i]
+			e.index = r.index()
 			left := r.uint()
-			m.evidence[i].dead = left&1 != 0
-			m.evidence[i].left = time.Duration(min(left>>1, uint64(time.Hour)))
+			e.dead, e.left = left&1 != 0, time.Duration(left>>1)
+			r.bad = r.bad || e.left > time.Hour
 		}
 	}
 	if flags&flagMember != 0 {
 		m.member = new(Member)
 		r.member(m.member)
 	}
-	if flags&flagView != 0 {
-		m.view = r.view()
-	}
 	if flags&flagPrev != 0 {
 		m.prev = r.view()
 	}
-	if r.bad || len(r.b) > 0 || m.kind == 0 || m.kind > seekNo {
+	switch flags & (flagView | flagChange) {
+	case flagView:
+		m.view = r.view()
+	case flagChange:
+		m.change = r.change()
+	case flagView | flagChange:
+		r.bad = true
+	}
+	if r.bad || len(r.s) > 0 || m.epoch > maxEpoch || m.kind == 0 || m.kind > replaced {
 		return nil, errMalformed
 	}
-	needs := m.kind == tell || m.kind == accept || m.kind == learn
-	if needs && m.view == nil || (m.kind == join || m.kind == seekOK) && m.member == nil || m.accepted != 0 && m.kind == promise && m.view == nil {
+	if m.prev != nil && m.change != nil { // it is from that one that it differs
+		if m.view = m.change.apply(m.prev); m.view == nil {
+			return nil, errMalformed
+		}
+	}
+	hasView := m.view != nil || m.change != nil
+	needs := m.kind == tell || m.kind == accept || m.kind == learn || m.kind == promise && m.accepted != 0
+	if needs && !hasView || (m.kind == join || m.kind == seekOK) && m.member == nil {
 		return nil, errMalformed
 	}
 	return m, nil
 }
 
-// A reader takes values off the front of b. After a mistake all values are zero and bad is true.
+// diff returns in what v differs from base, the view before it or one of the same lineage. Whoever is in both, in the
+// same order, is not repeated.
+func diff(base, v *View) *change {
+	c := &change{view: *v, base: base.Epoch}
+	c.view.Members, c.view.places = nil, nil
+	rest := v.Members
+	for i := range base.Members {
+		switch old := &base.Members[i]; {
+		case len(rest) == 0 || rest[0].ID != old.ID:
+			c.removed = append(c.removed, uint32(i))
+		case rest[0] != *old:
+			c.altered = append(c.altered, altered{uint32(i), rest[0]})
+			rest = rest[1:]
+		default:
+			rest = rest[1:]
+		}
+	}
+	c.added = rest
+	return c
+}
+
+// apply returns the view that differs from base by c, nil if there is none.
+func (c *change) apply(base *View) *View {
+	v := c.view
+	if base == nil || base.Epoch != c.base || base.Lineage != v.Lineage && !v.follows(base) {
+		return nil
+	}
+	v.Members = make([]Member, 0, max(0, len(base.Members)-len(c.removed))+len(c.added))
+	removed, changed := c.removed, c.altered
+	for i := range base.Members {
+		switch at := uint32(i); {
+		case len(removed) > 0 && removed[0] == at:
+			removed = removed[1:]
+		case len(changed) > 0 && changed[0].index == at:
+			v.Members = append(v.Members, changed[0].member)
+			changed = changed[1:]
+		default:
+			v.Members = append(v.Members, base.Members[i])
+		}
+	}
+	v.Members = append(v.Members, c.added...)
+	if len(removed) > 0 || len(changed) > 0 || !v.index() {
+		return nil
+	}
+	return &v
+}
+
+// A reader takes values off the front of s. After a mistake bad is true.
 type reader struct {
-	b   []byte
+	s   string
 	bad bool
 }
 
-func (r *reader) uint() uint64 {
-	n, size := binary.Uvarint(r.b)
-	if r.bad || size <= 0 {
-		r.bad = true
-		return 0
+// uint reads a number in as few bytes as it needs.
+func (r *reader) uint() (n uint64) {
+	for i := 0; i < len(r.s) && i < binary.MaxVarintLen64; i++ {
+		b := r.s[i]
+		n |= uint64(b&0x7f) << (7 * i)
+		if b < 0x80 {
+			if i == binary.MaxVarintLen64-1 && b > 1 || i > 0 && b == 0 {
+				break
+			}
+			r.s = r.s[i+1:]
+			return n
+		}
 	}
-	r.b = r.b[size:]
-	return n
+	r.bad, r.s = true, ""
+	return 0
 }
 
 // count reads how many things follow, of at least so many bytes each.
 func (r *reader) count(least int) int {
 	n := r.uint()
-	if n > uint64(len(r.b)/least) || n > maxMembers {
+	if n > uint64(len(r.s)/least) || n > maxMembers {
 		r.bad = true
 		return 0
 	}
 	return int(n)
 }
 
+// index reads the place of a member.
+func (r *reader) index() uint32 {
+	n := r.uint()
+	r.bad = r.bad || n >= maxMembers
+	return uint32(n)
+}
+
 // duration bounds what it reads, so that no sum overflows.
 func (r *reader) duration() time.Duration {
-	return time.Duration(min(r.uint(), uint64(time.Hour)))
+	n := r.uint()
+	r.bad = r.bad || n > uint64(time.Hour)
+	return time.Duration(n)
 }
 
 func (r *reader) string(limit int) string {
 	n := r.uint()
-	if r.bad || n > uint64(limit) || n > uint64(len(r.b)) {
+	if r.bad || n > uint64(limit) || n > uint64(len(r.s)) {
 		r.bad = true
 		return ""
 	}
-	s := string(r.b[:n])
-	r.b = r.b[n:]
+	s := r.s[:n]
+	r.s = r.s[n:]
 	return s
 }
 
@@ -245,21 +362,51 @@ func (r *reader) member(m *Member) {
 	r.bad = r.bad || m.Name == "" || weight > maxWeight
 }
 
-func (r *reader) view() *View {
-	if len(r.b) == 0 {
+func (r *reader) members() []Member {
+	members := make([]Member, r.count(6))
+	for i := range members {
+		r.member(&members[i])
+	}
+	return members
+}
+
+func (r *reader) head(v *View) {
+	if len(r.s) == 0 {
 		r.bad = true
-		return nil
+		return
 	}
-	flags := r.b[0]
-	r.b = r.b[1:]
-	v := &View{Abrupt: flags&1 != 0, Reborn: flags&2 != 0, First: flags&4 != 0, Lineage: r.uint(), Founded: r.uint(), Epoch: r.uint(), Parent: r.uint(), Fork: r.uint()}
-	v.Members = make([]Member, r.count(5))
-	seen := make(map[string]bool, len(v.Members))
-	for i := range v.Members {
-		r.member(&v.Members[i])
-		r.bad = r.bad || seen[v.Members[i].Name]
-		seen[v.Members[i].Name] = true
+	flags := r.s[0]
+	r.s = r.s[1:]
+	v.Abrupt, v.Reborn, v.First = flags&flagAbrupt != 0, flags&flagReborn != 0, flags&flagFirst != 0
+	v.Lineage, v.Founded, v.Epoch, v.Parent, v.Fork = r.uint(), r.uint(), r.uint(), r.uint(), r.uint()
+	r.bad = r.bad || flags >= viewFlags || v.Epoch > maxEpoch
+}
+
+func (r *reader) view() *View {
+	v := new(View)
+	r.head(v)
+	v.Members = r.members()
+	r.bad = r.bad || !v.index()
+	return v
+}
+
+func (r *reader) change() *change {
+	c := new(change)
+	r.head(&c.view)
+	c.base = r.uint()
+	c.removed = make([]uint32, r.count(1))
+	for i := range c.removed {
+		c.removed[i] = r.index()
+		r.bad = r.bad || i > 0 && c.removed[i] <= c.removed[i-1]
 	}
-	r.bad = r.bad || len(v.Members) == 0 || v.Epoch > 1<<62
-	return v.indexed()
+	c.altered = make([]altered, r.count(7))
+	for i := range c.altered {
+		a := &c.altered[i]
+		a.index = r.index()
+		r.member(&a.member)
+		_, removed := slices.BinarySearch(c.removed, a.index)
+		r.bad = r.bad || removed || i > 0 && a.index <= c.altered[i-1].index
+	}
+	c.added = r.members()
+	return c
 }

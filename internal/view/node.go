@@ -45,6 +45,11 @@ const (
 	infancy = 5 * time.Second
 	// repeat is the pause between two messages that say the same to somebody who has not answered.
 	repeat = 200 * time.Millisecond
+	// orphaned is after what silence somebody is dead whose name a newer process goes by: whoever
+	// started that one says so.
+	orphaned = 10 * time.Second
+	// burst bounds how many bytes of views are sent between two ticks.
+	burst = 2 << 20
 )
 
 // A Config is what a Node needs. Its functions are called under the node's lock: they must neither
@@ -97,12 +102,16 @@ type Event uint8
 const (
 	// Founded says that this process has founded a view.
 	Founded Event = iota + 1
-	// Replaced says that a newer process goes by this one's name.
+	// Replaced says that a newer process goes by this one's name. This one has no part in the group
+	// any more.
 	Replaced
 	// Dissolved says that this process's lineage has given way to another one.
 	Dissolved
 	// TooLong says that members were not taken in since the view would be too long.
 	TooLong
+	// Doubled says that two processes that both run go by one name. The older one has no part in the
+	// group any more.
+	Doubled
 )
 
 // A Node is a process's part in a group. Its methods may be called concurrently.
@@ -123,6 +132,12 @@ type Node struct {
 	clean   bool          // it leaves nothing behind that it has lent
 	left    chan struct{} // closed when others go on without this process
 	noted   map[Event]bool
+
+	me      *peer   // this process
+	members []*peer // of view, by seniority
+	former  []*peer // of prev
+	known   uint64  // the latest epoch that this process has heard of
+	lost    *View   // the last view that was given up since its voters had all died
 
 	peers  map[ID]*peer
 	newest map[string]uint64 // instance that goes by a name
@@ -146,31 +161,37 @@ type Node struct {
 	asked   int64 // when promises were last asked for
 	adopted int64 // when the view was
 	joined  int64 // when this process last asked to be taken in
+	sent    int   // bytes of views since the last tick
 }
 
 // A peer is what a node knows of another process.
 type peer struct {
-	links   int
-	heard   int64 // when its last message came
-	promise int64 // until when it has promised this process, by Held; 0: the link is down
-	kept    int64 // the same, whatever became of the link, by Now
-	given   int64 // until when this process has promised it
-	gone    bool  // it has said that it no longer acts
-	clean   bool  // and has left nothing behind that it had lent
-	refused bool  // its address has refused a connection when there was no link
-	dead    int64 // since when its death is known
+	links    int
+	heard    int64 // when its last message came
+	promise  int64 // until when it has promised this process, by Held; 0: the link is down
+	kept     int64 // the same, whatever became of the link, by Now
+	given    int64 // until when this process has promised it
+	gone     bool  // it has said that it no longer acts
+	clean    bool  // and has left nothing behind that it had lent
+	refused  bool  // its address has refused a connection when there was no link
+	ended    bool  // its last link ended while it was heard: it ended it, or died
+	replaced bool  // a newer process goes by its name
+	dead     int64 // since when its death is known
 }
 
 // New returns a node that knows of no view.
 func New(cfg Config) *Node {
 	now := cfg.Now()
-	return &Node{
+	n := &Node{
 		cfg: cfg, self: cfg.Self, ticked: now, lateAt: math.MinInt64 / 2, asked: math.MinInt64 / 2, joined: math.MinInt64 / 2,
 		left:  make(chan struct{}),
 		noted: make(map[Event]bool),
 		peers: make(map[ID]*peer), newest: make(map[string]uint64), joins: make(map[ID]Member),
 		found: founding{listed: make(map[string]Member), reached: -1},
 	}
+	n.newest[n.self.Name] = n.self.Instance
+	n.me = n.peer(n.self.ID)
+	return n
 }
 
 // Until returns the time up to which this process may act as a member of its view, by Config.Held;
@@ -201,7 +222,7 @@ func (n *Node) isMember() bool { return n.view.Has(n.self.ID) }
 func (n *Node) peer(id ID) *peer {
 	p := n.peers[id]
 	if p == nil {
-		p = &peer{heard: math.MinInt64 / 2}
+		p = &peer{heard: math.MinInt64 / 2, replaced: n.newest[id.Name] > id.Instance}
 		n.peers[id] = p
 	}
 	return p
@@ -216,12 +237,18 @@ func (n *Node) isUp(id ID) bool {
 func (n *Node) LinkUp(id ID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if id == n.self.ID {
+		return
+	}
 	p := n.peer(id)
 	p.links++
-	p.refused = false
+	p.refused, p.ended = false, false
 	p.heard = n.cfg.Now()
 	delete(n.found.refusal, id.Name)
-	n.newest[id.Name] = max(n.newest[id.Name], id.Instance)
+	n.exists(id)
+	if p.replaced {
+		n.sendReplaced(id)
+	}
 	n.ask(id)
 	switch {
 	case n.found.attempt != 0:
@@ -232,14 +259,67 @@ func (n *Node) LinkUp(id ID) {
 }
 
 // LinkDown notes that such a link is no more.
-func (n *Node) LinkDown(id ID) {
+func (n *Node) LinkDown(id ID) { n.linkDown(id, false) }
+
+// LinkEnded notes that such a link is no more as the other end has closed or reset it, which a
+// process does that dies.
+func (n *Node) LinkEnded(id ID) { n.linkDown(id, true) }
+
+func (n *Node) linkDown(id ID, ended bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if id == n.self.ID {
+		return
+	}
 	p := n.peer(id)
 	if p.links--; p.links <= 0 {
 		p.links, p.promise = 0, 0
+		p.ended = ended || n.cfg.Now()-p.heard < int64(suspect)
 		n.count()
 	}
+}
+
+// exists notes that there is, or was, a process. Older ones of its name have no part in the group
+// any more.
+func (n *Node) exists(id ID) {
+	before := n.newest[id.Name]
+	if id.Instance <= before {
+		return
+	}
+	n.newest[id.Name] = id.Instance
+	if before == 0 {
+		return
+	}
+	for older, p := range n.peers {
+		if older.Name == id.Name && older.Instance < id.Instance && !p.replaced {
+			p.replaced = true
+			if p == n.me {
+				n.giveWay()
+			} else {
+				n.sendReplaced(older)
+			}
+		}
+	}
+}
+
+// sendReplaced tells a process, if it still runs, that a newer one goes by its name.
+func (n *Node) sendReplaced(id ID) {
+	if n.isUp(id) {
+		m := n.head(replaced)
+		m.at = int64(n.newest[id.Name])
+		n.send(id, m)
+		n.note(Doubled)
+	}
+}
+
+func (n *Node) onReplaced(m *message) {
+	n.exists(ID{n.self.Name, uint64(m.at)})
+}
+
+// giveWay has this process act no more, as a newer one goes by its name.
+func (n *Node) giveWay() {
+	n.note(Replaced)
+	n.leave(false)
 }
 
 // Refused notes that the address of the member of that name refuses connections: no process that
@@ -254,12 +334,12 @@ func (n *Node) Refused(name string) {
 		}
 	}
 	n.found.refused(name, now)
-	for _, v := range [...]*View{n.view, n.prev} {
+	for i, v := range [...]*View{n.view, n.prev} {
 		if v == nil {
 			continue
 		}
-		if i, ok := v.byName(name); ok {
-			n.peer(v.Members[i].ID).refused = true
+		if at, ok := v.byName(name); ok {
+			[...][]*peer{n.members, n.former}[i][at].refused = true
 		}
 	}
 	n.look(now)
@@ -295,18 +375,55 @@ func (n *Node) Wanted() []Member {
 		for _, m := range n.joiners() {
 			add(m)
 		}
-	}
-	if votes || n.isHomeless() {
 		for _, name := range slices.Sorted(maps.Keys(n.found.listed)) {
 			add(n.found.listed[name])
 		}
+	} else if n.isHomeless() {
+		n.wantListed(add)
 	}
 	return all
 }
 
+// wantListed adds whom a process without a view needs of those who are listed. They found views in
+// the order of their names, so most need only the first few; and not too many at once.
+func (n *Node) wantListed(add func(m Member)) {
+	f, now := &n.found, n.cfg.Now()
+	if f.tried == nil {
+		f.tried = make(map[string]int64)
+	}
+	names := make(map[string]bool, maxVoters) // of those who are linked
+	for id, p := range n.peers {
+		if p.links > 0 {
+			names[id.Name] = true
+		}
+	}
+	before, waits := 0, 0
+	for _, name := range slices.Sorted(maps.Keys(f.listed)) {
+		if f.tried[name] == 0 {
+			f.tried[name] = now
+		}
+		add(f.listed[name])
+		_, refuses := f.refusal[name]
+		switch {
+		case names[name] && name < n.self.Name:
+			before++
+		case !names[name] && !refuses && now-f.tried[name] < int64(2*time.Second):
+			waits++
+		}
+		if before == maxVoters || waits == 4*maxVoters {
+			break
+		}
+	}
+	if n.lost != nil {
+		for _, m := range n.lost.Members {
+			add(m)
+		}
+	}
+}
+
 // isHomeless reports whether this process has no place in a view, and knows of nobody who has.
 func (n *Node) isHomeless() bool {
-	return n.view == nil || !n.isMember() && !n.anyUp(n.view.Members)
+	return n.view == nil || !n.isMember() && !n.anyUp()
 }
 
 // linked returns the processes that messages can be sent to, in order, so that a simulation of the
@@ -324,8 +441,9 @@ func (n *Node) linked() []ID {
 	return all
 }
 
-func (n *Node) anyUp(members []Member) bool {
-	return slices.ContainsFunc(members, func(m Member) bool { return m.ID != n.self.ID && n.isUp(m.ID) })
+// anyUp reports whether this process is linked to a member of its view.
+func (n *Node) anyUp() bool {
+	return slices.ContainsFunc(n.members, func(p *peer) bool { return p != n.me && p.links > 0 })
 }
 
 // isInfant reports whether the view has not settled since it was founded: nobody has acted in it.
@@ -337,8 +455,8 @@ func (n *Node) live() (live int) {
 	if n.isInfant() || n.cfg.Held() >= n.until.Load() {
 		return 0
 	}
-	for i := range n.view.Members {
-		if id := n.view.Members[i].ID; id == n.self.ID || n.isUp(id) {
+	for _, p := range n.members {
+		if p == n.me || p.links > 0 {
 			live++
 		}
 	}
@@ -351,9 +469,49 @@ func (n *Node) send(to ID, m *message) {
 		n.receive(to, m)
 		return
 	}
-	if n.isUp(to) {
-		n.cfg.Send(to, m.append(nil))
+	n.sendEncoded(to, n.encode(m))
+}
+
+// sendAll sends a message to many: to this process, if it is among them, last.
+func (n *Node) sendAll(to []Member, m *message) {
+	b := n.encode(m)
+	self := false
+	for i := range to {
+		if to[i].ID == n.self.ID {
+			self = true
+		} else {
+			n.sendEncoded(to[i].ID, b)
+		}
 	}
+	if self {
+		n.receive(n.self.ID, m)
+	}
+}
+
+func (n *Node) encode(m *message) []byte {
+	b := m.append(nil)
+	if len(b) > MaxMessage && m.prev != nil { // the view before is of use only to those who were there
+		short := *m
+		short.prev, short.change = nil, nil
+		b = short.append(nil)
+	}
+	return b
+}
+
+// sendEncoded reports whether the message has been sent: not to somebody who is not linked, and not
+// too much at once.
+func (n *Node) sendEncoded(to ID, b []byte) bool {
+	if !n.isUp(to) {
+		return false
+	}
+	if len(b) > 4<<10 {
+		if n.sent > burst {
+			return false
+		}
+		n.sent += len(b)
+	}
+	n.cfg.Send(to, b)
+	return true
 }
 
 // head begins a message with what each has.
@@ -380,6 +538,16 @@ func (n *Node) Receive(from ID, b []byte) error {
 }
 
 func (n *Node) receive(from ID, m *message) {
+	if m.view == nil && m.change != nil {
+		if m.view = n.resolve(m.change); m.view == nil && (m.kind == tell || m.kind == learn) {
+			n.ask(from) // for all of it
+			return
+		}
+	}
+	n.known = max(n.known, m.epoch)
+	if m.view != nil {
+		n.known = max(n.known, m.view.Epoch)
+	}
 	switch m.kind {
 	case ask:
 		n.onAsk(from, m)
@@ -411,7 +579,21 @@ func (n *Node) receive(from ID, m *message) {
 		n.onSeekOK(from, m)
 	case seekNo:
 		n.onSeekNo(from, m)
+	case replaced:
+		n.onReplaced(m)
 	}
+}
+
+// resolve returns the view that a change makes of one that this process knows; nil: it knows none of
+// which.
+func (n *Node) resolve(c *change) *View {
+	if n.view != nil && n.view.Lineage == c.view.Lineage && n.view.Epoch == c.view.Epoch {
+		return n.view
+	}
+	if v := c.apply(n.view); v != nil {
+		return v
+	}
+	return c.apply(n.prev)
 }
 
 // Tick does what the time has come for, and returns after what time it is to be called again. It may
@@ -420,6 +602,7 @@ func (n *Node) Tick() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := n.cfg.Now()
+	n.sent = 0
 	if now-n.ticked > int64(late) {
 		n.lateAt = now
 	}
@@ -445,7 +628,7 @@ func (n *Node) IsGone(name string) bool {
 		return false
 	}
 	i, ok := n.view.byName(name)
-	return ok && (n.isDead(n.view.Members[i].ID) || n.isReplaced(n.view.Members[i].ID))
+	return ok && (n.members[i].isDead() || n.members[i].replaced)
 }
 
 // look does what has to be done about the view.
@@ -465,7 +648,7 @@ func (n *Node) look(now int64) {
 
 // forget drops what is known of processes that no longer matter.
 func (n *Node) forget(now int64) {
-	matters := make(map[string]bool)
+	matters := map[string]bool{n.self.Name: true}
 	for name := range n.found.listed {
 		matters[name] = true
 	}
@@ -480,7 +663,7 @@ func (n *Node) forget(now int64) {
 		switch {
 		case p.links > 0:
 			matters[id.Name] = true
-		case now > p.given && now-p.heard > int64(time.Minute) && !n.view.Has(id) && !n.prev.Has(id):
+		case now > p.given && now-p.heard > int64(time.Minute) && p != n.me && !n.view.Has(id) && !n.prev.Has(id):
 			delete(n.peers, id)
 		}
 	}
@@ -508,18 +691,24 @@ func (n *Node) note(e Event) {
 func (n *Node) Leave(clean bool) <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.leaving {
-		n.retired, n.leaving, n.clean = true, true, clean
-		n.count()
-		if !n.isMember() || len(n.view.Members) == 1 {
-			n.hasLeft()
-		} else {
-			n.peer(n.self.ID).clean = clean
-			n.sayBye()
-			n.look(n.cfg.Now())
-		}
-	}
+	n.leave(clean)
 	return n.left
+}
+
+func (n *Node) leave(clean bool) {
+	if n.leaving {
+		return
+	}
+	n.retired, n.leaving, n.clean = true, true, clean
+	n.me.clean = clean
+	n.found.end()
+	n.count()
+	if !n.isMember() || len(n.view.Members) == 1 {
+		n.hasLeft()
+	} else {
+		n.sayBye()
+		n.look(n.cfg.Now())
+	}
 }
 
 func (n *Node) hasLeft() {
@@ -533,10 +722,9 @@ func (n *Node) hasLeft() {
 func (n *Node) sayBye() {
 	farewell := n.head(bye)
 	farewell.ok = n.clean
+	b := n.encode(farewell)
 	for _, m := range n.view.Members {
-		if m.ID != n.self.ID {
-			n.send(m.ID, farewell)
-		}
+		n.sendEncoded(m.ID, b)
 	}
 }
 

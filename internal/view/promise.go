@@ -19,9 +19,21 @@ func (n *Node) askAll() {
 		n.meetListed()
 		return
 	}
-	for i, id := range n.linked() {
-		if i < maxVoters {
+	asked := 0
+	ask := func(id ID) {
+		if asked < maxVoters && n.isUp(id) {
+			asked++
 			n.ask(id)
+		}
+	}
+	if n.view != nil {
+		for _, m := range n.view.Voters() {
+			ask(m.ID)
+		}
+	}
+	for _, id := range n.linked() {
+		if n.view == nil || n.view.Index(id) < 0 {
+			ask(id)
 		}
 	}
 }
@@ -42,9 +54,6 @@ func (n *Node) meetListed() {
 func (n *Node) ask(to ID) {
 	m := n.head(ask)
 	m.at = n.cfg.Held()
-	if n.view != nil {
-		m.live = uint64(n.live())
-	}
 	n.send(to, m)
 }
 
@@ -52,19 +61,22 @@ func (n *Node) onAsk(from ID, m *message) {
 	now := n.cfg.Now()
 	answer := n.head(grant)
 	answer.at = m.at
-	if n.isMember() && m.lineage == n.view.Lineage && m.epoch >= n.view.Epoch && n.view.Has(from) && !n.leftOut(from) && !n.isReplaced(from) {
-		answer.vote = true
-		n.peer(from).given = now + int64(given)
+	p := n.peer(from)
+	if n.isMember() && m.lineage == n.view.Lineage && m.epoch >= n.view.Epoch && n.view.Has(from) && !n.leftOut(from) && !p.replaced {
+		answer.ok = true
+		p.given = now + int64(given)
 	}
 	n.send(from, answer)
 	switch {
+	case p.replaced:
+		n.sendReplaced(from)
 	case n.view == nil:
 	case m.lineage != n.view.Lineage:
 		if n.isMember() {
-			n.tell(from)
+			n.tell(from, 0)
 		}
 	case m.epoch < n.view.Epoch: // even if this process has no place in it: it may be the last one who knows
-		n.tell(from)
+		n.tell(from, m.epoch)
 	case m.epoch == n.view.Epoch && n.settled && !m.settled:
 		n.send(from, n.head(settled))
 	}
@@ -77,7 +89,7 @@ func (n *Node) leftOut(id ID) bool {
 
 func (n *Node) onGrant(from ID, m *message) {
 	now, held := n.cfg.Now(), n.cfg.Held()
-	if !m.vote || n.view == nil || m.lineage != n.view.Lineage || m.epoch > n.view.Epoch || m.at > held {
+	if !m.ok || n.view == nil || m.lineage != n.view.Lineage || m.epoch > n.view.Epoch || m.at > held {
 		return
 	}
 	p := n.peer(from)
@@ -92,7 +104,7 @@ func (n *Node) count() {
 }
 
 func (n *Node) leasedUntil() int64 {
-	if !n.isMember() || n.retired {
+	if n.retired || !n.isMember() {
 		return 0
 	}
 	const always = math.MaxInt64 / 4
@@ -117,17 +129,21 @@ func (n *Node) leasedUntil() int64 {
 	return best
 }
 
-// tell sends the view to somebody who may not know it.
-func (n *Node) tell(to ID) { n.send(to, n.about(tell)) }
+// tell sends the view to somebody who goes by an earlier one, or may not know it.
+func (n *Node) tell(to ID, epoch uint64) { n.send(to, n.about(tell, epoch)) }
 
-// about returns a message with the view and what goes with it.
-func (n *Node) about(k kind) *message {
+// about returns a message with the view and what goes with it, for somebody who goes by the view of
+// that epoch of the same lineage; 0: by another one.
+func (n *Node) about(k kind, epoch uint64) *message {
 	m := n.head(k)
-	m.view, m.prev, m.counted = n.view, n.prev, n.counted
+	m.view, m.counted = n.view, n.counted
 	m.live = uint64(n.live())
 	m.left = n.quietLeft()
-	if m.prev != nil && len(m.append(nil)) > MaxMessage { // the one before it is of use only to those who were there
-		m.prev = nil
+	if n.prev != nil && (n.prev.Lineage == n.view.Lineage || n.view.follows(n.prev)) {
+		m.change = diff(n.prev, n.view)
+		if epoch != n.prev.Epoch {
+			m.prev = n.prev
+		}
 	}
 	return m
 }

@@ -14,7 +14,7 @@ func (n *Node) Tell(id ID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.view != nil {
-		n.tell(id)
+		n.tell(id, 0)
 	}
 }
 

@@ -3,14 +3,39 @@ package view
 // settle.go is what follows when a view has been chosen: all learn of it, give back what it takes
 // away from them, and then it has settled.
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // learning is a proposer's account of who has learnt of the view.
 type learning struct {
-	epoch  uint64
-	learnt map[ID]bool
-	pushed int64 // when it was last sent to those who have not answered
-	quorum int64 // since when a quorum of the old view has answered
+	pupils  []*pupil // who is, or was, a member
+	of      map[ID]*pupil
+	next    int   // whom to tell next
+	missing int   // those of both views who have not answered
+	quorum  int64 // since when a quorum of the old view has answered
+}
+
+type pupil struct {
+	id     ID
+	told   int64
+	learnt bool
+	both   bool // it is a member of both views
+}
+
+func (l *learning) learnt(id ID) bool {
+	p := l.of[id]
+	return p != nil && p.learnt
+}
+
+func (l *learning) hasLearnt(id ID) {
+	if p := l.of[id]; p != nil && !p.learnt {
+		p.learnt = true
+		if p.both {
+			l.missing--
+		}
+	}
 }
 
 // adopt makes this process go by another view.
@@ -40,6 +65,8 @@ func (n *Node) adopt(v, prev *View, counted bool, quiet time.Duration) {
 		a.Prev = old
 	}
 	n.view, n.prev, n.settled, n.counted = v, a.Prev, false, counted
+	n.known = max(n.known, v.Epoch)
+	n.members, n.former = n.peersOf(v), n.peersOf(a.Prev)
 	n.promised, n.accBallot, n.accView, n.blocked = 0, 0, nil, nil
 	n.round, n.learning, n.need = nil, nil, 0
 	n.adopted, n.release, n.released = now, 0, 0
@@ -50,9 +77,10 @@ func (n *Node) adopt(v, prev *View, counted bool, quiet time.Duration) {
 			delete(n.joins, id)
 		}
 	}
-	for _, m := range v.Members { // who has come just now is not silent yet
-		if !old.Has(m.ID) {
-			n.peer(m.ID).heard = max(n.peer(m.ID).heard, now)
+	for i, p := range n.members {
+		if !old.Has(v.Members[i].ID) { // who has come just now is not silent yet
+			p.heard = max(p.heard, now)
+			n.exists(v.Members[i].ID)
 		}
 	}
 	n.count()
@@ -81,28 +109,38 @@ func (n *Node) keptThrough(old *View) bool {
 	})
 }
 
+func (n *Node) peersOf(v *View) []*peer {
+	if v == nil {
+		return nil
+	}
+	peers := make([]*peer, len(v.Members))
+	for i := range v.Members {
+		peers[i] = n.peer(v.Members[i].ID)
+	}
+	return peers
+}
+
 func (n *Node) quietLeft() time.Duration { return time.Duration(max(0, n.quiet-n.cfg.Now())) }
 
 // onTell takes a view from a member of it, or a later one of the same lineage from anybody.
 func (n *Node) onTell(from ID, m *message) {
-	if !m.view.Has(from) && (n.view == nil || n.view.Lineage != m.view.Lineage && !m.view.succeeds(n.view)) {
+	known := n.view != nil && (n.view.Lineage == m.view.Lineage || m.view.succeeds(n.view))
+	if !known && !m.view.Has(from) || n.isLost(m.view) {
 		return
 	}
 	switch {
-	case m.view.First && !m.settled && m.view.Has(n.self.ID) && n.found.bound != m.view.Members[0].ID && n.cfg.Now() < n.found.until:
-		return // this process takes part in another one
 	case n.view == nil:
-	case n.view.Lineage == m.view.Lineage, m.view.succeeds(n.view):
+	case known:
 	case n.view.succeeds(m.view):
-		n.tell(from)
+		n.tell(from, 0)
 		return
 	case n.isMember() && !outlives(m.view, int(m.live), n.view, n.live()):
-		n.tell(from)
+		n.tell(from, 0)
 		return
 	case n.isMember():
 		n.note(Dissolved)
 		n.dissolve()
-	case !n.anyUp(n.view.Members) || outlives(m.view, int(m.live), n.view, n.live()):
+	case !n.anyUp() || outlives(m.view, int(m.live), n.view, n.live()):
 		n.dissolve()
 	default:
 		return
@@ -116,13 +154,19 @@ func (n *Node) onTell(from ID, m *message) {
 	}
 }
 
+// isLost reports whether this process has given up a view, or a later one of the same lineage, as
+// all who could agree on the next one had died.
+func (n *Node) isLost(v *View) bool {
+	return n.lost != nil && v.Lineage == n.lost.Lineage && v.Epoch <= n.lost.Epoch
+}
+
 // dissolve ends this process's part in its lineage. The others of it see that, as from now on it
 // goes by another one.
 func (n *Node) dissolve() {
 	if n.isMember() {
 		n.sayBye()
 	}
-	n.view, n.prev, n.settled, n.counted = nil, nil, false, false
+	n.view, n.prev, n.members, n.former, n.settled, n.counted = nil, nil, nil, nil, false, false
 	n.promised, n.accBallot, n.accView, n.blocked = 0, 0, nil, nil
 	n.round, n.learning, n.need = nil, nil, 0
 	for _, p := range n.peers {
@@ -142,32 +186,57 @@ func (n *Node) settle() {
 
 // pushLearn tells all who have to know of the view about it, and again those who do not answer.
 func (n *Node) pushLearn(now int64) {
-	v := n.view
 	if n.learning == nil {
-		n.learning = &learning{epoch: v.Epoch, learnt: make(map[ID]bool), pushed: now - int64(repeat)}
+		n.learn()
 		n.startRelease()
-		if n.released == v.Epoch {
-			n.learning.learnt[n.self.ID] = true
+		if n.released == n.view.Epoch {
+			n.learning.hasLearnt(n.self.ID)
 		}
 	}
 	l := n.learning
-	if now-l.pushed >= int64(repeat) {
-		l.pushed = now
-		m := n.about(learn)
-		told := make(map[ID]bool)
-		for _, of := range []*View{v, n.prev} {
-			if of == nil {
-				continue
+	pause, epoch := int64(repeat), uint64(0)
+	if n.view.First {
+		pause *= 5 // it is long
+	} else if n.prev != nil {
+		epoch = n.prev.Epoch
+	}
+	b := n.encode(n.about(learn, epoch))
+	for range l.pupils {
+		p := l.pupils[l.next%len(l.pupils)]
+		if !p.learnt && p.id != n.self.ID && now-p.told >= pause && n.isUp(p.id) {
+			if !n.sendEncoded(p.id, b) {
+				break // the rest in a moment
 			}
-			for _, x := range of.Members {
-				if x.ID != n.self.ID && !told[x.ID] && !l.learnt[x.ID] {
-					told[x.ID] = true
-					n.send(x.ID, m)
-				}
-			}
+			p.told = now
 		}
+		l.next++
 	}
 	n.checkLearnt(now)
+}
+
+// learn begins the account of who has learnt of the view.
+func (n *Node) learn() {
+	l := &learning{of: make(map[ID]*pupil, len(n.view.Members))}
+	for _, v := range [...]*View{n.view, n.prev} {
+		if v == nil {
+			continue
+		}
+		for i := range v.Members {
+			id := v.Members[i].ID
+			if p := l.of[id]; p != nil {
+				p.both = true
+				l.missing++
+				continue
+			}
+			p := &pupil{id: id, told: math.MinInt64 / 2, both: n.prev == nil}
+			l.of[id] = p
+			l.pupils = append(l.pupils, p)
+		}
+	}
+	if n.prev == nil { // this process has come later than the change, or has founded the view
+		l.missing = len(l.pupils)
+	}
+	n.learning = l
 }
 
 // startRelease has this process give back what the view takes away from it, once.
@@ -187,13 +256,12 @@ func (n *Node) Released(epoch uint64) {
 	}
 	n.released = epoch
 	if n.learning != nil {
-		n.learning.learnt[n.self.ID] = true
+		n.learning.hasLearnt(n.self.ID)
 		n.checkLearnt(n.cfg.Now())
 	}
+	b := n.encode(n.head(learnt))
 	for _, m := range n.view.Voters() { // one of them drives the change
-		if m.ID != n.self.ID {
-			n.send(m.ID, n.head(learnt))
-		}
+		n.sendEncoded(m.ID, b)
 	}
 }
 
@@ -217,7 +285,7 @@ func (n *Node) onLearn(from ID, m *message) {
 
 func (n *Node) onLearnt(from ID, m *message) {
 	if n.learning != nil && n.view != nil && m.lineage == n.view.Lineage && m.epoch == n.view.Epoch {
-		n.learning.learnt[from] = true
+		n.learning.hasLearnt(from)
 		n.checkLearnt(n.cfg.Now())
 	}
 }
@@ -227,15 +295,15 @@ func (n *Node) onLearnt(from ID, m *message) {
 // a quorum of the new one has, which will have to agree on the view after it.
 func (n *Node) checkLearnt(now int64) {
 	l, v, old := n.learning, n.view, n.prev
-	if l == nil || n.settled || l.epoch != v.Epoch {
+	if l == nil || n.settled {
 		return
 	}
 	if v.First { // whoever has not adopted it may have a place elsewhere
 		if v.Members[0].ID != n.self.ID && !n.provenDead(v.Members[0].ID) {
 			return
 		}
-		for _, m := range v.Members {
-			if !l.learnt[m.ID] && !n.provenDead(m.ID) {
+		for _, p := range l.pupils {
+			if !p.learnt && !n.provenDead(p.id) {
 				return
 			}
 		}
@@ -245,15 +313,10 @@ func (n *Node) checkLearnt(now int64) {
 	if old == nil { // this process has come later than the change, and counts the new view only
 		old = v
 	}
-	all := true
-	for _, m := range old.Members {
-		all = all && (!v.Has(m.ID) || l.learnt[m.ID])
-	}
-	learnt := func(id ID) bool { return l.learnt[id] }
-	if l.quorum == 0 && n.agreed(old, learnt) {
+	if l.quorum == 0 && n.agreed(old, l.learnt) {
 		l.quorum = now
 	}
-	if !n.agreed(v, learnt) || !all && (l.quorum == 0 || now <= l.quorum+int64(given)) {
+	if !n.agreed(v, l.learnt) || l.missing > 0 && (l.quorum == 0 || now <= l.quorum+int64(given)) {
 		return
 	}
 	n.hasSettled()
@@ -262,11 +325,9 @@ func (n *Node) checkLearnt(now int64) {
 // hasSettled settles the view for all.
 func (n *Node) hasSettled() {
 	n.settle()
-	v, m := n.view, n.head(settled)
-	for _, x := range v.Members {
-		if x.ID != n.self.ID {
-			n.send(x.ID, m)
-		}
+	b := n.encode(n.head(settled))
+	for _, m := range n.view.Members {
+		n.sendEncoded(m.ID, b)
 	}
 }
 

@@ -57,6 +57,7 @@ type sim struct {
 	starts uint64
 	calm   bool
 	healed int64        // when a cut or pause ended last
+	never  map[int]bool // who never runs
 	apart  bool         // there may be two groups that do not know of each other
 	wrote  [simKeys]int // the last write that took effect
 	bad    string
@@ -79,6 +80,7 @@ type simHost struct {
 	node    *Node
 	id      ID
 	hears   bool // its server runs
+	changes int  // of view
 
 	// As a cache has them.
 	view, prev *View
@@ -271,6 +273,7 @@ func (s *sim) inOrder(key [2]int, f func()) func() {
 
 func (h *simHost) adopt(a Adoption) {
 	now := h.now()
+	h.changes++
 	h.view, h.prev, h.settled = a.View, a.Prev, false
 	if a.Anew {
 		clear(h.entries)
@@ -380,7 +383,8 @@ func (h *simHost) crash() {
 			}
 			o.run(func() {
 				if o.links[h.i] == link {
-					o.down(h.i)
+					o.links[h.i] = 0
+					o.node.LinkEnded(h.id)
 				}
 			})
 		}
@@ -528,15 +532,23 @@ func (s *sim) until(end time.Duration) {
 
 // whole returns why not everybody acts in one view; "" if they do.
 func (s *sim) whole() string {
-	for _, h := range s.hosts {
+	var first *View
+	for i, h := range s.hosts {
 		switch {
-		case h == nil || h.dead:
+		case s.never[i]:
+			continue
+		case h == nil || h.dead || !h.hears:
 			return "not all run"
 		case h.view == nil || !h.view.Has(h.id):
 			return fmt.Sprintf("%v has no place", h.id)
-		case len(h.view.Members) != len(s.hosts):
+		case len(h.view.Members) != len(s.hosts)-len(s.never):
 			return fmt.Sprintf("%v has %d members", h.id, len(h.view.Members))
-		case h.view.Epoch != s.hosts[0].view.Epoch || h.view.Lineage != s.hosts[0].view.Lineage:
+		}
+		if first == nil {
+			first = h.view
+		}
+		switch {
+		case h.view.Epoch != first.Epoch || h.view.Lineage != first.Lineage:
 			return fmt.Sprintf("%v goes by another view", h.id)
 		case !h.leased():
 			return fmt.Sprintf("%v may not act", h.id)
@@ -578,7 +590,7 @@ func (s *sim) dump() {
 func newSim(t *testing.T, seed uint64, n int) *sim {
 	return &sim{
 		t: t, r: rand.New(rand.NewPCG(seed, 7)), cut: make(map[[2]int]bool), last: make(map[[2]int]int64),
-		waits: make(map[[2]int][]func()), hosts: make([]*simHost, n), counts: make(map[string]int),
+		waits: make(map[[2]int][]func()), hosts: make([]*simHost, n), counts: make(map[string]int), never: make(map[int]bool),
 	}
 }
 

@@ -1,7 +1,5 @@
 package view
 
-import "slices"
-
 // An ID tells one process from all others. A process that is started again under its name has a
 // greater instance.
 type ID struct {
@@ -36,22 +34,28 @@ type View struct {
 	Parent uint64
 	Fork   uint64 // the last epoch of Parent that this lineage continues
 
-	places map[ID]int // of the members; nil: there are so few that it's not worth it
+	places map[string]int // by name; nil: there are so few members that it's not worth it
 }
 
-// indexed returns v, ready to be searched.
-func (v *View) indexed() *View {
-	if len(v.Members) > 16 {
-		v.places = make(map[ID]int, len(v.Members))
+// index makes v ready to be searched. It returns false if v has no members, or two of one name.
+func (v *View) index() bool {
+	if len(v.Members) <= maxVoters {
 		for i := range v.Members {
-			v.places[v.Members[i].ID] = i
+			if first, _ := v.byName(v.Members[i].Name); first != i {
+				return false
+			}
 		}
+		return len(v.Members) > 0
 	}
-	return v
+	v.places = make(map[string]int, len(v.Members))
+	for i := range v.Members {
+		v.places[v.Members[i].Name] = i
+	}
+	return len(v.places) == len(v.Members)
 }
 
-// maxVoters is how many of the most senior members vote.
-const maxVoters = 7
+// maxVoters is how many of the most senior members vote. Only tests change it.
+var maxVoters = 7
 
 // rebirth is how far the epoch jumps when the dead have been counted: nobody who was left behind
 // reaches such an epoch one by one.
@@ -59,22 +63,27 @@ const rebirth = 1000
 
 // Index returns the place of a member by seniority, -1 if it is not in the view.
 func (v *View) Index(id ID) int {
-	if v.places != nil {
-		if i, ok := v.places[id]; ok {
-			return i
-		}
-		return -1
+	if i, ok := v.byName(id.Name); ok && v.Members[i].Instance == id.Instance {
+		return i
 	}
-	return slices.IndexFunc(v.Members, func(m Member) bool { return m.ID == id })
+	return -1
 }
 
 // Has reports whether id is a member.
 func (v *View) Has(id ID) bool { return v != nil && v.Index(id) >= 0 }
 
-// byName returns the member of that name.
+// byName returns the place of the member of that name.
 func (v *View) byName(name string) (int, bool) {
-	i := slices.IndexFunc(v.Members, func(m Member) bool { return m.Name == name })
-	return i, i >= 0
+	if v.places != nil {
+		i, ok := v.places[name]
+		return i, ok
+	}
+	for i := range v.Members {
+		if v.Members[i].Name == name {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // Voters returns the members that vote.
