@@ -21,6 +21,12 @@ func (n *node) adopt(v, prev *view, counted bool) {
 	if !other && v.e <= n.v.e {
 		return
 	}
+	if v.has(n.me()) {
+		if v.e < n.part {
+			n.w.wrong("%d comes into view %d after %d", n.name, v.e, n.part)
+		}
+		n.part = v.e
+	}
 	skipped := other || v.after != n.v.e
 	if skipped || !v.has(n.me()) || !n.inView() {
 		n.lost = v.e

@@ -233,7 +233,9 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 			next.members = slices.Delete(next.members, i, i+1)
 		}
 		next.members = append(next.members, j)
-		next.e = max(next.e, n.joins[j]+1)
+		if !n.w.without("jump") {
+			next.e = max(next.e, n.joins[j]+1)
+		}
 	}
 	if gone == 0 && len(next.members) == len(n.v.members) {
 		return nil, nil, 0

@@ -51,6 +51,21 @@ func (n *node) refusedNow(p int) bool {
 	return ok && n.now()-t < 200*ms
 }
 
+// silenceBlocks reports whether p, to which there is no link, may have a place. That most of those
+// known are there is not enough: a view may have shrunk to the few that are not.
+func (n *node) silenceBlocks(p int) bool {
+	if n.refusedNow(p) || n.w.without("silent") {
+		return false
+	}
+	with := 1
+	for _, q := range n.known() {
+		if n.link[q] != 0 {
+			with++
+		}
+	}
+	return !n.w.without("all") || 2*with <= len(n.knows)
+}
+
 func (n *node) known() []int { return sorted(n.knows) }
 
 // mayFound reports whether nobody known has a place or is silent.
@@ -69,7 +84,7 @@ func (n *node) mayFound() bool {
 			if a, ok := n.asks[p]; !ok || a.in {
 				return false
 			}
-		} else if !n.refusedNow(p) && !n.w.without("silent") {
+		} else if n.silenceBlocks(p) {
 			return false
 		}
 	}
@@ -167,7 +182,7 @@ func (n *node) checkFound() {
 		if p == n.name || f.asked[p] != 0 {
 			continue
 		}
-		if n.link[p] != 0 || !n.refusedNow(p) && !n.w.without("silent") {
+		if n.link[p] != 0 || n.silenceBlocks(p) {
 			n.founding = nil
 			return
 		}
@@ -246,7 +261,7 @@ func (n *node) meet(other standing) {
 	w.n["left lineages"]++
 	n.crash()
 	m := w.start(n.name)
-	m.highest = n.highest
+	m.highest, m.part = n.highest, n.part
 	m.rate, m.off, m.wall = n.rate, n.off, n.wall
 	m.learnOf(n.known())
 	m.open, m.opened = true, m.now()

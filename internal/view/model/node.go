@@ -46,6 +46,7 @@ type node struct {
 	okTo     int   // the founding it gave its word last
 	yields   int64 // until when it leaves foundings to others
 	alone    int64 // since when nobody known has a place
+	part     int   // epoch of the last view of which it was a member
 	highest  int   // epoch of which it has heard
 
 	// the acceptor of the next view
