@@ -50,6 +50,7 @@ type Cache[V any] struct {
 	maxValue     atomic.Int64
 	userMaxValue int64 // Options.MaxValueBytes
 	userSize     bool  // Options.Size was given
+	userCodec    bool  // values are encoded and decoded by functions that may be the user's
 
 	closed   atomic.Bool
 	spawning sync.Mutex     // see spawn
@@ -74,6 +75,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	}
 	userSize := o.Size != nil
 	o = o.withDefaults()
+	_, plain := any(o.Codec).(plainCodec[V])
 	c := &Cache[V]{
 		name:         name,
 		opt:          o,
@@ -86,6 +88,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		wake:         make(chan struct{}, 1),
 		userMaxValue: o.MaxValueBytes,
 		userSize:     userSize,
+		userCodec:    !plain,
 		isSlice:      reflect.TypeFor[V]().Kind() == reflect.Slice,
 		log:          warner{logger: o.Logger.With("cache", name)},
 	}

@@ -11,7 +11,8 @@ import (
 // A Codec turns values into bytes for other processes, and back. Values of type []byte and string
 // need none. It must be safe for concurrent use. Bytes that Decode refuses count as a miss and in
 // Stats.Undecodable. A panic or runtime.Goexit in Append or Decode is an error of theirs, a
-// [*PanicError].
+// [*PanicError]. They run on goroutines of their own, so that one that takes long, or never returns,
+// keeps only those waiting who want that value; Close waits for it, 5 s at most.
 type Codec[V any] interface {
 	// Append appends the encoding of v to dst and returns the result. It must not keep dst.
 	Append(dst []byte, v V) ([]byte, error)

@@ -59,6 +59,8 @@ type Group struct {
 // A shared cache is a Cache of any type as its group sees it.
 type shared interface {
 	serve(r *link.Request)
+	servesApart(r *link.Request) bool
+	spawn(f func()) bool
 	adopt(v *view) // go by another ring
 	clearHere()
 	recallAll(ctx context.Context, concerns func(key string) bool) error
@@ -113,7 +115,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.node, err = link.NewNode(link.Config{
 		Name: o.Name, Instance: rand.Uint64() | 1, Group: o.GroupName, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, Guard: guardDial, OpTimeout: o.OpTimeout, Logger: o.Logger,
-		Verify: g.verifyPeer, Plain: o.authenticates, Serve: g.serve, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
+		Verify: g.verifyPeer, Plain: o.authenticates, Serve: g.receive, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
 		Report: g.reportHits, Reported: g.reported, Unwanted: g.unwanted, Start: g.skew.start, Ahead: g.skew.ahead.Load,
 	})
 	if err != nil {

@@ -138,6 +138,87 @@ func TestCodecCallsTheCache(t *testing.T) {
 	})
 }
 
+// A codec, or a Size, that hangs for one value keeps nobody waiting who asks for another.
+func TestCodecHangs(t *testing.T) {
+	for name, options := range map[string]func(hang func()) Options[string]{
+		"Codec": func(hang func()) Options[string] { return Options[string]{Codec: wildCodec{hang}} },
+		"Size": func(hang func()) Options[string] {
+			return Options[string]{Size: func(_, v string) int {
+				if v == "unreadable" {
+					hang()
+				}
+				return len(v)
+			}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				w := newWorld(t, 3, options(func() { <-release }))
+				defer w.close()
+				defer close(release)
+				testCodecHangs(t, w)
+			})
+		})
+	}
+}
+
+func testCodecHangs(t *testing.T, w *world) {
+	a, b := w.procs[0], w.procs[1]
+	ctx := t.Context()
+	keys := a.keys(5)
+	links := a.group.allLinks()
+	require.NoError(t, a.cache.Put(ctx, keys[0], "v"))
+	hung := []func(context.Context){
+		func(ctx context.Context) { _ = b.cache.Put(ctx, keys[1], "unreadable") },
+		func(ctx context.Context) {
+			_, _ = b.cache.Get(ctx, keys[2], constant("unreadable")) // the Fill
+		},
+		func(ctx context.Context) { _, _ = b.cache.Get(ctx, keys[3], nil) },
+		func(ctx context.Context) { _, _ = b.cache.GetMany(ctx, keys[3:4], nil) },
+		func(ctx context.Context) { _, _, _ = b.cache.Lookup(ctx, keys[3]) },
+	}
+	require.NoError(t, a.cache.Put(ctx, keys[3], "unspeakable"))
+	for _, call := range hung {
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			call(ctx)
+		}()
+		synctest.Wait()
+		begin := time.Now()
+		for _, p := range w.procs[1:] {
+			v, err := p.cache.Get(ctx, keys[0], nil)
+			require.NoError(t, err)
+			require.Equal(t, "v", v)
+		}
+		require.Zero(t, time.Since(begin))
+		time.Sleep(10 * time.Second)
+	}
+	for _, l := range links {
+		require.NoError(t, l.Err(), "the links are still up")
+	}
+}
+
+// A codec may ask the very peer for another key for whom it encodes.
+func TestCodecAsksThePeer(t *testing.T) {
+	var w *world
+	codec := wildCodec{func() {
+		_, _ = w.procs[0].cache.Get(context.Background(), w.procs[1].key(), nil)
+	}}
+	inWorld(t, 2, Options[string]{Codec: codec}, func(t *testing.T, the *world) {
+		w = the
+		a, b := w.procs[0], w.procs[1]
+		require.NoError(t, a.cache.Put(t.Context(), a.key(), "unspeakable"))
+		require.NoError(t, b.cache.Put(t.Context(), b.key(), "v"))
+		begin := time.Now()
+		v, err := b.cache.Get(t.Context(), a.key(), nil)
+		require.NoError(t, err)
+		require.Equal(t, "unspeakable", v)
+		require.Zero(t, time.Since(begin))
+	})
+}
+
 // wildSize returns an Options.Size that misbehaves for values that say so.
 func wildSize(act func()) func(string, string) int {
 	return func(_, v string) int {

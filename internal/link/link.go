@@ -141,7 +141,7 @@ func (l *Link) finish() {
 		s.Fail(err)
 	}
 	for _, op := range ops {
-		op.cancelled(op)
+		op.tellCancelled()
 	}
 	l.node.remove(l)
 	l.readNoMore()

@@ -17,6 +17,7 @@ type Request struct {
 	link  *Link
 	cache string
 	done  bool // answered or kept
+	op    *Op  // of one that is served apart, or nil
 }
 
 // Link returns the link on which the request came.
@@ -34,6 +35,10 @@ func (r *Request) Answer(f *wire.Frame) {
 		return
 	}
 	r.done = f.Flags&wire.More == 0
+	if r.op != nil {
+		r.op.Answer(f)
+		return
+	}
 	f.Op = r.Op
 	l := r.link
 	l.mu.Lock()
@@ -49,12 +54,16 @@ func (r *Request) Keep(cancelled func(*Op)) *Op {
 	if cancelled == nil {
 		cancelled = func(*Op) {}
 	}
-	op := &Op{link: r.link, id: r.Op, cancelled: cancelled}
-	if r.Deadline > 0 {
-		op.deadline = after(r.link.node.now(), r.Deadline)
-	}
 	r.done = true
 	l := r.link
+	if r.op != nil {
+		r.op.whenCancelled(cancelled)
+		return r.op
+	}
+	op := &Op{link: l, id: r.Op, cancelled: cancelled}
+	if r.Deadline > 0 {
+		op.deadline = after(l.node.now(), r.Deadline)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ops == nil {
@@ -65,14 +74,54 @@ func (r *Request) Keep(cancelled func(*Op)) *Op {
 	return op
 }
 
+// Apart has serve called on a goroutine that start starts, with a copy of r that is valid until it is
+// answered. So serve may take its time, while the link goes on: requests overtake each other. If
+// start returns false, r is not served.
+func (r *Request) Apart(start func(func()) bool, serve func(*Request)) {
+	apart := &Request{Frame: r.Clone(), link: r.link, cache: r.cache, op: r.Keep(nil)}
+	if !start(func() {
+		serve(apart)
+		apart.end(wire.Frame{Type: wire.Unsupported})
+	}) {
+		apart.end(wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
+	}
+}
+
+// end answers r unless that has been done.
+func (r *Request) end(f wire.Frame) {
+	if !r.done {
+		r.Answer(&f)
+	}
+}
+
 // An Op is a request that has been kept. Its methods are safe for concurrent use.
 type Op struct {
 	link      *Link
 	id        uint32
 	deadline  int64
-	cancelled func(*Op)
+	cancelled func(*Op)   // guarded by the link's mutex
 	over      atomic.Bool // nobody waits any more; set with the link locked
 	ended     bool        // guarded by the link's mutex
+}
+
+// whenCancelled has cancelled called when nobody waits any more, if need be from a goroutine of its
+// own, since the caller may hold a lock.
+func (o *Op) whenCancelled(cancelled func(*Op)) {
+	o.link.mu.Lock()
+	defer o.link.mu.Unlock()
+	if o.over.Load() {
+		go cancelled(o)
+		return
+	}
+	o.cancelled = cancelled
+}
+
+// tellCancelled is called when nobody waits any more, after over has been set.
+func (o *Op) tellCancelled() {
+	o.link.mu.Lock()
+	cancelled := o.cancelled
+	o.link.mu.Unlock()
+	cancelled(o)
 }
 
 // Link returns the link on which the request came.
@@ -169,9 +218,7 @@ func (l *Link) serve(f *wire.Frame) error {
 	default:
 		l.node.cfg.Serve(r)
 	}
-	if !r.done {
-		r.Answer(&wire.Frame{Type: wire.Unsupported})
-	}
+	r.end(wire.Frame{Type: wire.Unsupported})
 	return nil
 }
 
@@ -187,6 +234,6 @@ func (l *Link) cancelled(f *wire.Frame) {
 	}
 	l.mu.Unlock()
 	if op != nil {
-		op.cancelled(op)
+		op.tellCancelled()
 	}
 }

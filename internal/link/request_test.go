@@ -2,6 +2,7 @@ package link
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/coveycache/covey/internal/wire"
 	"github.com/stretchr/testify/require"
@@ -28,4 +29,43 @@ func TestAnswersAreBounded(t *testing.T) {
 		require.LessOrEqual(t, l.out.bytes+l.out.long, 4*n.cfg.MaxValue+1000*100, what)
 		require.Greater(t, l.out.bytes+l.out.long, 3*n.cfg.MaxValue, what)
 	}
+}
+
+// A request that is served apart may be given up before it is kept, while it is, or not at all; and
+// nothing of it is in memory that the link uses again.
+func TestServedApart(t *testing.T) {
+	for _, when := range []string{"never", "before", "after"} {
+		synctest.Test(t, func(t *testing.T) { testServedApart(t, when) })
+	}
+}
+
+func testServedApart(t *testing.T, when string) {
+	n := fuzzNode(t)
+	l := newLink(n, noConn{}, nil, &wire.Hello{MaxOps: 8, MaxValue: 1 << 20})
+	text := []byte("key")
+	r := &Request{Frame: wire.Frame{Type: wire.Put, Op: 7, Value: text}, link: l}
+	var serve func()
+	told := make(chan *Op, 2)
+	r.Apart(func(f func()) bool { serve = f; return true }, func(apart *Request) {
+		require.Equal(t, "key", string(apart.Value))
+		op := apart.Keep(func(op *Op) { told <- op })
+		if when == "after" {
+			l.cancelled(&wire.Frame{Op: 7})
+		}
+		if when != "never" {
+			require.Equal(t, op, <-told)
+			require.False(t, op.Live())
+		}
+		require.Equal(t, when == "never", op.Answer(&wire.Frame{Type: wire.Done}))
+	})
+	clear(text)
+	if when == "before" {
+		l.cancelled(&wire.Frame{Op: 7})
+	}
+	require.True(t, r.done)
+	require.Equal(t, 1, l.running)
+	serve()
+	require.Zero(t, l.running)
+	require.Empty(t, l.ops)
+	require.Empty(t, told)
 }

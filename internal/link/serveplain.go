@@ -202,7 +202,7 @@ func (l *Link) serveBody(ctx context.Context, body *Body) {
 	l.out.drop()
 	l.mu.Unlock()
 	for _, op := range ops {
-		op.cancelled(op)
+		op.tellCancelled()
 	}
 }
 

@@ -462,6 +462,18 @@ var mutants = []mutant{
 		"log.go", "slog.StringValue(strings.Clone(a.Value.String()))", "slog.StringValue(a.Value.String())",
 	},
 	{
+		"I16: no codec runs on the goroutine that reads a link", "TestCodecHangs",
+		"serve.go", "return p.c.userCodec\n", "return false\n",
+	},
+	{
+		"I16: no Size runs on the goroutine that reads a link", "TestCodecHangs",
+		"serve.go", "return p.c.userCodec || p.c.userSize", "return p.c.userCodec",
+	},
+	{
+		"a request served apart hears that it is cancelled", "internal/link.TestServedApart",
+		"internal/link/request.go", "\t\tgo cancelled(o)\n", "",
+	},
+	{
 		"no line is lost unseen", "TestLinesAreDropped",
 		"log.go", "\t\tq.dropped++\n", "",
 	},
