@@ -38,8 +38,8 @@ const (
 	// through others and at other peers. Each load of such a ring may get it. Where loads of
 	// several peers join each other, a ring may end with ErrLoadTimeout instead.
 	ErrRecursiveLoad strError = "covey: a loader waits for its own result"
-	// ErrOverloaded is returned when the protection of the origin (MaxLoads,
-	// LoadRate, Breaker) did not let the load through.
+	// ErrOverloaded is returned when the protection of the origin (MaxLoads, LoadRate, Breaker) did
+	// not let the load through, or when 16,384 calls of one process wait for loads at one other.
 	ErrOverloaded strError = "covey: origin is overloaded"
 	// ErrLoadTimeout is returned when a load took longer than Options.LoadTimeout.
 	ErrLoadTimeout strError = "covey: load timed out"

@@ -56,7 +56,7 @@ func (p *peering[V]) serveMany(r *link.Request) {
 			answers.expect()
 			return manyItem{answers, index}
 		}
-		if p.c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.owner(key) == v.self {
+		if p.c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.owner(key) == v.self && !r.Link().Crowded() {
 			if p.joinBulk(&b, &req, request[V]{ctx: ctx, key: key, hash: hash, gen: gen, keep: isReady(v)}, wait) {
 				if b != nil && len(b.flights) == p.c.opt.BulkSize {
 					p.c.startBulk(b, p.c.opt.BulkLoader, nil)

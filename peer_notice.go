@@ -71,7 +71,7 @@ func (n *notice) Fail(error) {}
 // will.
 func (p *peering[V]) serveAwait(r *link.Request) {
 	l := loadingOf(p.contextOf(&r.Frame))
-	if l == nil {
+	if l == nil || r.Link().Crowded() {
 		r.Answer(&wire.Frame{Type: wire.Done})
 		return
 	}

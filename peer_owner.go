@@ -6,6 +6,7 @@ package covey
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -124,6 +125,9 @@ func (p *peering[V]) answerGet(
 		v := p.tenures.view()
 		if !v.isOwn(key) {
 			p.c.n.notOwner.Add(1)
+			if from.Crowded() {
+				return failed(errCrowded)
+			}
 			p.answerLater(req, key, hash, from, wait)
 			return nil
 		}
@@ -146,6 +150,9 @@ func (p *peering[V]) answerGet(
 			}
 			return f
 		}
+		if from.Crowded() {
+			return failed(errCrowded)
+		}
 		// 3. A load waits until all members know the ring, which this goroutine, the link's reader,
 		// must not.
 		if !isReady(v) {
@@ -159,6 +166,9 @@ func (p *peering[V]) answerGet(
 		}
 	}
 }
+
+// errCrowded refuses to have another request of a peer wait.
+var errCrowded = fmt.Errorf("%w: too many requests of one peer wait for loads at the owner", ErrOverloaded)
 
 // patience is how long a load waits for the members to be told of a new ring. Then it goes on, and
 // its result is not stored.

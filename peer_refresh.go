@@ -53,6 +53,10 @@ func (p *peering[V]) serveReload(r *link.Request) {
 		r.Answer(failed(noLoader(p.c.name, key)))
 		return
 	}
+	if r.Link().Crowded() {
+		r.Answer(failed(errCrowded))
+		return
+	}
 	ctx, cancel := context.WithCancel(p.contextOf(&r.Frame))
 	op := r.Keep(func(*link.Op) { cancel() })
 	op.Held()

@@ -312,7 +312,7 @@ func (g *Group) unwanted(l *link.Link, f *wire.Frame) {
 	} else if f.Type == wire.FillRight || f.Type == wire.Hit && f.Flags&wire.Refresh != 0 {
 		if id, ok := g.cacheID(l.CacheName(f.Cache)); ok {
 			fill := &wire.Frame{Type: wire.Fill, Cache: id, Key: strings.Clone(f.Key), Token: f.Token, Result: wire.Failed, Code: wire.CodeCancelled}
-			g.wg.Go(func() { _, _ = l.Send(g.ctx, fill, ignore{}) })
+			g.wg.Go(func() { sendFill(l, fill) })
 		}
 	}
 }
@@ -333,7 +333,7 @@ func (g *Group) unwantedMany(l *link.Link, items []byte) {
 // giveBack tells the owner that nothing will come of a right.
 func (p *peering[V]) giveBack(r *right, key string, err error) {
 	f := failed(err)
-	p.sendFill(r, &wire.Frame{Type: wire.Fill, Cache: p.id, Key: key, Token: r.token, Result: wire.Failed, Code: f.Code, Text: f.Text})
+	sendFill(r.link, &wire.Frame{Type: wire.Fill, Cache: p.id, Key: key, Token: r.token, Result: wire.Failed, Code: f.Code, Text: f.Text})
 	r.over(err)
 }
 
@@ -377,7 +377,7 @@ func (p *peering[V]) deliver(f *flight[V], o outcome[V]) {
 		e := failed(err)
 		fill.Result, fill.Code, fill.Text = wire.Failed, e.Code, e.Text
 	}
-	p.sendFill(f.right, fill)
+	sendFill(f.right.link, fill)
 	told := err
 	if err != nil && !errors.Is(err, ErrNotFound) && f.old != nil {
 		value, err = entryOf[V](f.old).value, nil
@@ -402,10 +402,17 @@ func asForeign(peer string, err error) error {
 	return &foreignError{peer: peer, text: err.Error(), is: err}
 }
 
-// sendFill sends the result of a load to the owner. It may fail: if the link is down the owner
-// knows that.
-func (p *peering[V]) sendFill(r *right, f *wire.Frame) {
-	_, _ = r.link.Send(p.group.ctx, f, ignore{})
+// sendFill sends the result of a load to the owner, who waits for it. If it cannot be sent the right
+// ends with the link: the owner knows what becomes of rights whose link is down.
+func sendFill(l *link.Link, f *wire.Frame) {
+	_, err := l.Send(context.Background(), f, ignore{}) // not for long: it waits for OpTimeout at most
+	if errors.Is(err, wire.ErrTooLarge) {               // for the owner; others load it for themselves
+		none := &wire.Frame{Type: wire.Fill, Cache: f.Cache, Key: f.Key, Token: f.Token, Result: wire.Failed, Code: wire.CodeTooLarge}
+		_, err = l.Send(context.Background(), none, ignore{})
+	}
+	if err != nil {
+		l.Close()
+	}
 }
 
 // ignore is the sink of requests whose answers do not matter.

@@ -33,6 +33,8 @@ type call struct {
 	deadline int64
 	hard     int64 // the caller's own deadline, which is left when the request is held; 0: none
 	taken    bool
+	class    class
+	held     bool
 	looks    uint8  // how often watch has looked at it
 	next     uint32 // of the free list
 }
@@ -41,15 +43,16 @@ type call struct {
 // one. A slot is free again only when the last answer has come: an op that
 // was cancelled is still in flight until the other end has said so.
 type calls struct {
-	max     int
-	slots   []call
-	free    uint32 // op of the first free slot; 0: none
-	busy    int
+	max   int
+	slots []call
+	free  uint32 // op of the first free slot; 0: none
+	busy  int    // slots that are taken
+	rooms
 	timer   *time.Timer
 	expires int64 // when timer runs
 	watcher *time.Timer
 	watched bool // watcher runs
-	waiting []chan struct{}
+	waiting [classes][]chan struct{}
 }
 
 // put takes a slot for sink.
@@ -64,6 +67,7 @@ func (c *calls) put(s call) (op uint32) {
 	s.taken = true
 	c.slots[op-1] = s
 	c.busy++
+	c.under[s.class]++
 	return op
 }
 
@@ -103,6 +107,8 @@ func (c *calls) at(op uint32) *call {
 }
 
 func (c *calls) release(op uint32) {
+	s := &c.slots[op-1]
+	c.leave(s.class, s.held)
 	c.slots[op-1] = call{next: c.free}
 	c.free = op
 	c.busy--
@@ -158,11 +164,11 @@ func (l *Link) Send(ctx context.Context, f *wire.Frame, s Sink) (op uint32, err 
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now, err = l.enter(ctx, len(f.Value), now, hard); err != nil {
+	if now, err = l.enter(ctx, f, now, hard); err != nil {
 		return 0, err
 	}
 	op = l.send(f, s, now, hard)
-	l.flushOwn(l.calls.busy <= fewCalls)
+	l.flushOwn(l.calls.quick() <= fewCalls)
 	return op, nil
 }
 
@@ -190,10 +196,10 @@ func (l *Link) Push(f *wire.Frame, s Sink) (op uint32, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.unusable(); err != nil {
+	if err := l.unusable(f.Type); err != nil {
 		return 0, err
 	}
-	if !l.room() || l.out.overlong(len(f.Value)) {
+	if !l.room(classOf(f.Type)) || l.out.overlong(len(f.Value)) {
 		l.failLocked(ErrSlowPeer)
 		return 0, ErrSlowPeer
 	}
@@ -205,7 +211,7 @@ func (l *Link) Push(f *wire.Frame, s Sink) (op uint32, err error) {
 // send queues a request. The link is locked.
 func (l *Link) send(f *wire.Frame, s Sink, now, hard int64) (op uint32) {
 	deadline := l.deadline(now, hard)
-	op = l.calls.put(call{sink: s, deadline: deadline, hard: hard})
+	op = l.calls.put(call{sink: s, class: classOf(f.Type), deadline: deadline, hard: hard})
 	l.expireBy(deadline)
 	if c := &l.calls; !c.watched {
 		c.watched = true
@@ -311,12 +317,18 @@ func (l *Link) answered(f *wire.Frame) error {
 		return ErrProtocol
 	}
 	s := c.sink
-	if last {
+	switch {
+	case last:
 		l.calls.release(f.Op)
 		l.admit()
 		l.maybeLeave()
-	} else if f.Type == wire.Held {
-		c.deadline = c.hard
+	case f.Type == wire.Held && !c.held:
+		c.held, c.deadline = true, c.hard
+		l.calls.hold(c.class)
+		l.admit()
+	}
+	if l.exchange != nil && l.calls.quick() == 0 {
+		l.exchange.leaveSlot()
 	}
 	l.mu.Unlock()
 	if s != nil {
@@ -327,25 +339,26 @@ func (l *Link) answered(f *wire.Frame) error {
 	return nil
 }
 
-// enter waits until a request with a value of the given size may be queued,
-// and returns the time. The link is locked before and after, not in between.
-func (l *Link) enter(ctx context.Context, size int, now, hard int64) (int64, error) {
-	c := &l.calls
+// enter waits until f may be queued, and returns the time. The link is locked before and after, not
+// in between.
+func (l *Link) enter(ctx context.Context, f *wire.Frame, now, hard int64) (int64, error) {
+	class := classOf(f.Type)
+	waiting := &l.calls.waiting[class]
 	var late *time.Timer
 	for waited := false; ; waited = true {
-		if err := l.unusable(); err != nil {
+		if err := l.unusable(f.Type); err != nil {
 			l.admit()
 			return now, err
 		}
-		if (waited || len(c.waiting) == 0) && l.room() && !l.out.overlong(size) {
+		if (waited || len(*waiting) == 0) && l.room(class) && !l.out.overlong(len(f.Value)) {
 			l.admit()
 			return now, nil
 		}
 		turn := make(chan struct{}, 1)
 		if waited {
-			c.waiting = slices.Insert(c.waiting, 0, turn)
+			*waiting = slices.Insert(*waiting, 0, turn)
 		} else {
-			c.waiting = append(c.waiting, turn)
+			*waiting = append(*waiting, turn)
 			late = time.NewTimer(time.Duration(l.deadline(now, hard) - now))
 			defer late.Stop()
 		}
@@ -361,8 +374,8 @@ func (l *Link) enter(ctx context.Context, size int, now, hard int64) (int64, err
 		}
 		now = l.node.now()
 		l.mu.Lock()
-		if i := slices.Index(c.waiting, turn); i >= 0 {
-			c.waiting = slices.Delete(c.waiting, i, i+1)
+		if i := slices.Index(*waiting, turn); i >= 0 {
+			*waiting = slices.Delete(*waiting, i, i+1)
 		}
 		if err != nil {
 			l.admit() // it may just have been this caller's turn
@@ -380,13 +393,15 @@ func (l *Link) deadline(now, hard int64) int64 {
 	return deadline
 }
 
-func (l *Link) room() bool { return l.calls.busy < l.calls.max && !l.overflow() }
+func (l *Link) room(c class) bool { return l.calls.under[c] < l.calls.max && !l.overflow() }
 
-// admit lets the first caller in that waits, if there is room. The link is locked.
+// admit lets the first caller of each class in that waits, if there is room. The link is locked.
 func (l *Link) admit() {
-	if c := &l.calls; len(c.waiting) > 0 && (l.room() || l.unusable() != nil) {
-		c.waiting[0] <- struct{}{}
-		c.waiting = slices.Delete(c.waiting, 0, 1)
+	for c := range classes {
+		if waiting := &l.calls.waiting[c]; len(*waiting) > 0 && (l.room(c) || l.unusable(0) != nil) {
+			(*waiting)[0] <- struct{}{}
+			*waiting = slices.Delete(*waiting, 0, 1)
+		}
 	}
 }
 

@@ -94,7 +94,8 @@ type Config struct {
 	MinBackoff       time.Duration // before the second try to dial; default 50 ms
 	MaxBackoff       time.Duration // default 5 s
 
-	MaxOps      int // requests in flight from one peer; default 4096
+	MaxOps      int // requests in flight from one peer that are not held, of each class; default 4096
+	MaxHeld     int // requests that are held for one peer, before the handler should refuse more; see Link.Crowded; default 4 * MaxOps
 	MaxValue    int // bytes of a value from a peer; default 64 MiB
 	MaxArriving int // bytes of values on their way here in pieces, over all links, before these wait in turn, and again of bodies; default 4 * MaxValue
 	MaxQueue    int // bytes queued for one peer before it is made to wait; default 4 MiB
@@ -117,6 +118,7 @@ func (c Config) withDefaults() Config {
 	set(&c.MinBackoff, 50*time.Millisecond)
 	set(&c.MaxBackoff, 5*time.Second)
 	set(&c.MaxOps, 4096)
+	set(&c.MaxHeld, 4*c.MaxOps)
 	set(&c.MaxValue, 64<<20)
 	set(&c.MaxArriving, 4*c.MaxValue)
 	set(&c.MaxQueue, 4<<20)

@@ -46,6 +46,7 @@ type Link struct {
 	out      queue
 	calls    calls
 	ops      map[uint32]*Op // requests kept and not answered
+	rooms    rooms          // for them
 	running  int            // ops that have not ended, answered or not
 	finished bool
 	leaving  leaving
@@ -224,12 +225,12 @@ func (l *Link) Err() error {
 	return l.err
 }
 
-// unusable returns why no request may be sent, or nil. The link is locked.
-func (l *Link) unusable() error {
+// unusable returns why no request of that type may be sent, or nil. The link is locked.
+func (l *Link) unusable(t wire.Type) error {
 	switch {
 	case l.err != nil:
 		return l.err
-	case l.leaving.said || l.leaving.heard:
+	case (l.leaving.said || l.leaving.heard) && t != wire.Fill && t != wire.Recall: // these end what is under way
 		return ErrGoingAway
 	}
 	return nil

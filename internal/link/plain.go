@@ -33,24 +33,24 @@ type plain struct {
 	unheard atomic.Bool // the other end does not know how to reach this one
 	why     error       // the link leaves; guarded by its mutex
 	cancel  context.CancelCauseFunc
-	ctx     context.Context // ends with the link
-	slots   chan struct{}   // of exchanges under way
-	wg      sync.WaitGroup  // exchanges
+	ctx     context.Context        // ends with the link
+	slots   [classes]chan struct{} // of exchanges under way
+	wg      sync.WaitGroup         // exchanges
 
 	ring sync.Mutex // held while the other end's ring is noted
 	seq  uint64     // of the hello that it was in; guarded by ring
 
-	mu      sync.Mutex // taken before the link's, and an exchange's
-	open    *exchange  // that takes more requests
-	alive   *exchange  // that renews the lease
-	number  uint32     // of the last one
+	mu      sync.Mutex         // taken before the link's, and an exchange's
+	open    [classes]*exchange // that take more requests
+	alive   *exchange          // that renews the lease
+	number  uint32             // of the last one
 	running map[uint32]*exchange
 	told    []byte    // by Tell, and waits for telling
 	telling *exchange // that carries what was told before
 }
 
 const (
-	maxExchanges = 256  // at a time, to one peer; more requests wait, and gather
+	maxExchanges = 256  // of each class at a time, to one peer, without those where all is held; more requests wait, and gather
 	maxBodyOps   = 1024 // requests in a body
 	opBits       = 11   // of the op of such a link: its number within the body; the rest is that of the exchange
 	upgradeEvery = time.Minute
@@ -63,10 +63,12 @@ type exchange struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	number uint32
-	seq    uint64      // of its hello; 0: it has not been sent; guarded by plain.mu
-	sent   int64       // when that was
-	told   []byte      // by Tell
-	whole  bool        // all of the response has come
+	seq    uint64 // of its hello; 0: it has not been sent; guarded by plain.mu
+	sent   int64  // when that was
+	told   []byte // by Tell
+	whole  bool   // all of the response has come
+	class  class
+	inSlot bool        // guarded by the exchange's mutex
 	writes []uint32    // ops that change something; guarded by the exchange's mutex
 	memory holding     // for values that come in pieces
 	void   atomic.Bool // one of them has been given up: a later exchange that writes ends this one at the other end
@@ -92,7 +94,10 @@ func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) er
 	peer := &met.peer
 	l := newLink(n, noConn{}, p, peer)
 	l.caches.Store(met.caches.Load())
-	x := &plain{link: l, refused: refused, seq: peer.Seq, slots: make(chan struct{}, maxExchanges), running: make(map[uint32]*exchange)}
+	x := &plain{link: l, refused: refused, seq: peer.Seq, running: make(map[uint32]*exchange)}
+	for c := range x.slots {
+		x.slots[c] = make(chan struct{}, maxExchanges)
+	}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	l.plain = x
 	x.unheard.Store(peer.Target != n.cfg.Name)
@@ -145,20 +150,22 @@ func (p *plain) send(f *wire.Frame, s Sink, now, hard int64) (op uint32, err err
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.link.mu.Lock()
-	err = p.link.unusable()
+	err = p.link.unusable(f.Type)
 	p.link.mu.Unlock()
 	if err != nil {
 		return 0, err
 	}
-	ok := false
-	if p.open != nil {
-		op, ok = p.open.add(f, s, now, hard)
+	class, ok := classOf(f.Type), false
+	e := p.open[class]
+	if e != nil {
+		op, ok = e.add(f, s, now, hard)
 	}
 	if !ok {
-		p.open = p.begin()
-		op, _ = p.open.add(f, s, now, hard)
+		e = p.begin(class)
+		p.open[class] = e
+		op, _ = e.add(f, s, now, hard)
 	}
-	return p.open.number<<opBits | op, nil
+	return e.number<<opBits | op, nil
 }
 
 // giveUp is Link.Cancel.
@@ -169,13 +176,13 @@ func (p *plain) giveUp(op uint32, s Sink) bool {
 	return e != nil && e.Cancel(op&(1<<opBits-1), s)
 }
 
-// begin starts an exchange, to which requests may be added until it is sealed. told is what it
-// carries of Tell. The plain is locked.
-func (p *plain) begin(told ...byte) *exchange {
+// begin starts an exchange of a class, to which requests may be added until it is sealed. told is
+// what it carries of Tell. The plain is locked.
+func (p *plain) begin(c class, told ...byte) *exchange {
 	for ok := true; ok; _, ok = p.running[p.number] {
 		p.number = (p.number + 1) & (1<<(32-opBits) - 1)
 	}
-	e := &exchange{Link: newLink(p.link.node, noConn{}, nil, &p.link.peer), plain: p, number: p.number, told: told, memory: holding{of: &p.link.node.bodies}}
+	e := &exchange{Link: newLink(p.link.node, noConn{}, nil, &p.link.peer), plain: p, number: p.number, class: c, told: told, memory: holding{of: &p.link.node.bodies}}
 	e.ctx, e.cancel = context.WithCancel(p.ctx)
 	e.exchange = e
 	e.in.ready = true
@@ -219,15 +226,21 @@ func (e *exchange) givenUp(op uint32) {
 // run sends the requests that have been added and takes the answers in.
 func (e *exchange) run() error {
 	p := e.plain
-	if len(e.told) > 0 { // which waits for no requests
+	select {
+	case p.slots[e.class] <- struct{}{}:
+		e.mu.Lock()
+		e.inSlot = true
+		e.mu.Unlock()
+		defer func() {
+			e.mu.Lock()
+			e.leaveSlot()
+			e.mu.Unlock()
+		}()
+	case <-e.ctx.Done():
+	}
+	if len(e.told) > 0 {
 		late := time.AfterFunc(e.node.cfg.Lease, e.cancel)
 		defer late.Stop()
-	} else {
-		select {
-		case p.slots <- struct{}{}:
-			defer func() { <-p.slots }()
-		case <-e.ctx.Done():
-		}
 	}
 	err := e.post(p.seal(e))
 	if err == io.EOF {
@@ -253,6 +266,15 @@ func (e *exchange) run() error {
 		return context.Cause(e.ctx)
 	}
 	return err
+}
+
+// leaveSlot makes room for another exchange when this one is over, or all that is left of it is
+// held. The exchange is locked.
+func (e *exchange) leaveSlot() {
+	if e.inSlot {
+		e.inSlot = false
+		<-e.plain.slots[e.class]
+	}
 }
 
 // post sends a body and takes in what comes of it, at the end of which it returns io.EOF.
@@ -290,8 +312,8 @@ func (p *plain) seal(e *exchange) (*wire.Hello, []byte) {
 	caches := p.link.node.ownCaches() // before the lock: the node's comes first
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.open == e {
-		p.open = nil
+	if p.open[e.class] == e {
+		p.open[e.class] = nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -347,12 +369,12 @@ func (p *plain) leave(why error, goodbye *wire.Frame) {
 	l := p.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.unusable() != nil {
+	if l.unusable(0) != nil {
 		return
 	}
 	l.leaving.said, p.why = true, why
 	if goodbye != nil {
-		e := p.begin()
+		e := p.begin(prompt)
 		e.mu.Lock()
 		e.out.add(goodbye)
 		e.mu.Unlock()
@@ -414,7 +436,7 @@ func (p *plain) keep() {
 			}
 			p.mu.Lock()
 			if p.alive == nil && l.Err() == nil && l.lease.alive.Load()-now < int64(cfg.Lease-cfg.KeepAlive/2) {
-				p.alive = p.begin()
+				p.alive = p.begin(prompt)
 			}
 			p.mu.Unlock()
 		case <-upgrade.C:

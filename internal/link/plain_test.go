@@ -240,8 +240,8 @@ func TestPlainLateWrite(t *testing.T) {
 		})
 		defer w.close()
 		l := w.link()
-		read, write := new(sink), new(sink)
-		_, err := l.Send(t.Context(), get("kept"), read)
+		other, write := new(sink), new(sink)
+		_, err := l.Send(t.Context(), put("kept"), other)
 		require.NoError(t, err)
 		op, err := l.Send(t.Context(), put("kept, too"), write)
 		require.NoError(t, err)
@@ -250,7 +250,7 @@ func TestPlainLateWrite(t *testing.T) {
 		require.False(t, l.Cancel(op, write))
 		_, err = l.Call(t.Context(), get("a read does not matter"))
 		require.NoError(t, err)
-		require.Empty(t, read.all())
+		require.Empty(t, other.all())
 		later := make(chan error)
 		go func() {
 			_, err := l.Call(t.Context(), put("later"))
@@ -264,7 +264,7 @@ func TestPlainLateWrite(t *testing.T) {
 			op.Answer(&wire.Frame{Type: wire.Done})
 		}
 		require.NoError(t, <-later)
-		require.NotEmpty(t, read.all())
+		require.NotEmpty(t, other.all())
 		require.Empty(t, write.all())
 	})
 	bubble(t, func(t *testing.T) { // it was held up on its way

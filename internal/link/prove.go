@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -127,6 +128,7 @@ type caller struct {
 	since   uint64           // the first of its exchanges that it still waits for
 	running map[uint64]*Link // by seq
 	bodies  int              // that are being read or served
+	holding atomic.Int32     // how many of its exchanges have requests that are held
 	heard   int64            // when it asked last
 	floor   uint64           // no number up to this is taken any more
 	seen    []uint64         // the numbers above that have been taken, sorted
@@ -137,7 +139,8 @@ type caller struct {
 
 const (
 	maxCallers = 1 << 12
-	maxSeen    = 1 << 12 // of a caller; it has maxExchanges under way
+	maxSeen    = 1 << 12 // of a caller; it has maxExchanges of each class under way
+	maxHolding = 1 << 10 // exchanges of a caller that have requests that are held
 )
 
 // enterBody takes note of a body that is about to be read, until exitBody. It fails if the body's

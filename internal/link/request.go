@@ -60,7 +60,7 @@ func (r *Request) Keep(cancelled func(*Op)) *Op {
 		r.op.whenCancelled(cancelled)
 		return r.op
 	}
-	op := &Op{link: l, id: r.Op, cancelled: cancelled}
+	op := &Op{link: l, id: r.Op, class: classOf(r.Type), cancelled: cancelled}
 	if r.Deadline > 0 {
 		op.deadline = after(l.node.now(), r.Deadline)
 	}
@@ -70,6 +70,7 @@ func (r *Request) Keep(cancelled func(*Op)) *Op {
 		l.ops = make(map[uint32]*Op)
 	}
 	l.ops[r.Op] = op
+	l.rooms.under[op.class]++
 	l.running++
 	return op
 }
@@ -101,7 +102,9 @@ type Op struct {
 	deadline  int64
 	cancelled func(*Op)   // guarded by the link's mutex
 	over      atomic.Bool // nobody waits any more; set with the link locked
-	ended     bool        // guarded by the link's mutex
+	class     class
+	held      bool // guarded by the link's mutex, as is ended
+	ended     bool
 }
 
 // whenCancelled has cancelled called when nobody waits any more, if need be from a goroutine of its
@@ -163,11 +166,14 @@ func (o *Op) answer(f *wire.Frame) (queued, gone bool) {
 		l.reply(f)
 	}
 	if !last {
+		if f.Type == wire.Held && !o.held && !o.over.Load() {
+			l.holdOp(o)
+		}
 		return queued, false
 	}
 	o.ended = true
 	if l.ops[o.id] == o {
-		delete(l.ops, o.id)
+		l.removeOp(o)
 	}
 	l.running--
 	return queued, l.maybeGone()
@@ -175,6 +181,35 @@ func (o *Op) answer(f *wire.Frame) (queued, gone bool) {
 
 // Held tells the other end that the answer takes a while.
 func (o *Op) Held() { o.Answer(&wire.Frame{Type: wire.Held, Flags: wire.More}) }
+
+// holdOp notes that an op is held from now on. The link is locked.
+func (l *Link) holdOp(o *Op) {
+	o.held = true
+	l.rooms.hold(o.class)
+	if l.served != nil && l.rooms.held == 1 {
+		l.served.caller.holding.Add(1)
+	}
+}
+
+// removeOp forgets an op that has been answered or given up. The link is locked.
+func (l *Link) removeOp(o *Op) {
+	delete(l.ops, o.id)
+	l.rooms.leave(o.class, o.held)
+	if l.served != nil && o.held && l.rooms.held == 0 {
+		l.served.caller.holding.Add(-1)
+	}
+}
+
+// Crowded reports whether so many requests are held here that the other end must not have more of
+// them held. It is for handlers: a link does not refuse what they hold.
+func (l *Link) Crowded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.served != nil && l.rooms.held == 0 && l.served.caller.holding.Load() >= maxHolding {
+		return true
+	}
+	return l.rooms.held >= l.node.cfg.MaxHeld
+}
 
 // reply queues an answer. The link is locked.
 func (l *Link) reply(f *wire.Frame) {
@@ -197,9 +232,10 @@ func (l *Link) serve(f *wire.Frame) error {
 		return ErrProtocol
 	}
 	l.mu.Lock()
+	class := classOf(f.Type)
 	_, twice := l.ops[f.Op]
-	busy := l.running >= 2*l.node.cfg.MaxOps
-	full := len(l.ops) >= l.node.cfg.MaxOps
+	busy := class != prompt && l.running-len(l.ops) >= l.node.cfg.MaxOps
+	full := l.rooms.under[class] >= l.node.cfg.MaxOps
 	l.mu.Unlock()
 	if twice || full {
 		return ErrProtocol
@@ -228,7 +264,7 @@ func (l *Link) cancelled(f *wire.Frame) {
 	l.mu.Lock()
 	op := l.ops[f.Op]
 	if op != nil {
-		delete(l.ops, f.Op)
+		l.removeOp(op)
 		op.over.Store(true)
 		l.reply(&wire.Frame{Type: wire.Failed, Op: f.Op, Code: wire.CodeCancelled})
 	}

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -194,9 +196,9 @@ func (l *Link) serveBody(ctx context.Context, body *Body) {
 	stop()
 	l.wg.Wait()
 	l.mu.Lock()
-	ops := l.ops
-	l.ops = nil
+	ops := slices.Collect(maps.Values(l.ops))
 	for _, op := range ops {
+		l.removeOp(op)
 		op.over.Store(true)
 	}
 	l.out.drop()

@@ -99,7 +99,7 @@ func (p *plain) tell(f *wire.Frame) error {
 // goOnTelling sends what there is to tell, unless something is on its way. The plain is locked.
 func (p *plain) goOnTelling() {
 	if p.telling == nil && len(p.told) > 0 && p.link.Err() == nil {
-		p.telling = p.begin(p.told...)
+		p.telling = p.begin(prompt, p.told...)
 		p.told = nil
 	}
 }

@@ -230,6 +230,50 @@ var mutants = []mutant{
 		"internal/link/request.go", "o.link.lease.alive.Load()", "o.link.lease.held.Load()",
 	},
 	{
+		"what is held leaves the room of its class", "internal/link.TestHeldRequestsTakeNoRoom",
+		"internal/link/call.go", "\t\tl.calls.hold(c.class)\n", "",
+	},
+	{
+		"what is held leaves the room of its class, at the other end", "internal/link.TestHeldRequestsTakeNoRoom",
+		"internal/link/request.go", "\tl.rooms.hold(o.class)\n", "",
+	},
+	{
+		"over plain HTTP what is held leaves its slot", "internal/link.TestHeldRequestsTakeNoRoom",
+		"internal/link/call.go", "if l.exchange != nil && l.calls.quick() == 0 {", "if false {",
+	},
+	{
+		"classes have rooms of their own", "internal/link.TestRoomsAreSeparate",
+		"internal/link/class.go", "\t\treturn writes\n", "\t\treturn reads\n",
+	},
+	{
+		"writes wait for recalls, which have a room of their own", "internal/link.TestWritesOfBothEndsWaitForNoRoom",
+		"internal/link/class.go", "return prompt // ", "return writes // ",
+	},
+	{
+		"I11: requests that are held", "internal/link.TestHeldRequestsAreBounded",
+		"internal/link/request.go", "return l.rooms.held >= l.node.cfg.MaxHeld", "return false",
+	},
+	{
+		"I11: bodies whose requests are held", "internal/link.TestHeldRequestsAreBounded",
+		"internal/link/request.go", "l.served.caller.holding.Load() >= maxHolding", "false",
+	},
+	{
+		"I11: Gets that wait for loads at the owner", "TestTooManyHeldGets",
+		"peer_owner.go", "\t\tif from.Crowded() {\n\t\t\treturn failed(errCrowded)\n\t\t}\n\t\t// 3.", "\t\t// 3.",
+	},
+	{
+		"who says goodbye still brings what it has loaded", "internal/link.TestFillsWhileLeaving",
+		"internal/link/link.go", " && t != wire.Fill && t != wire.Recall", "",
+	},
+	{
+		"a Fill that cannot be sent ends the right", "TestFillThatCannotBeSent",
+		"peer_right.go", "\tif err != nil {\n\t\tl.Close()\n\t}\n", "\t_ = err\n",
+	},
+	{
+		"a Fill that is too long ends the right", "TestFillThatIsTooLong",
+		"peer_right.go", "\t\t_, err = l.Send(context.Background(), none, ignore{})\n", "\t\t_, err = none, nil\n",
+	},
+	{
 		"I11: links that all wait for memory go on in turn", "internal/link.TestLongValuesWaitForMemory",
 		"internal/link/arrival.go", "\t\tfirst.giveCredit()\n\t\tif s.bytes > s.max && first.share.bytes > littleRoom {\n\t\t\treturn\n\t\t}\n", "\t\tif s.bytes > s.max && first.share.bytes > littleRoom {\n\t\t\treturn\n\t\t}\n\t\tfirst.giveCredit()\n",
 	},
