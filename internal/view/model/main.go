@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 )
@@ -25,6 +26,7 @@ func main() {
 	lists := flag.Int("lists", 0, "play every assignment of lists to up to so many processes")
 	faults := flag.Bool("faults", false, "with -lists: things break")
 	flag.Parse()
+	debug.SetGCPercent(400) // histories live short
 	sum := summary{total: map[string]int{}, verbose: *seeds == 1 && *lists == 0}
 	if *lists > 0 {
 		o.quiet = !*faults

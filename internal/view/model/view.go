@@ -20,6 +20,8 @@ type view struct {
 	born    int      // its first epoch
 	proof   bool     // somebody was removed because its death was proven
 	reborn  bool     // it was agreed by counting the dead
+
+	sets [keys][]member // who has a key in custody, once asked
 }
 
 func (v *view) has(m member) bool { return slices.Contains(v.members, m) }
@@ -43,9 +45,13 @@ func score(k, name int) uint64 {
 
 // set returns the owner and replicas of k.
 func (v *view) set(k int) []member {
+	if v.sets[k] != nil {
+		return v.sets[k]
+	}
 	s := slices.Clone(v.members)
 	sort.Slice(s, func(i, j int) bool { return score(k, s[i].name) > score(k, s[j].name) })
-	return s[:min(copies, len(s))]
+	v.sets[k] = s[:min(copies, len(s))]
+	return v.sets[k]
 }
 
 func (v *view) owner(k int) member             { return v.set(k)[0] }
