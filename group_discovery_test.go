@@ -295,6 +295,7 @@ func TestGroupIsFirstInDNS(t *testing.T) {
 					defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
 					require.NoError(t, g.Ready(t.Context()))
 					require.Zero(t, time.Since(start))
+					synctest.Wait() // for the log
 					require.Equal(t, 1, strings.Count(log.String(), "DNS has no members yet"))
 
 					time.Sleep(startGrace - time.Second)
@@ -318,6 +319,7 @@ func TestGroupSelfIsMissingFromDNS(t *testing.T) {
 		dns := &fakeDNS{hosts: []string{"b"}}
 		g, log := dnsGroup(t, dns)
 		defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
+		synctest.Wait() // for the log
 		require.Contains(t, log.String(), `this process is not in the list of members and owns no keys until it is" self=http://a/_covey/ members=[http://b/_covey/]`)
 		require.Len(t, g.Peers(), 1)
 		dns.set(func() { dns.hosts = []string{"a"} })

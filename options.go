@@ -135,11 +135,29 @@ type Options[V any] struct {
 	// process. 0 means a quarter of MaxBytes, or 16 MiB if there is no MaxBytes; more than half of
 	// MaxBytes is an error; negative means no copies.
 	L1 int64
-	// Codec turns values into bytes where they leave the process; it has to be the same in all
-	// processes. nil means the bytes themselves for []byte and string, encoding/json for all other
-	// types. Beware: other processes then get no unexported fields, nor whatever else JSON leaves
-	// out.
+	// Codec turns values into bytes where they leave the process; its name and Version have to be
+	// the same in all processes that share the cache. nil means the bytes themselves for a V that is
+	// a string or a []byte (nil arrives as an empty one) and encoding/json for all other types.
+	//
+	// The name of that JSON has a hash of what V looks like in it: the names of the fields and the
+	// kinds of what they hold, and the names of types that encode themselves by MarshalJSON or
+	// MarshalText. So while a deploy changes V, old and new processes do not share the cache,
+	// instead of reading what the others do not have as zero. The names of other types, the order of
+	// fields, and what comes of MarshalJSON count for nothing; see Version.
+	//
+	// A value comes back from another process as it was, or it does not go there. In a group New
+	// returns an error that names what of V JSON would lose, such as fields that are not exported,
+	// and logs what may concern some values: empty slices that omitempty makes nil, and interfaces.
+	// Values with strings that are not UTF-8, floats that are no numbers, or something else than
+	// JSON's own types (nil, bool, float64, string, []any, map[string]any) in an interface are
+	// refused; see [Codec]. [JSONCodec] takes all this as it comes. Of types with methods of their
+	// own, what these keep comes back: of a time.Time, that is the time.
 	Codec Codec[V]
+	// Version tells values apart that look the same and mean something else, such as an amount in
+	// cents that was one in euros: change it together with the meaning, or with what a MarshalJSON
+	// writes. Processes with different versions do not share the cache. It may be any text; with
+	// the codec's name it may have 254 bytes. Without a group it has no effect.
+	Version string
 	// Events are functions that the cache calls when something happens. The zero value has none.
 	Events Events[V]
 	// Logger gets what goes wrong in the background. What goes wrong for many keys is logged every

@@ -432,7 +432,7 @@ func (p *peering[V]) linkTo(ctx context.Context, peer *link.Peer) (*link.Link, e
 		return nil, &PeerError{Peer: peer.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("it has no cache %q: every member has to have it", p.c.name)}
 	}
 	if codec != p.codec {
-		err := &PeerError{Peer: peer.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("its cache %q has the codec %q, here it is %q: they have to be the same", p.c.name, codec, p.codec)}
+		err := &PeerError{Peer: peer.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("codec %s there, %s here: the types of the values differ, or Options.Codec or Version; old and new processes differ so during a deploy", codec, p.codec)}
 		p.c.log.warn("covey: cannot share this cache with a peer; each process loads its values for itself", peer.Name(), "err", err)
 		return nil, err
 	}

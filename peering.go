@@ -4,6 +4,7 @@ package covey
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/coveycache/covey/internal/freq"
@@ -18,7 +19,7 @@ type peering[V any] struct {
 	c       *Cache[V]
 	group   *Group
 	id      uint16 // the cache's number in the group's frames
-	codec   string // the codec's name
+	codec   string // the codec's name, with Options.Version
 	tenures tenures
 	holds   holds
 	asks    *sync.Pool
@@ -31,7 +32,11 @@ type peering[V any] struct {
 
 // joinGroup makes the cache take part in a group.
 func (c *Cache[V]) joinGroup(g *Group) error {
-	p := &peering[V]{c: c, group: g, codec: c.opt.Codec.Name()}
+	codec, err := c.codecName()
+	if err != nil {
+		return fmt.Errorf("covey: cache %q: %w", c.name, err)
+	}
+	p := &peering[V]{c: c, group: g, codec: codec}
 	p.asks = newAsks(&p.holds)
 	c.peering = p
 	c.hot = freq.NewTop(c.store.clock.now())
@@ -42,6 +47,28 @@ func (c *Cache[V]) joinGroup(g *Group) error {
 		c.copies.demand = freq.NewDemand(c.opt.L1)
 	}
 	return g.join(c.name, p.codec, p, &p.id)
+}
+
+// codecName returns what tells the encoding of this cache's values from others, if they can be
+// encoded.
+func (c *Cache[V]) codecName() (string, error) {
+	if j, ok := c.opt.Codec.(jsonCodec[V]); ok {
+		some, err := j.survives()
+		if err != nil {
+			return "", err
+		}
+		if some != "" {
+			c.log.logger.Warn("covey: encoding/json does not bring every value to other processes as it is: give Options.Codec, or JSONCodec to take that", "why", some)
+		}
+	}
+	name := c.opt.Codec.Name()
+	if c.opt.Version != "" {
+		name += "@" + c.opt.Version
+	}
+	if name == "" || len(name) > maxPeerName {
+		return "", fmt.Errorf("the names of Options.Codec and Version have %d bytes together, they must have 1 to %d", len(name), maxPeerName)
+	}
+	return name, nil
 }
 
 // What a group asks of a cache besides.

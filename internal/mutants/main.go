@@ -589,6 +589,26 @@ var mutants = []mutant{
 		"a refusal is told from a failure", "internal/link.TestBadServers",
 		"internal/link/config.go", "case wire.CodeRefused, wire.CodeIdentity, wire.CodeVersion:", "case wire.CodeRefused:",
 	},
+	{
+		"the default codec's name holds the fields", "TestCodecNameHoldsTheShape",
+		"codec_shape.go", "s.write(\"%q\", f.name)", "",
+	},
+	{
+		"the default codec's name holds the kinds", "TestCodecNameHoldsTheShape",
+		"codec_shape.go", "s.write(\"%v\", k)", "",
+	},
+	{
+		"what would not come back from JSON as it was is refused: interfaces", "TestCodecRefusesWhatWouldChange",
+		"codec.go", "c.shape().dynamic || ", "",
+	},
+	{
+		"what would not come back from JSON as it was is refused: strings", "TestCodecRefusesWhatWouldChange",
+		"codec_shape.go", "!utf8.ValidString(v.String())", "!utf8.ValidString(\"\")",
+	},
+	{
+		"values of another Version are not shared", "TestCodecsThatDiffer",
+		"peering.go", "name += \"@\" + c.opt.Version", "",
+	},
 }
 
 func main() {
