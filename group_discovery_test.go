@@ -243,6 +243,7 @@ func dnsGroup(t *testing.T, dns *fakeDNS) (*Group, *logbook) {
 		Dial: network.Dialer("a"), Logger: log.logger(),
 	})
 	require.NoError(t, err)
+	synctest.Wait() // for the log
 	return g, &log
 }
 
@@ -319,7 +320,6 @@ func TestGroupSelfIsMissingFromDNS(t *testing.T) {
 		dns := &fakeDNS{hosts: []string{"b"}}
 		g, log := dnsGroup(t, dns)
 		defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
-		synctest.Wait() // for the log
 		require.Contains(t, log.String(), `this process is not in the list of members and owns no keys until it is" self=http://a/_covey/ members=[http://b/_covey/]`)
 		require.Len(t, g.Peers(), 1)
 		dns.set(func() { dns.hosts = []string{"a"} })
@@ -333,6 +333,7 @@ func TestDiscoveryThatCannotGoOn(t *testing.T) {
 		var log logbook
 		g, err := NewGroup(GroupOptions{Self: "http://127.0.0.1", Discovery: DNSPeers("svc"), Logger: log.logger()})
 		require.NoError(t, err)
+		synctest.Wait() // for the log
 		require.Contains(t, log.String(), "discovery has failed")
 		require.Contains(t, log.String(), "DNSPeers")
 		require.NoError(t, g.Shutdown(t.Context()))
