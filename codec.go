@@ -16,8 +16,8 @@ import (
 // A Codec turns values into bytes for other processes, and back. Values whose type is a string or a
 // []byte need none. It must be safe for concurrent use. Bytes that Decode refuses count as a miss
 // and in Stats.Undecodable. A panic or runtime.Goexit in Append or Decode is an error of theirs, a
-// [*PanicError]. They run on goroutines of their own, so that one that takes long, or never
-// returns, keeps only those waiting who want that value; Close waits for it, 5 s at most.
+// [*PanicError]. One that takes long, or never returns, keeps only those waiting who want that
+// value.
 type Codec[V any] interface {
 	// Append appends the encoding of v to dst and returns the result. It must not keep dst.
 	Append(dst []byte, v V) ([]byte, error)

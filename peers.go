@@ -60,7 +60,6 @@ type Group struct {
 type shared interface {
 	serve(r *link.Request)
 	servesApart(r *link.Request) bool
-	spawn(f func()) bool
 	adopt(v *view) // go by another ring
 	clearHere()
 	recallAll(ctx context.Context, concerns func(key string) bool) error

@@ -1,7 +1,7 @@
 package covey
 
 // serve.go decides which goroutine serves a request of another peer: the one that reads its link, or
-// one of its own, if functions of the user's are called for it. These may take long, or wait for an
+// another one, if functions of the user's are called for it. These may take long, or wait for an
 // answer of the same peer.
 
 import (
@@ -16,7 +16,7 @@ func (g *Group) receive(r *link.Request) {
 	case c == nil || r.Type == wire.Top:
 		g.serve(r)
 	case c.servesApart(r):
-		r.Apart(c.spawn, c.serve)
+		r.Apart(c.serve)
 	default:
 		c.serve(r)
 	}
@@ -33,5 +33,3 @@ func (p *peering[V]) servesApart(r *link.Request) bool {
 	}
 	return false
 }
-
-func (p *peering[V]) spawn(f func()) bool { return p.c.spawn(f) }

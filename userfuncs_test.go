@@ -192,7 +192,7 @@ func testCodecHangs(t *testing.T, w *world) {
 			require.NoError(t, err)
 			require.Equal(t, "v", v)
 		}
-		require.Zero(t, time.Since(begin))
+		require.LessOrEqual(t, time.Since(begin), 4*time.Millisecond)
 		time.Sleep(10 * time.Second)
 	}
 	for _, l := range links {

@@ -52,6 +52,7 @@ type Link struct {
 	leaving  leaving
 	in       incoming // of the reader alone
 	share    share    // of what arrives in pieces; guarded by the node's arrivals
+	apart    apart    // of requests that the reader does not serve
 
 	// One of these, if the link has no connection of its own: see plain.go.
 	plain    *plain

@@ -75,26 +75,6 @@ func (r *Request) Keep(cancelled func(*Op)) *Op {
 	return op
 }
 
-// Apart has serve called on a goroutine that start starts, with a copy of r that is valid until it is
-// answered. So serve may take its time, while the link goes on: requests overtake each other. If
-// start returns false, r is not served.
-func (r *Request) Apart(start func(func()) bool, serve func(*Request)) {
-	apart := &Request{Frame: r.Clone(), link: r.link, cache: r.cache, op: r.Keep(nil)}
-	if !start(func() {
-		serve(apart)
-		apart.end(wire.Frame{Type: wire.Unsupported})
-	}) {
-		apart.end(wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
-	}
-}
-
-// end answers r unless that has been done.
-func (r *Request) end(f wire.Frame) {
-	if !r.done {
-		r.Answer(&f)
-	}
-}
-
 // An Op is a request that has been kept. Its methods are safe for concurrent use.
 type Op struct {
 	link      *Link
@@ -254,7 +234,7 @@ func (l *Link) serve(f *wire.Frame) error {
 	default:
 		l.node.cfg.Serve(r)
 	}
-	r.end(wire.Frame{Type: wire.Unsupported})
+	r.endUnserved()
 	return nil
 }
 

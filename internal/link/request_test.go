@@ -46,7 +46,8 @@ func testServedApart(t *testing.T, when string) {
 	r := &Request{Frame: wire.Frame{Type: wire.Put, Op: 7, Value: text}, link: l}
 	var serve func()
 	told := make(chan *Op, 2)
-	r.Apart(func(f func()) bool { serve = f; return true }, func(apart *Request) {
+	l.apart.running = true // no goroutine takes it
+	r.Apart(func(apart *Request) {
 		require.Equal(t, "key", string(apart.Value))
 		op := apart.Keep(func(op *Op) { told <- op })
 		if when == "after" {
@@ -58,6 +59,7 @@ func testServedApart(t *testing.T, when string) {
 		}
 		require.Equal(t, when == "never", op.Answer(&wire.Frame{Type: wire.Done}))
 	})
+	serve, l.apart.todo = l.apart.todo[0], nil
 	clear(text)
 	if when == "before" {
 		l.cancelled(&wire.Frame{Op: 7})

@@ -514,6 +514,10 @@ var mutants = []mutant{
 		"serve.go", "return p.c.userCodec || p.c.userSize", "return p.c.userCodec",
 	},
 	{
+		"I16: a codec that hangs keeps no other request waiting", "TestCodecHangs",
+		"internal/link/apart.go", "\t\tgo a.run(a.era)\n\t}\n\ta.watch()\n}\n\nfunc (a *apart) run", "\t}\n\ta.watch()\n}\n\nfunc (a *apart) run",
+	},
+	{
 		"a request served apart hears that it is cancelled", "internal/link.TestServedApart",
 		"internal/link/request.go", "\t\tgo cancelled(o)\n", "",
 	},
