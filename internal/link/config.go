@@ -52,6 +52,13 @@ type Config struct {
 	// Down is called when a link has ended. Calls without an answer fail, and
 	// kept requests are cancelled, after it has returned.
 	Down func(l *Link, err error)
+	// CallerUp is called when the first body has come from a process that asks over plain HTTP, before
+	// anything of it is served. l stands for that process: it can be told things over l, but not asked.
+	// It is not among Node.Links, and good for Tell, Name, Instance, Err, Plain and Close only.
+	CallerUp func(l *Link)
+	// CallerDown is called when l has ended: the process has said that it leaves, or nothing has come
+	// from it for a Lease. If something comes later CallerUp is called again, with another link.
+	CallerDown func(l *Link, err error)
 	// Failed is called when a peer could not be dialled.
 	Failed func(p *Peer, err error)
 	// Report is called when a keep-alive is about to be sent: add takes the
@@ -66,7 +73,8 @@ type Config struct {
 
 	// Told gets what the other end of l has given Tell, in that order, and before anything is
 	// served that was sent after it. f is not to be kept. Over plain HTTP, what was told last before
-	// a connection broke may come twice, and l is good for its Name and Instance only.
+	// a connection broke may come twice, l is that of CallerUp at the end that is asked (see Tell),
+	// and the last words of a process that leaves may come after CallerDown.
 	Told func(l *Link, f *wire.Frame)
 
 	// RingChanged is called when the other end of a link has announced another ring.
@@ -152,6 +160,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Down == nil {
 		c.Down = func(*Link, error) {}
+	}
+	if c.CallerUp == nil {
+		c.CallerUp = func(*Link) {}
+	}
+	if c.CallerDown == nil {
+		c.CallerDown = func(*Link, error) {}
 	}
 	if c.Report == nil {
 		c.Report = func(*Link, func(uint16, string, uint64) bool) {}

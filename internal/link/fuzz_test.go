@@ -32,6 +32,7 @@ func fuzzNode(f testing.TB, secrets ...[]byte) *Node {
 				r.Keep(func(op *Op) { op.Answer(&wire.Frame{Type: wire.Done}) })
 			}
 		},
+		Told: func(l *Link, f *wire.Frame) { _ = l.Tell(&wire.Frame{Value: f.Value}) },
 	})
 	if err != nil {
 		f.Fatal(err)

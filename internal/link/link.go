@@ -58,6 +58,7 @@ type Link struct {
 	plain    *plain
 	exchange *exchange
 	served   *served
+	accepted *accepted
 }
 
 // A cacheNames is what the other end has said about its caches.
@@ -231,6 +232,8 @@ func (l *Link) unusable(t wire.Type) error {
 	switch {
 	case l.err != nil:
 		return l.err
+	case l.accepted != nil:
+		return errAskedOnly
 	case (l.leaving.said || l.leaving.heard) && t != wire.Fill && t != wire.Recall: // these end what is under way
 		return ErrGoingAway
 	}

@@ -28,6 +28,7 @@ type Node struct {
 	stop     context.CancelCauseFunc
 	arrivals arrivals
 	bodies   bodies
+	backlog  backlog
 	hijacks  sync.Map // errors that have been logged for connections that could not be taken over
 
 	mu        sync.Mutex // taken before a link's
@@ -273,6 +274,11 @@ func (n *Node) Close() {
 	}
 	for l := range n.exchanges {
 		l.fail(ErrClosed)
+	}
+	for _, c := range n.callers {
+		if c.link != nil {
+			c.link.fail(ErrClosed)
+		}
 	}
 	n.mu.Unlock()
 	for _, p := range peers {

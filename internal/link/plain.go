@@ -40,6 +40,10 @@ type plain struct {
 	ring sync.Mutex // held while the other end's ring is noted
 	seq  uint64     // of the hello that it was in; guarded by ring
 
+	hearing sync.Mutex // held while Told is called; taken before all others
+	heard   uint64     // number of the last answer that told something; guarded by hearing
+	early   []byte     // what was told while the two ends met; guarded by hearing
+
 	mu      sync.Mutex         // taken before the link's, and an exchange's
 	open    [classes]*exchange // that take more requests
 	alive   *exchange          // that renews the lease
@@ -65,6 +69,7 @@ type exchange struct {
 	number uint32
 	seq    uint64 // of its hello; 0: it has not been sent; guarded by plain.mu
 	sent   int64  // when that was
+	answer uint64 // number of the hello in the answer
 	told   []byte // by Tell
 	whole  bool   // all of the response has come
 	class  class
@@ -76,10 +81,13 @@ type exchange struct {
 
 // Plain returns why the link has no connection of its own, nil if it has one.
 func (l *Link) Plain() error {
-	if l.plain == nil {
-		return nil
+	switch {
+	case l.plain != nil:
+		return l.plain.refused
+	case l.accepted != nil:
+		return errAskedOnly
 	}
-	return l.plain.refused
+	return nil
 }
 
 // Unheard reports whether the other end has no way to ask this process anything.
@@ -114,7 +122,10 @@ func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) er
 	}
 	n.links[l] = struct{}{}
 	n.mu.Unlock()
+	x.hearing.Lock() // what is told from now on comes after what was told before
 	n.cfg.Up(l)
+	x.passOnEarly(met.exchange)
+	x.hearing.Unlock()
 	p.got(l)
 	close(l.ready)
 	go x.keep()
@@ -135,7 +146,7 @@ func (n *Node) meet(ctx context.Context, p *Peer) (*Link, error) {
 	}
 	defer resp.Body.Close()
 	l := newLink(n, noConn{}, nil, peer)
-	l.exchange = &exchange{Link: l, plain: &plain{link: l}, ctx: ctx, sent: sent, memory: holding{of: &n.bodies}}
+	l.exchange = &exchange{Link: l, plain: &plain{link: l}, ctx: ctx, sent: sent, answer: peer.Seq, memory: holding{of: &n.bodies}}
 	l.extend(sent, 0)
 	defer l.exchange.memory.drop()
 	l.in.ready = true
@@ -252,7 +263,11 @@ func (e *exchange) run() error {
 		if gone == nil && met.peer.Instance != p.link.peer.Instance {
 			gone = ErrReplaced
 		}
-		if gone != nil && e.ctx.Err() == nil {
+		if gone == nil {
+			p.hearing.Lock()
+			p.passOnEarly(met.exchange)
+			p.hearing.Unlock()
+		} else if e.ctx.Err() == nil {
 			p.link.fail(gone)
 		}
 		if len(e.told) > 0 { // it is told again, but not at once
@@ -290,6 +305,7 @@ func (e *exchange) post(h *wire.Hello, body []byte) error {
 	if peer.Instance != p.link.peer.Instance { // a restart
 		return ErrReplaced
 	}
+	e.answer = peer.Seq
 	p.renew(e.sent)
 	p.hear(peer, nil)
 	return e.readBody(resp.Body)

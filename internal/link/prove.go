@@ -132,8 +132,10 @@ type caller struct {
 	heard   int64            // when it asked last
 	floor   uint64           // no number up to this is taken any more
 	seen    []uint64         // the numbers above that have been taken, sorted
+	link    *Link            // that stands for it; nil: there is none
+	left    bool             // it has said so, and gets no other
 
-	telling sync.Mutex // held while Told is called; taken before all others
+	telling sync.Mutex // held while Told or CallerDown is called; taken before all others
 	told    uint64     // number of the last body that told something; guarded by telling
 }
 
@@ -175,7 +177,7 @@ func (n *Node) exitBody(c *caller) {
 // forgetCallers drops those of which whatever could be sent again is too old. The node is locked.
 func (n *Node) forgetCallers() {
 	for instance, c := range n.callers {
-		if c.bodies == 0 && len(c.running) == 0 && n.now()-c.heard > int64(2*maxSkew) {
+		if c.bodies == 0 && len(c.running) == 0 && c.link == nil && n.now()-c.heard > int64(2*maxSkew) {
 			delete(n.callers, instance)
 		}
 	}

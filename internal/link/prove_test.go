@@ -86,6 +86,7 @@ type meddler struct {
 	held    []sighting          // that have not
 	hold    bool                // requests with a proof
 	replace func([]byte) []byte // the next answer
+	stall   chan struct{}       // until it is closed the next answer does not go on
 }
 
 func (m *meddler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -110,19 +111,30 @@ func (m *meddler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if m.replace != nil && answer.Code == http.StatusOK {
 		sent, m.replace = m.replace(bytes.Clone(sent)), nil
 	}
+	if stall := m.stall; stall != nil {
+		m.stall = nil
+		m.Unlock()
+		<-stall
+		m.Lock()
+	}
 	maps.Copy(w.Header(), answer.Header())
 	w.WriteHeader(answer.Code)
 	_, _ = w.Write(sent)
 }
 
 // newMeddledWorld is a world with a meddler. served counts what b serves.
-func newMeddledWorld(t *testing.T, served *atomic.Int64) (*world, *meddler) {
+func newMeddledWorld(t *testing.T, served *atomic.Int64, change ...func(a, b *link.Config)) (*world, *meddler) {
 	m := new(meddler)
 	w := &world{t: t, net: netsim.New()}
 	plain := func(string) bool { return true }
-	w.a = w.start("a", link.Config{Name: "a", Instance: 1, Secrets: groupSecret, Plain: plain}, nil)
+	a := link.Config{Name: "a", Instance: 1, Secrets: groupSecret, Plain: plain}
 	count := func(r *link.Request) { served.Add(1); serve(r) }
-	w.b = w.start("b", link.Config{Name: "b", Instance: 2, Secrets: groupSecret, Serve: count}, func(n *link.Node) http.Handler {
+	b := link.Config{Name: "b", Instance: 2, Secrets: groupSecret, Serve: count}
+	for _, f := range change {
+		f(&a, &b)
+	}
+	w.a = w.start("a", a, nil)
+	w.b = w.start("b", b, func(n *link.Node) http.Handler {
 		m.b = n
 		return m
 	})

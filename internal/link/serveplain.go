@@ -20,8 +20,10 @@ import (
 // served is what a link has that is one exchange, at the end that answers.
 type served struct {
 	caller *caller
-	seq    uint64
-	over   bool // all has been answered; guarded by the link's mutex
+	from   *Link  // that stands for the caller; nil: it has left
+	seq    uint64 // of its hello
+	number uint64 // of the hello in the answer
+	over   bool   // all has been answered; guarded by the link's mutex
 }
 
 // ServeOps answers the requests in the body of r, if it comes from a process that has proved that
@@ -70,7 +72,15 @@ func (n *Node) ServeOps(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := newLink(n, conn, nil, &peer)
-	if err := n.admit(r.Context(), l, c, &peer); err != nil {
+	from, err := n.callerLink(c, &peer)
+	if err == nil {
+		l.served = &served{caller: c, from: from, seq: peer.Seq}
+		err = n.admit(r.Context(), l, c, &peer)
+	}
+	if err != nil {
+		if errors.Is(err, ErrRefused) {
+			n.logRefusal(r.RemoteAddr, err)
+		}
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
@@ -110,7 +120,6 @@ func (n *Node) admit(ctx context.Context, l *Link, c *caller, peer *wire.Hello) 
 		n.mu.Unlock()
 		return ErrReplaced
 	}
-	l.served = &served{caller: c, seq: peer.Seq}
 	c.running[peer.Seq] = l
 	n.exchanges[l] = struct{}{}
 	var old []*Link
@@ -174,9 +183,14 @@ func (l *Link) serveBody(ctx context.Context, body *Body) {
 	}
 	own := l.node.hello(target)
 	own.Seq = l.node.seq.Add(1)
+	l.served.number = own.Seq
 	l.out.ctl = wire.Append(wire.AppendHello(nil, wire.Welcome, &own), l.node.ownCaches())
 	l.out.ctl = wire.Append(l.out.ctl, &wire.Frame{Type: wire.KeepAliveOK, TTL: l.term()})
 	l.out.bytes += len(l.out.ctl)
+	if from := l.served.from; from != nil {
+		from.accepted.carryIn(l)
+		defer from.accepted.carried(l)
+	}
 	l.wg.Go(l.write)
 	stop := context.AfterFunc(ctx, func() { l.fail(ErrClosed) })
 	if err := l.readBody(bytes.NewReader(body.Bytes)); err != io.EOF {
@@ -250,6 +264,11 @@ func (n *Node) callerLeft(instance uint64) {
 		if l.plain != nil && l.peer.Instance == instance {
 			l.fail(ErrGoingAway)
 		}
+	}
+	c := n.callers[instance]
+	c.left = true
+	if c.link != nil {
+		c.link.fail(ErrGoingAway)
 	}
 }
 

@@ -222,6 +222,34 @@ var mutants = []mutant{
 		"internal/link/tell.go", "l.served.seq >= c.told", "true",
 	},
 	{
+		"what callers over plain HTTP are told arrives in order", "internal/link.TestTellCallerOvertakes",
+		"internal/link/tell.go", "case number >= p.heard:", "case true:",
+	},
+	{
+		"what callers over plain HTTP are told is not sent where it would be overtaken", "internal/link.TestTellCallerInReply",
+		"internal/link/accepted.go", "if l.served.number < a.used {", "if false {",
+	},
+	{
+		"what callers over plain HTTP are told in reply waits for no other body", "internal/link.TestTellCallerInReply",
+		"internal/link/tell.go", "\t\t\tfrom.accepted.carryIn(l) // what", "\t\t\t// what",
+	},
+	{
+		"what callers over plain HTTP are told goes to the process that has proved its name", "internal/link.TestTellCallerReplays",
+		"internal/link/accepted.go", "case l.peer.Name != peer.Name:", "case false:",
+	},
+	{
+		"I11: what waits for a caller over plain HTTP", "internal/link.TestTellCallersIsBounded",
+		"internal/link/accepted.go", "b.trim(a, len(a.waiting)-max(maxTold, len(frame)))", "",
+	},
+	{
+		"I11: what waits for all callers over plain HTTP", "internal/link.TestTellCallersIsBounded",
+		"internal/link/accepted.go", "for b.bytes > maxBacklog {", "for false {",
+	},
+	{
+		"a caller over plain HTTP is there until nothing has come from it for a lease", "internal/link.TestCallerUpAndDown",
+		"internal/link/accepted.go", "l.lease.alive.Store(n.later() + int64(n.cfg.Lease))", "",
+	},
+	{
 		"a lease that was granted does not become shorter", "internal/link.TestTerm",
 		"internal/link/lease.go", "l.lease.held.Store(max(l.lease.held.Load(), asked+int64(min(term, lease))))", "l.lease.held.Store(asked + int64(min(term, lease)))",
 	},
