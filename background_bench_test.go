@@ -64,7 +64,7 @@ func BenchmarkRingChange(b *testing.B) {
 			require.NoError(b, g.Ready(b.Context()))
 			fill(b, c, n)
 			for range b.N {
-				c.peering.adopt(g.view.Load())
+				c.peering.adopt(g.view.Load(), false)
 				c.peering.sweep()
 			}
 		})

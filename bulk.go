@@ -57,10 +57,14 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V
 		return m.found, c.errClosed()
 	}
 	m.getAll(keys)
-	for len(m.again) > 0 && m.attempt < maxAgain {
+	for astray := 0; len(m.again) > 0 && m.attempt < maxAgain+astray; {
 		m.attempt++
-		again := m.again
-		m.again = nil
+		again, gone := m.again, m.astray
+		m.again, m.astray = nil, nil
+		if gone != nil && astray < maxAstray { // who owns the keys is about to be agreed
+			astray++
+			c.peering.awaitChange(ctx, gone, againAfter)
+		}
 		m.getAll(again)
 	}
 	for _, key := range m.again {
@@ -81,6 +85,7 @@ type many[V any] struct {
 	found   map[string]V
 	failed  map[string]error    // nil: none
 	again   []string            // keys that others' loads failed to bring, or whose owner is gone
+	astray  *view               // by which an owner was asked that says it is none; nil: none was
 	attempt int                 // how often it has begun again with such keys
 	asked   map[string]struct{} // keys that it has waited for already
 	bulk    *bulk[V]            // what is to be loaded next, at most Options.BulkSize keys
@@ -146,7 +151,6 @@ type round[V any] struct {
 	*many[V]
 	gen     uint32 // the generation under which owners are looked up
 	view    *view  // nil: the cache is alone
-	keep    bool   // what this process loads may be stored
 	waiting []pending[V]
 	due     []*node    // to be refreshed
 	away    batches[V] // to be asked for at other peers
@@ -157,10 +161,10 @@ type round[V any] struct {
 // It goes on until there is a batch of missing keys, and returns the keys that it has not come to.
 func (m *many[V]) get(keys []string) (rest []string) {
 	c := m.c
-	r := round[V]{many: m, gen: c.store.gen.Load(), keep: true}
+	r := round[V]{many: m, gen: c.store.gen.Load()}
 	if c.peering != nil {
 		r.view = c.peering.tenures.view()
-		r.keep = r.view.await(m.ctx)
+		c.peering.awaitSettled(m.ctx, r.view)
 	}
 	c.store.clock.now() // so that hits compare with a time from after the call
 	// 1. Serve each key, join its load, or note where it has to come from.
@@ -197,7 +201,7 @@ func (r *round[V]) take(key string, left int) {
 	c := r.c
 	hash := c.store.hash(key)
 	n := c.store.index.find(hash, key)
-	if n != nil && c.store.fresh(n) {
+	if n != nil && c.store.fresh(n) && (c.peering == nil || c.peering.group.isActing()) {
 		c.store.touch(n)
 		c.hits.inc()
 		r.found[key] = entryOf[V](n).value
@@ -245,10 +249,11 @@ func (r *round[V]) takeAway(key string, hash uint32, left int) {
 // takeHere joins the load of a key, or makes it part of the call's own load. n is what the cache
 // still has of it.
 func (r *round[V]) takeHere(key string, hash uint32, n *node, st state) {
-	if !r.keep {
+	keep := r.view == nil || r.c.peering.acts(r.view, ringHash(key))
+	if !keep {
 		r.outwait(key, hash)
 	}
-	p, hit, err := r.join(request[V]{ctx: r.ctx, key: key, hash: hash, gen: r.gen, keep: r.keep})
+	p, hit, err := r.join(request[V]{ctx: r.ctx, key: key, hash: hash, gen: r.gen, keep: keep})
 	switch {
 	case err != nil:
 		r.fail(key, err)

@@ -161,7 +161,7 @@ func (c *Cache[V]) Name() string { return c.name }
 func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, error) {
 	hash := c.store.hash(key)
 	n := c.store.index.find(hash, key)
-	if n != nil && c.store.fresh(n) {
+	if n != nil && c.store.fresh(n) && (c.peering == nil || c.peering.group.isActing()) {
 		c.store.touch(n)
 		if n := c.hits.inc(); n%clockHits == 0 {
 			c.store.clock.now() // moves the coarse clock on, should the janitor be late
@@ -190,7 +190,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 		load = c.opt.Loader
 	}
 	for attempt := 0; ; attempt++ {
-		q.gen, q.keep = c.store.gen.Load(), true
+		q.gen, q.keep, q.attempt = c.store.gen.Load(), true, attempt
 		n := c.store.index.find(hash, key)
 		now, st := int64(0), gone
 		if n != nil {
@@ -209,7 +209,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 				}
 				return value, err
 			}
-			if q.keep = v.await(ctx); !q.keep {
+			if q.keep = c.peering.await(ctx, v, key); !q.keep {
 				if err := c.outwaitLoad(ctx, key, hash); err != nil {
 					return zero, err
 				}

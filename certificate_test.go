@@ -190,12 +190,14 @@ func TestCertificates(t *testing.T) {
 // stranger tries to use the group of a and b.
 func stranger(t *testing.T, cfg *tls.Config, a, b *site, key string) {
 	var log logbook
-	g, err := NewGroup(GroupOptions{Discovery: StaticPeers(a.g.opt.Self, b.g.opt.Self), TLS: cfg, Logger: log.logger()})
+	g, err := NewGroup(GroupOptions{Discovery: StaticPeers(a.g.opt.Self, b.g.opt.Self), TLS: cfg, Logger: log.logger(), OpTimeout: 500 * time.Millisecond})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, g.Shutdown(context.Background())) }()
 	c, err := New("test", Options[string]{Group: g, Logger: log.logger()})
 	require.NoError(t, err)
-	require.NoError(t, g.Ready(t.Context()))
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, g.Ready(ctx), context.DeadlineExceeded)
 	v, err := c.Get(t.Context(), key, constant("loaded by itself"))
 	require.NoError(t, err)
 	require.Equal(t, "loaded by itself", v)
@@ -242,7 +244,7 @@ func TestCertificateOfAnotherMember(t *testing.T) {
 			other := &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.issueTo(t, net.IPv4(127, 0, 0, 2))}}
 			for name, allowed := range map[string]bool{b.g.Name(): false, "https://127.0.0.1:1/": false, "https://127.0.0.2:1/": true, "a client": true} {
 				var log logbook
-				g, err := NewGroup(GroupOptions{Name: name, Discovery: StaticPeers(a.g.opt.Self), TLS: other, Logger: log.logger()})
+				g, err := NewGroup(GroupOptions{Name: name, Discovery: StaticPeers(a.g.opt.Self), TLS: other, Logger: log.logger(), OpTimeout: 2 * time.Second})
 				require.NoError(t, err)
 				c, err := New("test", Options[string]{Group: g, Logger: log.logger()})
 				require.NoError(t, err)
@@ -297,7 +299,7 @@ func TestVerifyPeer(t *testing.T) {
 	require.NoError(t, err)
 
 	put := func(name string) error {
-		client, err := NewGroup(GroupOptions{Name: name, Discovery: StaticPeers(self), TLS: ca.member(t, true, 0), VerifyPeer: hook("client"), Logger: log.logger()})
+		client, err := NewGroup(GroupOptions{Name: name, Discovery: StaticPeers(self), TLS: ca.member(t, true, 0), VerifyPeer: hook("client"), Logger: log.logger(), OpTimeout: 2 * time.Second})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, client.Shutdown(context.Background())) }()
 		c, err := New("test", Options[string]{Group: client})

@@ -14,11 +14,11 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 	if c.closed.Load() {
 		return c.errClosed()
 	}
-	c.clearHere()
 	if c.peering == nil {
+		c.clearHere()
 		return nil
 	}
-	return c.peering.clearOthers(ctx)
+	return c.peering.clearEverywhere(ctx)
 }
 
 func (c *Cache[V]) clearHere() {

@@ -83,9 +83,8 @@ func TestDurationsOfOptionsAreBounded(t *testing.T) {
 	for _, field := range []string{"Options.TTL", "Options.IdleTTL", "Breaker.Window", "Breaker.Cooldown"} {
 		require.ErrorContains(t, err, field)
 	}
-	_, err = NewGroup(GroupOptions{OpTimeout: over, IsolatedTTL: over})
+	_, err = NewGroup(GroupOptions{OpTimeout: over})
 	require.ErrorContains(t, err, "OpTimeout is")
-	require.ErrorContains(t, err, "IsolatedTTL is")
 	_, err = New("c", Options[int]{TTL: Forever, IdleTTL: time.Second})
 	require.ErrorContains(t, err, "Options.IdleTTL is 1s, it needs a TTL")
 	c := newCache(t, Options[int]{TTL: Forever})

@@ -78,7 +78,7 @@ func (c *Cache[V]) newEntry(key string, hash uint32, size int, o outcome[V]) *en
 	e := &entry[V]{value: o.value}
 	c.seal(&e.value) // after its size was taken: the spare capacity is kept in memory
 	c.stamp(&e.node, key, hash, total, o.begin, o.end)
-	e.expires = c.boundApart(c.expiry(o.end, hash, c.opt.TTL, o.meta), o.end)
+	e.expires = c.expiry(o.end, hash, c.opt.TTL, o.meta)
 	e.cost = costClass(time.Duration(o.end - o.begin))
 	e.guard = c.guardOf(&e.node, o.end)
 	return e
@@ -96,7 +96,6 @@ func (c *Cache[V]) newNegative(key string, hash uint32, begin, end int64, ttl ti
 	if ttl != Forever {
 		e.expires = end + int64(min(ttl, maxTTL))
 	}
-	e.expires = c.boundApart(e.expires, end)
 	e.cost = costClass(time.Duration(end - begin))
 	e.flags = flagNegative
 	e.guard = guardAlways
@@ -151,13 +150,4 @@ func (c *Cache[V]) seal(v *V) {
 type sliceHeader struct {
 	array    unsafe.Pointer
 	len, cap int
-}
-
-// boundApart returns when an entry that is stored at the time end expires: soon, while this process
-// is alone.
-func (c *Cache[V]) boundApart(expires, end int64) int64 {
-	if c.peering == nil || !c.peering.group.apart.alone.Load() {
-		return expires
-	}
-	return min(expires, end+int64(c.peering.group.opt.IsolatedTTL)) // never is the largest
 }

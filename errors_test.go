@@ -10,41 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A write that is not confirmed says of whom, whether the caller or the owner asked in vain.
-func TestUnconfirmedErrorNamesThePeers(t *testing.T) {
-	inRosters(t, 3, "abc", Options[string]{}, func(t *testing.T, w *world) {
-		a, b, c := w.procs[0], w.procs[1], w.procs[2]
-		list := members("abc")
-		list[1].Weight = 20
-		c.opt.Discovery.(roster) <- list // from now on c goes by another ring
-		time.Sleep(10 * time.Second)
-		require.Equal(t, 1, a.group.Stats().Strangers)
-		k := a.key()
-		for _, write := range []func(p *proc) error{
-			func(p *proc) error { return p.cache.Put(t.Context(), k, "v") },
-			func(p *proc) error { return p.cache.Delete(t.Context(), k) },
-			func(p *proc) error { return p.cache.Clear(t.Context()) },
-		} {
-			for _, p := range []*proc{a, b} {
-				w.net.Pause("c")
-				err := write(p)
-				w.net.Resume("c")
-				time.Sleep(30 * time.Second)
-				require.ErrorIs(t, err, ErrUnconfirmed)
-				var u *UnconfirmedError
-				require.ErrorAs(t, err, &u)
-				require.Equal(t, "test", u.Cache)
-				require.NotEmpty(t, u.Peers, "%v", err)
-				for _, peer := range u.Peers {
-					require.Equal(t, c.url, peer.Peer, "%v", err)
-					require.Contains(t, []PeerCode{PeerSilent, PeerGone, PeerUnreachable}, peer.Code)
-				}
-				require.Contains(t, err.Error(), c.url)
-			}
-		}
-	})
-}
-
 // The end of the caller's context is found in the error of a write, too.
 func TestUnconfirmedErrorHasTheCause(t *testing.T) {
 	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {

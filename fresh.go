@@ -29,7 +29,7 @@ func (c *Cache[V]) judge(n *node, now int64) state {
 			return negative
 		}
 		return fresh
-	case n == nil || !c.current(n) || s.idleFor > 0 && s.deadline(n) <= now:
+	case n == nil || !c.current(n) || c.peering != nil && !c.peering.isActing(now) || s.idleFor > 0 && s.deadline(n) <= now:
 		return gone
 	case n.flags&flagNegative != 0:
 		if now < n.expires {

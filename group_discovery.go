@@ -239,16 +239,7 @@ func (d *dnsPeers) family(addresses []string) []string {
 
 // startGrace is how long after its start a process may be missing from the list of members: where
 // that has only those that are ready, nobody is in it at first.
-const startGrace = time.Minute
-
-// missing logs that this process is not in a list of members.
-func (g *Group) missing(list, before []Member) {
-	level := slog.LevelWarn
-	if !g.isIn(before) && time.Since(g.skew.start) < startGrace {
-		level = slog.LevelInfo // checkStart looks again
-	}
-	g.opt.Logger.Log(g.ctx, level, "covey: this process is not in the list of members and owns no keys until it is", "self", g.opt.Name, "members", names(list))
-}
+const startGrace = 15 * time.Second
 
 // checkStart says what is still missing when a process should have found its group.
 func (g *Group) checkStart() {
@@ -260,12 +251,17 @@ func (g *Group) checkStart() {
 	g.mu.Lock()
 	list := g.listed
 	g.mu.Unlock()
+	if v := g.view.Load(); g.opt.Self == "" && len(v.ring.members) > 0 || v.self >= 0 {
+		return
+	}
+	self, names := g.agreement.Missing()
 	switch {
-	case g.opt.Self != "" && !g.isIn(list):
-		g.opt.Logger.Warn("covey: this process is still not in the list of members and owns no keys until it is: GroupOptions.Self or Name has to be what Discovery gives; "+
-			"a Kubernetes service lists only pods that are ready, or all with publishNotReadyAddresses", "self", g.opt.Name, "members", names(list))
+	case g.opt.Self != "" && self:
+		g.opt.Logger.Warn("covey: this process does not reach itself, so that it cannot begin a group: is it served at GroupOptions.Self, and can it connect to that URL? Until then it loads what it misses and stores nothing", "self", g.opt.Self)
 	case len(list) == 0:
 		g.opt.Logger.Warn("covey: the list of members is still empty: check GroupOptions.Discovery")
+	default:
+		g.opt.Logger.Warn("covey: this process is not a member yet: it loads what it misses and stores nothing. It waits for these, who neither answer nor refuse connections", "self", g.opt.Name, "peers", names)
 	}
 }
 

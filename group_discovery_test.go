@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -243,8 +244,20 @@ func dnsGroup(t *testing.T, dns *fakeDNS) (*Group, *logbook) {
 		Dial: network.Dialer("a"), Logger: log.logger(),
 	})
 	require.NoError(t, err)
+	serveIn(t, network, "a", g)
 	synctest.Wait() // for the log
 	return g, &log
+}
+
+// serveIn serves a group on a network in memory until the test ends.
+func serveIn(t *testing.T, network *netsim.Network, host string, g *Group) {
+	l, err := network.Listen(host + ":80")
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle(g.Path(), g)
+	srv := &http.Server{Handler: mux}
+	go func() { _ = srv.Serve(l) }()
+	t.Cleanup(func() { _ = srv.Close() })
 }
 
 func TestGroupWithoutDNS(t *testing.T) {
@@ -254,6 +267,7 @@ func TestGroupWithoutDNS(t *testing.T) {
 		g, log := dnsGroup(t, dns)
 		defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
 		require.Equal(t, firstList, time.Since(start))
+		synctest.Wait() // lines are logged on a goroutine of their own
 		require.Contains(t, log.String(), "no list of members yet")
 		require.Contains(t, log.String(), "server failure")
 		c, err := New("test", Options[string]{Group: g, Logger: log.logger()})
@@ -289,42 +303,46 @@ func TestGroupIsFirstInDNS(t *testing.T) {
 					nobody(dns)
 					var log logbook
 					start := time.Now()
+					network := netsim.New()
 					g, err := NewGroup(GroupOptions{
-						Self: self, Discovery: &dnsPeers{base: "http://svc", resolver: dns}, Secrets: [][]byte{testSecret}, Dial: netsim.New().Dialer("a"), Logger: log.logger(),
+						Self: self, Discovery: &dnsPeers{base: "http://svc", resolver: dns}, Secrets: [][]byte{testSecret}, Dial: network.Dialer("a"), Logger: log.logger(),
 					})
 					require.NoError(t, err)
+					serveIn(t, network, "a", g)
 					defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
 					require.NoError(t, g.Ready(t.Context()))
-					require.Zero(t, time.Since(start))
-					synctest.Wait() // for the log
+					require.Less(t, time.Since(start), time.Second)
+					synctest.Wait()
 					require.Equal(t, 1, strings.Count(log.String(), "DNS has no members yet"))
 
 					time.Sleep(startGrace - time.Second)
 					require.NotContains(t, log.String(), "level=WARN")
 					time.Sleep(2 * time.Second)
-					require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
-					require.Contains(t, log.String(), "still")
+					if self == "" {
+						require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
+						require.Contains(t, log.String(), "still")
+					}
 					dns.set(func() { dns.hosts, dns.err = []string{"a"}, nil })
 					time.Sleep(2 * dnsInterval)
 					require.Len(t, g.Peers(), 1)
 					require.Equal(t, self != "", g.Owner("k") != "", "nobody is there but this process")
+					require.NotContains(t, log.String(), "refused a link")
 				})
 			})
 		}
 	}
 }
 
-// A process that the DNS does not know yet asks those that it knows, and says what is missing.
+// A process that the DNS does not know yet is a member all the same.
 func TestGroupSelfIsMissingFromDNS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dns := &fakeDNS{hosts: []string{"b"}}
 		g, log := dnsGroup(t, dns)
 		defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
-		require.Contains(t, log.String(), `this process is not in the list of members and owns no keys until it is" self=http://a/_covey/ members=[http://b/_covey/]`)
-		require.Len(t, g.Peers(), 1)
-		dns.set(func() { dns.hosts = []string{"a"} })
-		time.Sleep(2 * dnsInterval)
+		require.NoError(t, g.Ready(t.Context()), "b refuses connections")
 		require.Equal(t, "http://a/_covey/", g.Owner("k"))
+		require.Len(t, g.Peers(), 2)
+		require.NotContains(t, log.String(), "level=WARN")
 	})
 }
 
@@ -352,7 +370,7 @@ func TestGroupFollowsDNS(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
 		for _, p := range w.procs {
-			require.Equal(t, 2, p.group.Stats().Members)
+			require.Equal(t, 3, p.group.Stats().Members, "c knows of a and b")
 			require.Equal(t, a.group.view.Load().ring.fingerprint, p.group.view.Load().ring.fingerprint)
 		}
 		require.NoError(t, c.cache.Put(t.Context(), "k", "v"))

@@ -89,10 +89,9 @@ type GroupOptions struct {
 	// OpTimeout is how long an operation waits for a peer's answer, not counting the time that a
 	// load takes at the owner. 0 means 5 s. Negative is an error.
 	OpTimeout time.Duration
-	// IsolatedTTL bounds the TTL of what this process stores while it hears from no other member
-	// and may miss their writes. When that begins, and when it ends, it drops what it has stored. 0
-	// means 10 s. Negative is an error.
-	IsolatedTTL time.Duration
+	// MinMembers is how many members a new group waits for before it begins, this process included.
+	// Later it may have fewer. 0 means 1. Negative is an error.
+	MinMembers int
 	// Logger gets changes of the membership and what goes wrong between peers. What strangers may
 	// cause is logged every 10 s at most. Its handler runs as that of [Options].Logger does. nil
 	// means slog.Default(), as it is when NewGroup is called.
@@ -134,17 +133,17 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 			bad("Secrets[%d] has %d bytes, it needs at least %d", i, len(s), minSecret)
 		}
 	}
-	for field, d := range map[string]time.Duration{"OpTimeout": o.OpTimeout, "IsolatedTTL": o.IsolatedTTL} {
-		switch {
-		case d < 0:
-			bad("%s is %v, it must not be negative", field, d)
-		case d > maxTTL:
-			bad("%s is %v, the limit is %v", field, d, time.Duration(maxTTL))
-		}
+	switch d := o.OpTimeout; {
+	case d < 0:
+		bad("OpTimeout is %v, it must not be negative", d)
+	case d > maxTTL:
+		bad("OpTimeout is %v, the limit is %v", d, time.Duration(maxTTL))
+	}
+	if o.MinMembers < 0 {
+		bad("MinMembers is %d, it must not be negative", o.MinMembers)
 	}
 	setDefault(&o.OpTimeout, 5*time.Second)
 	o.TLS = o.TLS.Clone() // an http.Server changes the one that it is given
-	setDefault(&o.IsolatedTTL, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/coveycache/covey/internal/wire"
 	"github.com/stretchr/testify/require"
 )
 
@@ -185,7 +184,7 @@ func testOwnerCrashes(t *testing.T, bound bool) {
 	})
 }
 
-// A silent owner is no reason to fail, nor to wait for long; nothing is stored elsewhere meanwhile.
+// A silent owner is no reason to fail, nor to wait for long. After 3 s others own its keys.
 func TestGroupOwnerIsSilent(t *testing.T) {
 	w := &world{}
 	load := func(ctx context.Context, key string) (string, error) { return w.slow(10*time.Millisecond)(ctx, key) }
@@ -197,34 +196,38 @@ func TestGroupOwnerIsSilent(t *testing.T) {
 		_, err := a.cache.Get(t.Context(), k, nil)
 		require.NoError(t, err)
 		w.net.Pause("b")
-		for range 20 {
+		began := time.Now()
+		for time.Since(began) < 3*time.Second {
 			for _, p := range []*proc{a, c} {
-				start := time.Now()
-				v, err := p.cache.Get(t.Context(), k, nil)
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				v, err := p.cache.Get(ctx, k, nil)
+				cancel()
 				require.NoError(t, err)
 				require.Equal(t, "value of "+k, v)
-				require.Less(t, time.Since(start), 3*time.Second)
 			}
-			time.Sleep(time.Second)
+			time.Sleep(50 * time.Millisecond)
 		}
-		require.Zero(t, a.cache.Stats().Entries+c.cache.Stats().Entries)
-		require.Len(t, a.group.view.Load().ring.members, 3, "silence is not death")
+		time.Sleep(500 * time.Millisecond)
+		require.Len(t, a.group.view.Load().ring.members, 2)
+		before := w.loads.Load()
+		for range 20 {
+			for _, p := range []*proc{a, c} {
+				_, err := p.cache.Get(t.Context(), k, nil)
+				require.NoError(t, err)
+			}
+		}
+		require.LessOrEqual(t, w.loads.Load(), before+1, "another process owns it now")
 
 		start := time.Now()
-		err = a.cache.Delete(t.Context(), k)
-		require.ErrorIs(t, err, ErrUnconfirmed)
-		var peer *PeerError
-		require.ErrorAs(t, err, &peer)
-		require.Equal(t, b.url, peer.Peer)
-		require.Less(t, time.Since(start), 6*time.Second)
-		require.Equal(t, 1, a.group.Stats().Pursued)
+		require.NoError(t, a.cache.Delete(t.Context(), k))
+		require.Less(t, time.Since(start), time.Second)
 		w.net.Resume("b")
-		time.Sleep(20 * time.Second)
-		require.Zero(t, a.group.Stats().Pursued, "the write has been made good")
-		before := w.loads.Load()
-		_, err = a.cache.Get(t.Context(), k, nil)
+		before = w.loads.Load()
+		_, err = b.cache.Get(t.Context(), k, nil)
 		require.NoError(t, err)
-		require.Equal(t, before+1, w.loads.Load(), "the value was dropped")
+		require.Equal(t, before+1, w.loads.Load(), "what it had is worth nothing")
+		time.Sleep(3 * time.Second)
+		require.Len(t, b.group.view.Load().ring.members, 3, "it is back")
 	})
 }
 
@@ -250,13 +253,6 @@ func TestCallbacksDoNotHoldUpLinks(t *testing.T) {
 			"Clear":  func() error { return b.cache.Clear(ctx) },
 			"a fill": func() error {
 				_, err := b.cache.Get(ctx, k, constant("new"))
-				return err
-			},
-			"a peer that goes by another ring": func() error {
-				l, err := b.group.peers[a.group.Name()].Link(ctx)
-				if err == nil {
-					_, err = l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: b.cache.peering.id, Key: k})
-				}
 				return err
 			},
 		} {

@@ -67,7 +67,8 @@ func TestHazard15OpenDoors(t *testing.T) {
 	defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
 	c, err := New("test", Options[string]{Group: g})
 	require.NoError(t, err)
-	require.NoError(t, c.Put(t.Context(), "k", "v"))
+	_, err = c.Get(t.Context(), "k", constant("v"))
+	require.NoError(t, err)
 	ask := func(from, path string, header ...string) int {
 		r := httptest.NewRequest("GET", g.Path()+path, nil)
 		r.RemoteAddr, r.Host = from, "127.0.0.1:1"
@@ -141,8 +142,9 @@ func TestHazard15Relay(t *testing.T) {
 				a.list("ax")
 				time.Sleep(10 * time.Second)
 				for _, p := range a.group.Peers() {
-					require.False(t, p.Up, p.Name)
+					require.False(t, p.Up && p.URL == "http://x"+DefaultPath, p.Name)
 				}
+				require.Equal(t, 2, a.group.Stats().Members)
 				require.Greater(t, w.net.Dials(), 4, "x has passed something on")
 			})
 		})

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coveycache/covey/internal/wire"
 	"github.com/stretchr/testify/require"
 )
 
@@ -285,34 +284,5 @@ func TestHazard16NobodyTakesTheRight(t *testing.T) {
 			require.Equal(t, "value of "+k, v)
 			require.Less(t, time.Since(start), 200*time.Millisecond)
 		}
-	})
-}
-
-// The caller leaves while the one who stands in for the owner looks whether the owner has the
-// value.
-func TestHazard16NobodyIsThereForTheRight(t *testing.T) {
-	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
-		a, b, c := w.procs[0], w.procs[1], w.procs[2]
-		k := a.key()
-		next := b.group.view.Load().ring
-		if next.members[next.after(ringHash(k))].Name != c.url {
-			b, c = c, b
-		}
-		l, err := b.group.peers[c.url].Link(t.Context())
-		require.NoError(t, err)
-		_, err = c.group.peers[a.url].Link(t.Context())
-		require.NoError(t, err)
-		w.net.Pause("a")
-		ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer leave()
-		_, err = l.Call(ctx, &wire.Frame{Type: wire.Get, Flags: wire.CanLoad, Cache: b.cache.peering.id, Key: k})
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		time.Sleep(6 * time.Second)
-		start := time.Now()
-		v, err := b.cache.Get(t.Context(), k, w.slow(time.Millisecond))
-		require.NoError(t, err)
-		require.Equal(t, "value of "+k, v)
-		require.Less(t, time.Since(start), 6*time.Second)
-		w.net.Resume("a")
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coveycache/covey/internal/link"
 	"github.com/coveycache/covey/internal/wire"
@@ -227,34 +228,58 @@ func (p *peering[V]) getAway(q request[V]) (value V, how verdict, err error) {
 		defer l.leave(t)
 	}
 	v := p.tenures.view()
-	place := ringHash(q.key)
-	for n := range 2 { // the owner, and the member that stands in for it
-		i := v.ring.owner(place)
-		if n > 0 {
-			i = v.ring.after(place)
-		}
-		if i < 0 || i == v.self {
-			break
-		}
-		value, how, err = p.ask(q, v.peers[i], n == 0)
-		switch {
-		case how == unshared:
-			return p.loadHere(q, err)
-		case how != unreachable || q.ctx.Err() != nil:
-			return value, answered, err
-		}
-		p.c.n.peerErrors.Add(1)
-		if p.tenures.view() != v {
-			return value, elsewhere, nil
-		}
+	i := v.owner(q.key)
+	if i < 0 && q.attempt == 0 { // the first view may be about to come
+		p.awaitChange(q.ctx, v, patience)
+	}
+	switch {
+	case p.tenures.view() != v:
+		return value, elsewhere, nil
+	case i < 0 || i == v.self || v.peers[i] == nil:
+		return p.loadHere(q, p.group.noMembers())
+	}
+	value, how, err = p.ask(q, v.peers[i])
+	switch {
+	case how == unshared:
+		return p.loadHere(q, err)
+	case how == elsewhere && q.attempt < maxAstray:
+		p.awaitChange(q.ctx, v, againAfter)
+		return value, elsewhere, nil
+	case how == answered || q.ctx.Err() != nil:
+		return value, answered, err
+	}
+	p.c.n.peerErrors.Add(1)
+	if p.awaitSuccessor(q.ctx, v, i) {
+		return value, elsewhere, nil
 	}
 	return p.loadHere(q, err)
 }
 
+// successorAfter is how long a call waits for the members to agree on who comes after one that has
+// crashed, which takes them some 50 ms.
+const successorAfter = 250 * time.Millisecond
+
+// awaitSuccessor reports whether a member could not be asked because the view is another one now. If
+// the member is known to be gone it waits for that, so that each of its keys is loaded once.
+func (p *peering[V]) awaitSuccessor(ctx context.Context, v *view, member int) bool {
+	if p.tenures.view() == v && p.group.agreement.IsGone(v.ring.members[member].Name) {
+		wait := successorAfter
+		if end, ok := ctx.Deadline(); ok {
+			wait = min(wait, time.Until(end)/2)
+		}
+		p.awaitChange(ctx, v, wait)
+	}
+	return p.tenures.view() != v
+}
+
+// maxAstray is how often a Get looks for an owner that says that it is none. Views that differ do so
+// for milliseconds.
+const maxAstray = 8
+
 // ask gets the key from a peer, and asks again where that may help.
-func (p *peering[V]) ask(q request[V], peer *link.Peer, owner bool) (value V, how verdict, err error) {
+func (p *peering[V]) ask(q request[V], peer *link.Peer) (value V, how verdict, err error) {
 	for attempt := 0; ; attempt++ {
-		value, how, err = p.askOnce(q, peer, owner)
+		value, how, err = p.askOnce(q, peer)
 		switch {
 		case how == lost && attempt < maxAgain:
 		case how == unreachable && attempt == 0 && isBroken(err) && q.ctx.Err() == nil:
@@ -300,14 +325,15 @@ func (p *peering[V]) loadHere(q request[V], cause error) (value V, how verdict, 
 	return value, answered, err
 }
 
-// askOnce gets the key from a peer: its owner, or the member that stands in for that.
-func (p *peering[V]) askOnce(q request[V], peer *link.Peer, owner bool) (value V, how verdict, err error) {
+// askOnce gets the key from its owner.
+func (p *peering[V]) askOnce(q request[V], peer *link.Peer) (value V, how verdict, err error) {
 	// 1. While the owner waits for a load there is nothing to ask for: asking would only fill the
 	// link.
 	if err := p.awaitHold(q.ctx, q.key); err != nil {
 		return value, answered, err
 	}
-	l, err := p.linkTo(q.ctx, peer)
+	canLoad := q.load != nil || p.c.opt.Loader != nil
+	l, err := p.linkSoon(q.ctx, peer, canLoad)
 	if err != nil {
 		return value, unreached(err), err
 	}
@@ -322,7 +348,7 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer, owner bool) (value V
 	// answered.
 	var start int64
 	var lead *fetch[V] // that this caller leads
-	if owner && l.Plain() == nil && p.c.copies.wants(q.hash) {
+	if l.Plain() == nil && p.c.copies.wants(q.hash) {
 		joined, leads := p.joinFetch(q.ctx, l, q.key, q.hash)
 		if joined != nil && !leads {
 			p.c.n.peerHits.Add(1)
@@ -376,6 +402,9 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer, owner bool) (value V
 		return p.loadUnderRight(q, l, a)
 	}
 	how, err = verdictOn(peer.Name(), &a.answer, q.load != nil)
+	if how == elsewhere {
+		p.group.reconcile(l, p.tenures.view(), a.answer.Ring)
+	}
 	if how == answered { // or else it is no answer for those whom the hold keeps waiting
 		a.leave(err)
 	}
@@ -421,6 +450,29 @@ func (p *peering[V]) awaitHold(ctx context.Context, key string) error {
 	}
 }
 
+// An owner that says nothing for silentAfter, or that there is no link to within linkAfter, may stand
+// still. Then each caller who can loads for itself.
+const (
+	silentAfter = 100 * time.Millisecond
+	linkAfter   = 250 * time.Millisecond
+)
+
+var errSilent = fmt.Errorf("%w: it is silent", link.ErrTimeout)
+
+// linkSoon is linkTo that gives up early if the caller can load for itself.
+func (p *peering[V]) linkSoon(ctx context.Context, peer *link.Peer, canLoad bool) (*link.Link, error) {
+	if !canLoad || peer.Up() != nil {
+		return p.linkTo(ctx, peer)
+	}
+	soon, cancel := context.WithTimeoutCause(ctx, linkAfter, errSilent)
+	defer cancel()
+	l, err := p.linkTo(soon, peer)
+	if err != nil && ctx.Err() == nil && soon.Err() != nil {
+		err = newPeerError(peer.Name(), errSilent)
+	}
+	return l, err
+}
+
 // linkTo returns the link to a peer, if the peer has the cache with the same codec.
 func (p *peering[V]) linkTo(ctx context.Context, peer *link.Peer) (*link.Link, error) {
 	l, err := peer.Link(ctx)
@@ -452,6 +504,12 @@ func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash
 		return nil, peerError(ctx, l.Name(), err)
 	}
 	<-a.woken // for an answer that comes at once, as most do, a select would take longer than all the rest here
+	var silence <-chan time.Time
+	if !a.over.Load() && f.Flags&wire.CanLoad != 0 {
+		timer := time.NewTimer(max(silentAfter, 3*l.RTT()))
+		defer timer.Stop()
+		silence = timer.C
+	}
 	for !a.over.Load() {
 		if shared != nil && a.isHeld() {
 			p.abandonFetch(f.Key, hash, shared)
@@ -463,6 +521,10 @@ func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash
 			err = context.Cause(ctx)
 		case <-p.c.stop:
 			err = p.c.errClosed()
+		case <-silence:
+			if !a.isHeld() { // an owner that waits for a load says so at once
+				err = newPeerError(l.Name(), errSilent)
+			}
 		}
 		if err != nil {
 			if l.Cancel(op, a) {

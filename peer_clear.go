@@ -6,87 +6,155 @@ package covey
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/coveycache/covey/internal/link"
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// clearOthers clears the cache at all members and all other peers with a link, and takes back what
-// this process has lent.
-func (p *peering[V]) clearOthers(ctx context.Context) error {
-	v := p.tenures.view()
+// clearEverywhere clears the cache at all members.
+func (p *peering[V]) clearEverywhere(ctx context.Context) error {
+	began := p.c.store.clock.steady()
+	limit := began + int64(p.group.opt.OpTimeout)
+	for {
+		v := p.tenures.view()
+		err := p.clearIn(ctx, v, 0)
+		if err == nil {
+			return nil
+		}
+		if p.c.closed.Load() {
+			return p.c.errClosed()
+		}
+		if ctx.Err() != nil || p.c.store.clock.steady() >= limit {
+			p.pursuits.add("", began)
+			p.c.n.unconfirmed.Add(1)
+			return unconfirmed(p.c.name, "", err)
+		}
+		p.awaitChange(ctx, v, againAfter)
+	}
+}
+
+// clearAll clears what was stored before began, for a Clear that could not be confirmed.
+func (p *peering[V]) clearAll(ctx context.Context, began int64) error {
+	ctx, cancel := context.WithTimeout(ctx, p.group.opt.OpTimeout)
+	defer cancel()
+	return p.clearIn(ctx, p.tenures.view(), began)
+}
+
+// clearIn clears the cache at all members of a view; if began is given, only what was stored before.
+//
+// It is enough that each member confirms while it goes by that view. Whoever comes with the next one
+// acts only when all of them have given back what they lent, which is after they have cleared.
+func (p *peering[V]) clearIn(ctx context.Context, v *view, began int64) error {
 	var mu sync.Mutex
 	var errs []error
 	failed := func(err error) {
-		mu.Lock()
-		errs = append(errs, err)
-		mu.Unlock()
+		if err != nil {
+			mu.Lock()
+			errs = append(errs, err)
+			mu.Unlock()
+		}
 	}
 	var wg sync.WaitGroup
-	done := make(map[string]bool)
-	clearAt := func(name string, to func() (*link.Link, error)) {
-		done[name] = true
-		wg.Go(func() {
-			if err := p.clearAt(ctx, name, to); err != nil {
-				p.group.pursuits.add(name, p.c.name, "")
-				failed(err)
-			}
-		})
-	}
 	for _, peer := range v.peers {
 		if peer != nil {
-			clearAt(peer.Name(), func() (*link.Link, error) { return peer.Link(ctx) })
+			wg.Go(func() { failed(p.clearAt(ctx, v, peer, began)) })
 		}
 	}
-	for _, l := range p.group.allLinks() {
-		if !done[l.Name()] {
-			clearAt(l.Name(), func() (*link.Link, error) { return l, nil })
-		}
-	}
-	if err := p.recallAll(ctx, nil); err != nil {
-		failed(err)
-	}
+	failed(p.clearOwn(ctx, began))
 	wg.Wait()
-	if errs != nil {
-		p.c.n.unconfirmed.Add(1)
-		return unconfirmed(p.c.name, "", errs...)
+	switch {
+	case errs != nil:
+		return errors.Join(errs...)
+	case p.tenures.view() != v:
+		return errElsewhere
+	}
+	// What members who are gone have lent.
+	for _, q := range v.quiet {
+		if left := time.Duration(q.until - p.group.steady()); left > 0 {
+			timer := time.NewTimer(left)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				return context.Cause(ctx)
+			}
+		}
 	}
 	return nil
 }
 
 // clearAt has a peer clear the cache, if it has that.
-func (p *peering[V]) clearAt(ctx context.Context, peer string, to func() (*link.Link, error)) error {
-	l, err := to()
+func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, began int64) error {
+	l, err := peer.Link(ctx)
 	if err != nil {
-		return newPeerError(peer, err)
+		return newPeerError(peer.Name(), err)
 	}
 	if _, shared := l.Codec(p.c.name); !shared {
 		return nil
 	}
-	f, err := l.Call(ctx, &wire.Frame{Type: wire.Clear, Cache: p.id})
-	if err != nil {
-		return newPeerError(peer, err)
+	f := wire.Frame{Type: wire.Clear, Cache: p.id}
+	if began != 0 {
+		f.Age = duration(p.c.store.clock.steady() - began)
 	}
-	if f.Type != wire.Done {
-		return p.writeError(peer, "", &f)
+	answer, err := l.Call(ctx, &f)
+	switch {
+	case err != nil:
+		return newPeerError(peer.Name(), err)
+	case answer.Type != wire.Done:
+		return p.writeError(peer.Name(), "", &answer)
+	case answer.Ring != v.epoch:
+		p.group.reconcile(l, v, answer.Ring)
+		return &PeerError{Peer: peer.Name(), Err: fmt.Errorf("it goes by epoch %d, this process by %d", answer.Ring, v.epoch)}
 	}
 	return nil
 }
 
-// serveClear clears the cache because another peer does.
+// clearOwn clears the cache in this process and takes back what it has lent.
+func (p *peering[V]) clearOwn(ctx context.Context, began int64) error {
+	if began == 0 {
+		p.c.clearHere()
+		return p.recallAll(ctx, nil)
+	}
+	for i := range p.c.shards {
+		for n := range p.c.store.index.segments[i].table.Load().all {
+			gen, v := p.c.store.gen.Load(), p.tenures.view()
+			if n.flags&flagBorrowed != 0 || !v.isOwn(n.key) {
+				continue
+			}
+			ch := &change[V]{kind: wire.Delete, key: n.key, hash: n.hash, began: began}
+			if err := p.commit(ctx, ch, gen, v, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// serveClear clears the cache for another process.
 func (p *peering[V]) serveClear(r *link.Request) {
+	began := int64(0)
+	if r.Age > 0 {
+		began = p.c.store.clock.steady() - int64(r.Age)
+	}
 	op := r.Keep(nil)
 	p.later(op, func() {
-		p.c.clearHere()
+		epoch := p.tenures.view().epoch
 		ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 		defer cancel()
-		err := p.recallAll(ctx, nil)
+		err := p.clearOwn(ctx, began)
 		if err != nil {
-			err = unconfirmed(p.c.name, "", err)
+			op.Answer(written(unconfirmed(p.c.name, "", err)))
+			return
 		}
-		op.Answer(written(err))
+		if p.tenures.view().epoch != epoch {
+			epoch = 0
+		}
+		op.Answer(&wire.Frame{Type: wire.Done, Ring: epoch})
 	})
 }
 

@@ -78,7 +78,7 @@ const borrowFrom = 2
 // while the process stood still.
 func (c *Cache[V]) isLent(n *node, now int64) bool {
 	held := borrowedOf[V](n).lender.HeldUntil()
-	return held > 0 && now < held+c.copies.offset && now < n.expires && n.gen.Load() == c.store.gen.Load()
+	return held > 0 && now < held+c.copies.offset && (c.peering.isActing(now) || c.peering.tenures.view().self < 0) && now < n.expires && n.gen.Load() == c.store.gen.Load()
 }
 
 // useCopy reports whether a copy is valid, and counts its use.

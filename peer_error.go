@@ -94,6 +94,9 @@ func (p *peering[V]) writeError(peer, key string, f *wire.Frame) error {
 // verdictOn returns how a call goes on after an answer that is neither a value nor a right, and the
 // error that the answer stands for. canLoad says whether the caller has a loader.
 func verdictOn(peer string, f *wire.Frame, canLoad bool) (verdict, error) {
+	if f.Type == wire.NotOwner {
+		return elsewhere, &PeerError{Peer: peer, Err: errors.New("by its view of the members it does not own the key")}
+	}
 	err := answerError(peer, f)
 	switch {
 	case isUnreached(err):

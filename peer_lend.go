@@ -54,7 +54,7 @@ func (p *peering[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	defer s.unlock()
 	now := p.c.store.clock.now()
 	st := p.c.judge(n, now)
-	if p.c.closed.Load() || p.c.store.index.find(hash, n.key) != n || st != fresh && st != negative || n.flags&flagBorrowed != 0 || p.group.strange.Load() != nil {
+	if p.c.closed.Load() || p.c.store.index.find(hash, n.key) != n || st != fresh && st != negative || n.flags&flagBorrowed != 0 || !p.acts(p.tenures.view(), ringHash(n.key)) {
 		return false
 	}
 	if s.writing[n.key] != nil {

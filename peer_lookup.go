@@ -25,7 +25,7 @@ func (p *peering[V]) lookupAway(ctx context.Context, key string) (e Entry[V], ok
 			return e, ok, false, err
 		}
 		redial := attempt == 0 && isBroken(err) // shows whether the owner is gone
-		if !redial && p.tenures.view() == v {
+		if !redial && !p.awaitSuccessor(ctx, v, i) {
 			return e, ok, false, err
 		}
 	}

@@ -164,6 +164,10 @@ func (m *many[V]) send(v *view, b *part[V]) {
 		return
 	}
 	p := v.peers[b.owner]
+	if p == nil {
+		b.err = errNoMembers
+		return
+	}
 	b.peer = p.Name()
 	l, err := c.peering.linkTo(m.ctx, p)
 	if err != nil {
@@ -296,6 +300,10 @@ func (m *many[V]) takeIn(b *part[V], q *sent, items []byte) (waiting []pending[V
 			f.Text = strings.Clone(f.Text) // the error is kept, the items are not
 			how, err := verdictOn(b.peer, &f, m.load != nil || c.opt.Loader != nil)
 			switch how {
+			case elsewhere:
+				m.astray = c.peering.tenures.view()
+				c.peering.group.reconcile(q.l, m.astray, f.Ring)
+				m.again = append(m.again, key)
 			case lost:
 				m.again = append(m.again, key)
 			case unreachable, unshared:
@@ -362,6 +370,9 @@ func (b *part[V]) isLacking() bool { return b.err != nil || b.unshared != nil }
 func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V]) {
 	c := m.c
 	redial := b.err != nil && m.attempt == 0 && isBroken(b.err) // shows whether the owner is gone
+	if b.err != nil && !redial && b.owner >= 0 && b.owner < len(v.ring.members) {
+		redial = c.peering.awaitSuccessor(m.ctx, v, b.owner)
+	}
 	if b.err != nil && !redial {
 		c.n.peerErrors.Add(1)
 	}

@@ -30,7 +30,7 @@ func (p *peering[V]) serveMany(r *link.Request) {
 		hash := p.c.store.hash(req.Key)
 		p.countServed(req.Key)
 		index := req.Op
-		if n := p.c.store.index.find(hash, req.Key); n != nil && p.c.store.fresh(n) && n.flags&flagBorrowed == 0 {
+		if n := p.c.store.index.find(hash, req.Key); n != nil && p.c.store.fresh(n) && n.flags&flagBorrowed == 0 && p.group.isActing() {
 			p.c.store.touch(n)
 			p.c.hits.inc()
 			var f wire.Frame
@@ -56,8 +56,8 @@ func (p *peering[V]) serveMany(r *link.Request) {
 			answers.expect()
 			return manyItem{answers, index}
 		}
-		if p.c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.owner(key) == v.self && !r.Link().Crowded() {
-			if p.joinBulk(&b, &req, request[V]{ctx: ctx, key: key, hash: hash, gen: gen, keep: isReady(v)}, wait) {
+		if p.c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.isOwn(key) && !r.Link().Crowded() {
+			if p.joinBulk(&b, &req, request[V]{ctx: ctx, key: key, hash: hash, gen: gen, keep: p.acts(v, ringHash(key))}, wait) {
 				if b != nil && len(b.flights) == p.c.opt.BulkSize {
 					p.c.startBulk(b, p.c.opt.BulkLoader, nil)
 					b = nil

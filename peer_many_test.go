@@ -19,7 +19,7 @@ func TestTooManyKeysInARequest(t *testing.T) {
 				items = wire.Append(items, &wire.Frame{Type: wire.Get, Op: uint32(i), Key: k})
 			}
 			before := a.cache.Stats().Served
-			answer, err := b.group.linkBy(a.group.Name()).Call(t.Context(), &wire.Frame{Type: wire.GetMany, Cache: b.cache.peering.id, Items: items})
+			answer, err := linkOf(b, a).Call(t.Context(), &wire.Frame{Type: wire.GetMany, Cache: b.cache.peering.id, Items: items})
 			require.NoError(t, err)
 			require.Equal(t, wire.Many, answer.Type)
 			require.EqualValues(t, served, a.cache.Stats().Served-before)

@@ -35,7 +35,7 @@ func (p *peering[V]) serve(r *link.Request) {
 		return
 	}
 	switch r.Type {
-	case wire.GetMany, wire.Clear, wire.Confirm, wire.Recall: // these have no key, or need none
+	case wire.GetMany, wire.Clear, wire.Recall: // these have no key, or need none
 	default:
 		if err := checkKey(r.Key); err != nil {
 			r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed, Text: err.Error()})
@@ -57,8 +57,6 @@ func (p *peering[V]) serve(r *link.Request) {
 		p.serveWrite(r)
 	case wire.Fill:
 		p.serveFill(r)
-	case wire.Confirm:
-		p.serveConfirm(r)
 	case wire.Recall:
 		p.serveRecall(r)
 	case wire.Clear:
@@ -77,7 +75,7 @@ func (p *peering[V]) serveGet(r *link.Request) {
 	hash := p.c.store.hash(r.Key)
 	p.countServed(r.Key)
 	n := p.c.store.index.find(hash, r.Key)
-	if n != nil && p.c.store.fresh(n) && n.flags&flagBorrowed == 0 {
+	if n != nil && p.c.store.fresh(n) && n.flags&flagBorrowed == 0 && p.group.isActing() {
 		p.c.store.touch(n)
 		p.c.hits.inc()
 		if r.Flags&wire.Borrow != 0 && p.lend(r, hash, n) {
@@ -125,11 +123,7 @@ func (p *peering[V]) answerGet(
 		v := p.tenures.view()
 		if !v.isOwn(key) {
 			p.c.n.notOwner.Add(1)
-			if from.Crowded() {
-				return failed(errCrowded)
-			}
-			p.answerLater(req, key, hash, from, wait)
-			return nil
+			return notOwner(v)
 		}
 		// 2. What there is. It is for this caller only, unless serveGet has lent it.
 		now := p.c.store.clock.now()
@@ -153,9 +147,9 @@ func (p *peering[V]) answerGet(
 		if from.Crowded() {
 			return failed(errCrowded)
 		}
-		// 3. A load waits until all members know the ring, which this goroutine, the link's reader,
-		// must not.
-		if !isReady(v) {
+		// 3. A load waits until this process may act, which this goroutine, the link's reader, must
+		// not.
+		if !p.acts(v, ringHash(key)) {
 			p.answerLater(req, key, hash, from, wait)
 			return nil
 		}
@@ -170,34 +164,45 @@ func (p *peering[V]) answerGet(
 // errCrowded refuses to have another request of a peer wait.
 var errCrowded = fmt.Errorf("%w: too many requests of one peer wait for loads at the owner", ErrOverloaded)
 
-// patience is how long a load waits for the members to be told of a new ring. Then it goes on, and
-// its result is not stored.
+// patience is how long a load waits until this process may act as the owner of its key. Then it
+// goes on, and its result is not stored.
 const patience = 100 * time.Millisecond
 
-// await waits for the members to be told of the ring, for patience at most, and reports whether
-// they have been.
-func (v *view) await(ctx context.Context) bool {
-	if isReady(v) {
-		return true
+// awaitSettled waits until the view has settled, for patience at most.
+func (p *peering[V]) awaitSettled(ctx context.Context, v *view) {
+	if v.hasSettled() {
+		return
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case <-v.ready:
-		return true
+	case <-v.settled:
+	case <-v.replaced:
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return false
 }
 
-func isReady(v *view) bool {
-	select {
-	case <-v.ready:
+// await waits until this process may act as the owner of key, for patience at most, and reports
+// whether it may.
+func (p *peering[V]) await(ctx context.Context, v *view, key string) bool {
+	place := ringHash(key)
+	if p.acts(v, place) {
 		return true
-	default:
-		return false
 	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	settled := v.settled
+	if v.hasSettled() { // but there are no promises
+		settled = nil
+	}
+	select {
+	case <-settled:
+	case <-v.replaced:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return p.acts(v, place)
 }
 
 // joinRemote makes a peer's request wait for the key's flight, and returns nil. If there is none it
@@ -297,9 +302,8 @@ func (p *peering[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from 
 	}
 }
 
-// answerLater answers for a key that this process perhaps does not own. It does not pass the
-// request on, but looks into the memory of the owner by its own ring, and if need be loads without
-// storing anything.
+// answerLater answers for a key that this process owns but may not act for now. If that does not
+// change soon it loads without storing anything.
 func (p *peering[V]) answerLater(
 	req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer,
 ) {
@@ -309,15 +313,15 @@ func (p *peering[V]) answerLater(
 	ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 	ok := p.c.spawn(func() {
 		defer cancel()
-		if f := p.peek(ctx, key); f != nil {
-			to.answer(f)
-			return
-		}
 		for {
 			gen := p.c.store.gen.Load()
-			v := p.tenures.view() // it may have turned out that the owner is gone
-			mine := v.isOwn(key) && v.await(ctx)
-			if !mine {
+			v := p.tenures.view()
+			if !v.isOwn(key) {
+				to.answer(notOwner(v))
+				return
+			}
+			acts := p.await(ctx, v, key)
+			if !acts {
 				waits, cancel := context.WithCancel(p.contextOf(&own))
 				leave.then(cancel)
 				err := p.c.outwaitLoad(waits, key, hash)
@@ -327,7 +331,7 @@ func (p *peering[V]) answerLater(
 					return
 				}
 			}
-			q := request[V]{key: key, hash: hash, gen: gen, keep: mine}
+			q := request[V]{key: key, hash: hash, gen: gen, keep: acts}
 			f, how := p.joinRemote(&own, q, from, func(cancelled func()) answerer {
 				leave.then(cancelled)
 				return to
@@ -385,30 +389,6 @@ func (d *departing) then(f func()) {
 	if gone {
 		go f() // the caller holds a lock that f needs
 	}
-}
-
-// peek returns what the owner of key has in memory; nil if it has nothing or that cannot be found
-// out.
-func (p *peering[V]) peek(ctx context.Context, key string) *wire.Frame {
-	v := p.tenures.view()
-	i := v.owner(key)
-	if i < 0 || i == v.self {
-		return nil
-	}
-	f := wire.Frame{Type: wire.Failed}
-	for range 2 { // if the link breaks, dialling again shows whether the owner is gone
-		l, err := p.linkTo(ctx, v.peers[i])
-		if err != nil {
-			return nil
-		}
-		if f, err = l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: p.id, Key: key}); err == nil || !isBroken(err) {
-			break
-		}
-	}
-	if f.Type != wire.Hit && f.Type != wire.NotFound {
-		return nil
-	}
-	return &wire.Frame{Type: f.Type, Flags: f.Flags&wire.Stale | wire.NoKeep, Value: f.Value}
 }
 
 // keep keeps a request that has to wait; cancelled is called when the other end no longer waits.

@@ -4,7 +4,6 @@ package covey
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"github.com/coveycache/covey/internal/link"
@@ -15,7 +14,7 @@ import (
 func (p *peering[V]) refreshAway(ctx context.Context, v *view, key string) (value V, err error) {
 	i := v.owner(key)
 	if i < 0 {
-		return value, errors.New("covey: the group has no members that own keys")
+		return value, p.group.noMembers()
 	}
 	if l := loadingOf(ctx); l != nil {
 		if !l.enter(p.away(key)) {
@@ -46,7 +45,7 @@ func (p *peering[V]) refreshAway(ctx context.Context, v *view, key string) (valu
 func (p *peering[V]) serveReload(r *link.Request) {
 	key := strings.Clone(r.Key)
 	if v := p.tenures.view(); !v.isOwn(key) {
-		r.Answer(&wire.Frame{Type: wire.Failed, Text: "by its ring it does not own the key; try again when the rings have settled"})
+		r.Answer(notOwner(v))
 		return
 	}
 	if p.c.opt.Loader == nil {

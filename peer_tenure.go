@@ -32,8 +32,8 @@ func (t *tenures) view() *view {
 }
 
 // adopt makes the cache go by v. From now on nothing that was stored before is served without a
-// look at current.
-func (p *peering[V]) adopt(v *view) {
+// look at current. If anew, that is worth nothing.
+func (p *peering[V]) adopt(v *view, anew bool) {
 	t := &p.tenures
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -44,6 +44,9 @@ func (p *peering[V]) adopt(v *view) {
 	gen := p.c.store.gen.Load() + 1
 	list = append(list, tenure{gen, v})
 	t.list.Store(&list)
+	if anew {
+		t.cleared.Store(gen)
+	}
 	p.c.store.gen.Store(gen)
 }
 
@@ -82,7 +85,7 @@ func (c *Cache[V]) current(n *node) bool {
 	}
 	hash := ringHash(n.key)
 	for _, t := range list {
-		if t.from > have && t.view.ring.owner(hash) != t.view.self {
+		if t.from > have && !t.view.owns(hash) {
 			return false
 		}
 	}

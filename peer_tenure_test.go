@@ -17,7 +17,7 @@ func TestSweepsOverlap(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for range 200 {
-					c.peering.adopt(v)
+					c.peering.adopt(v, false)
 					c.peering.sweep()
 				}
 			})

@@ -1,87 +1,113 @@
 package covey
 
-// peer_write.go carries out a write wherever the key may have a value: at the owner and, while
-// peers go by different rings, at every peer that may think itself the owner.
-//
-// Why that reaches all of them: a peer stores a key only if it is the owner by its own ring, and
-// only after everybody within reach has been told of that ring (see Group.settle). So the owner by
-// the writer's ring knows every peer whose ring differs, and has it drop the key before it writes.
-// A peer that is asked although it is not the owner by its own ring says who is.
+// peer_write.go carries out a write at the key's owner, who alone decides: it acts only while a
+// quorum has promised that nobody acts in its place, and only in the view that all have agreed upon.
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/coveycache/covey/internal/link"
+	agreed "github.com/coveycache/covey/internal/view"
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// maxHops is how many peers in a row may each name another as the owner.
-const maxHops = 4
-
 // change carries out a write of a key, whoever owns it.
 func (p *peering[V]) change(ctx context.Context, ch *change[V]) error {
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	asked := make([]string, 0, maxHops)
-	next := "" // the owner that the last one named
-	var last error
-	for len(asked) < maxHops {
-		gen := p.c.store.gen.Load()
-		v := p.tenures.view()
-		i := v.owner(ch.key)
-		if next != "" {
-			i = v.ring.index(next)
-		}
-		switch {
-		case i < 0 && next != "":
-			return p.unconfirmed(ch, &PeerError{Peer: next, Err: errors.New("it was named as the owner, but is not a member by this process's ring; the lists of members differ")})
-		case i < 0:
-			return p.unconfirmed(ch, errors.New("covey: the group has no members that own keys"))
-		case i == v.self:
-			err := p.commit(ctx, ch, gen, v, "")
-			if errors.Is(err, errElsewhere) {
-				continue
-			}
-			return err
-		}
-		peer := v.peers[i]
-		answer, err := p.tell(ctx, peer, ch)
-		var unreachable *PeerError
-		if errors.As(err, &unreachable) {
-			if p.tenures.view() != v && ctx.Err() == nil && len(asked) == 0 && last == nil {
-				last = err
-				continue // the owner has just turned out to be gone
-			}
-			p.group.pursuits.add(peer.Name(), p.c.name, ch.key)
-			return p.unconfirmed(ch, err)
-		}
-		if err != nil {
-			return err
-		}
-		asked = append(asked, peer.Name())
-		next = answer
-		if next == p.group.opt.Name { // this process, which was not the owner by its own ring
-			next = ""
-			if p.tenures.view() != v {
-				continue
-			}
-		}
-		if next != "" && !slices.Contains(asked, next) {
-			continue
-		}
-		if errs := p.confirm(ctx, ch.key, asked...); errs != nil {
-			return p.unconfirmed(ch, errs...)
-		}
-		p.drop(ch.key, ch.hash)
-		p.holds.void(ch.key)
-		return nil
+	began := p.c.store.clock.steady()
+	how, err := p.attempt(ctx, ch)
+	if how != answered {
+		how, err = p.persist(ctx, ch, began, how, err)
 	}
-	return p.unconfirmed(ch, fmt.Errorf("covey: the peers %q do not agree on the owner; try again when their rings have settled", asked))
+	switch {
+	case how == lost && ch.kind == wire.Delete:
+		p.pursuits.add(ch.key, began)
+		fallthrough
+	case how != answered:
+		return p.unconfirmed(ch, err)
+	case err == nil:
+		p.pursuits.settle(ch.key)
+	}
+	return err
+}
+
+// attempt tries once to have a write carried out. The verdict is answered; elsewhere, if it has not
+// been carried out, as another process owns the key or nobody can be asked; or lost, if that is not
+// known.
+func (p *peering[V]) attempt(ctx context.Context, ch *change[V]) (verdict, error) {
+	gen := p.c.store.gen.Load()
+	v := p.tenures.view()
+	switch i := v.owner(ch.key); {
+	case i < 0:
+		return elsewhere, p.group.noMembers()
+	case i != v.self:
+		return p.tell(ctx, v, v.peers[i], ch)
+	}
+	err := p.commit(ctx, ch, gen, v, nil)
+	if errors.Is(err, errElsewhere) {
+		return elsewhere, err
+	}
+	return answered, err
+}
+
+var errNoMembers = errors.New("covey: the group has no members that own keys, or this process knows of none")
+
+// persist goes on trying, as long as the write may be repeated and there is time. A Put that may
+// have been carried out is not repeated: another write may have come after it.
+func (p *peering[V]) persist(
+	ctx context.Context, ch *change[V], began int64, how verdict, err error,
+) (verdict, error) {
+	limit := began + int64(p.group.opt.OpTimeout)
+	ch.began = began
+	unknown := how == lost // some attempt may have been carried out
+	for {
+		v := p.tenures.view()
+		switch {
+		case how == lost && ch.kind == wire.Put:
+			return how, err
+		case ctx.Err() != nil:
+			err = errors.Join(err, context.Cause(ctx))
+		}
+		if ctx.Err() != nil || p.c.store.clock.steady() >= limit {
+			if unknown {
+				how = lost
+			}
+			return how, err
+		}
+		if p.c.closed.Load() {
+			return answered, p.c.errClosed()
+		}
+		p.awaitChange(ctx, v, againAfter)
+		how, err = p.attempt(ctx, ch)
+		if how == answered {
+			return how, err
+		}
+		unknown = unknown || how == lost
+	}
+}
+
+// againAfter is the pause before a write is tried again, unless the view changes first.
+const againAfter = 25 * time.Millisecond
+
+// awaitChange waits until the view is another one, for so long at most.
+func (p *peering[V]) awaitChange(ctx context.Context, v *view, pause time.Duration) {
+	if p.tenures.view() != v {
+		return
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-v.replaced:
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-p.c.stop:
+	}
 }
 
 func (p *peering[V]) unconfirmed(ch *change[V], errs ...error) error {
@@ -90,12 +116,14 @@ func (p *peering[V]) unconfirmed(ch *change[V], errs ...error) error {
 	return unconfirmed(p.c.name, ch.key, errs...)
 }
 
-// tell has a peer carry out the change. If by the peer's ring another one is the owner, tell
-// returns its name.
-func (p *peering[V]) tell(ctx context.Context, peer *link.Peer, ch *change[V]) (owner string, err error) {
+// tell has a peer carry out the change. The verdict is as attempt's.
+func (p *peering[V]) tell(ctx context.Context, v *view, peer *link.Peer, ch *change[V]) (verdict, error) {
+	if peer == nil {
+		return elsewhere, errNoMembers
+	}
 	l, err := p.linkTo(ctx, peer)
 	if err != nil {
-		return "", err
+		return elsewhere, err
 	}
 	f := wire.Frame{Type: ch.kind, Cache: p.id, Key: ch.key}
 	switch ch.kind {
@@ -112,56 +140,131 @@ func (p *peering[V]) tell(ctx context.Context, peer *link.Peer, ch *change[V]) (
 		}
 		if err != nil { // what cannot be stored removes the old value
 			gone := &change[V]{kind: wire.Delete, key: ch.key, hash: ch.hash}
-			return "", errors.Join(fmt.Errorf("%w: cache %q, key %q: %w", ErrTooLarge, p.c.name, ch.key, err), p.c.change(ctx, gone))
+			return answered, errors.Join(fmt.Errorf("%w: cache %q, key %q: %w", ErrTooLarge, p.c.name, ch.key, err), p.c.change(ctx, gone))
 		}
 	case wire.Delete:
 		f.Version, f.HasVersion = ch.del.version, ch.del.hasVersion
 	}
+	if ch.began != 0 { // what has come since is not to be undone
+		f.Age = duration(p.c.store.clock.steady() - ch.began)
+	}
 	answer, err := l.Call(ctx, &f)
-	if err != nil {
-		return "", newPeerError(peer.Name(), err)
+	switch {
+	case err != nil:
+		return lost, newPeerError(peer.Name(), err)
+	case answer.Type == wire.NotOwner:
+		p.group.reconcile(l, v, answer.Ring)
+		return elsewhere, fmt.Errorf("covey: the peer %q is not the owner by its view of the members", peer.Name())
+	case answer.Type == wire.Done:
+		p.drop(ch.key, ch.hash)
+		p.holds.void(ch.key)
+		return answered, nil
+	case answer.Type == wire.Failed && answer.Code == wire.CodeUnconfirmed:
+		return lost, p.writeError(peer.Name(), ch.key, &answer)
 	}
-	if answer.Type != wire.Done {
-		return "", p.writeError(peer.Name(), ch.key, &answer)
-	}
-	return answer.Text, nil
+	return answered, p.writeError(peer.Name(), ch.key, &answer)
 }
 
-// commit carries out a write at its owner. Every other peer that may think itself the owner drops
-// the key first, except for from, the peer that asks, which does so on its own.
-func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *view, from string) error {
-	if !isReady(v) {
-		select {
-		case <-v.ready:
-		case <-ctx.Done():
-			return p.unconfirmed(ch, context.Cause(ctx))
-		}
+// reconcile has the process at the other end of a link and this one come to the same view, since a
+// request has shown that they do not have it.
+func (g *Group) reconcile(l *link.Link, v *view, epoch uint64) {
+	id := agreed.ID{Name: l.Name(), Instance: l.Instance()}
+	if epoch < v.epoch {
+		g.agreement.Tell(id)
+	} else {
+		g.agreement.Ask(id)
 	}
+}
+
+// notOwner is the answer to a request for a key that this process does not own.
+func notOwner(v *view) *wire.Frame { return &wire.Frame{Type: wire.NotOwner, Ring: v.epoch} }
+
+// commit carries out a write at its owner. If live is given, the write is not carried out when it is
+// false. The error errElsewhere says that this process owns the key no more, and that nothing has
+// been done.
+func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *view, live func() bool) error {
+	// 1. As most: nothing is lent, and no other write waits.
 	err := p.c.changeHere(ch, gen, nil)
-	if !errors.Is(err, errDisputed) {
+	if !errors.Is(err, errBusy) {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, p.group.opt.OpTimeout)
+	defer cancel()
+	// 2. The key's turn. Until it ends nothing is lent.
 	w, err := p.beginWriting(ctx, ch.key, ch.hash)
 	if err != nil {
 		return p.unconfirmed(ch, err)
 	}
 	defer p.endWriting(ch.key, ch.hash, w)
-	recalled := p.recall(ctx, ch.key, ch.hash)
-	if errs := p.confirm(ctx, ch.key, from); recalled != nil || errs != nil {
-		return p.unconfirmed(ch, append(errs, recalled)...)
+	for {
+		// 3. Nobody else may act, or have lent what may still be used.
+		if err := p.awaitTurn(ctx, v, ch.key); err != nil {
+			if errors.Is(err, errElsewhere) {
+				return err
+			}
+			return p.unconfirmed(ch, err)
+		}
+		// 4. Take back what this process has lent.
+		if err := p.recall(ctx, ch.key, ch.hash); err != nil {
+			return p.unconfirmed(ch, err)
+		}
+		// 5. Whoever does not wait any more may have written something else meanwhile.
+		if live != nil && !live() {
+			return context.Canceled
+		}
+		// 6. Commit, if this process still acts in the same view.
+		if err := p.c.changeHere(ch, gen, w); !errors.Is(err, errBusy) {
+			return err
+		}
 	}
-	return p.c.changeHere(ch, gen, w)
 }
 
-// errDisputed says that other peers may have the key, so that a write has to ask them first.
-var errDisputed = errors.New("covey: the key has more than one owner")
+// errBusy says that a write has to wait.
+var errBusy = errors.New("covey: the write has to wait")
 
-// A writing exists while writes of a key ask other peers. They take turns. Nothing is lent until
-// the last of them is done, so only the first has copies to recall.
+// acts reports whether this process may act as the owner of the key at that place of the ring: load
+// to store, lend and write. It reads the real clock.
+func (p *peering[V]) acts(v *view, place uint64) bool { return v.mayAct(place) && p.group.isActing() }
+
+// mayWrite reports whether the key at that place may be written now.
+func (p *peering[V]) mayWrite(v *view, place uint64) bool {
+	return p.acts(v, place) && p.group.steady() >= v.quietUntil(place)
+}
+
+// awaitTurn waits until a key that this process owns by v may be written.
+func (p *peering[V]) awaitTurn(ctx context.Context, v *view, key string) error {
+	place := ringHash(key)
+	for !p.mayWrite(v, place) {
+		if p.tenures.view() != v {
+			return errElsewhere
+		}
+		pause := max(againAfter, time.Duration(v.quietUntil(place)-p.group.steady()))
+		timer := time.NewTimer(pause)
+		settled := v.settled
+		if v.hasSettled() {
+			settled = nil
+		}
+		select {
+		case <-settled:
+		case <-v.replaced:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(errors.New("covey: the owner may not write before the members have agreed"), context.Cause(ctx))
+		case <-p.c.stop:
+			timer.Stop()
+			return p.c.errClosed()
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// A writing exists while writes of a key have to wait. They take turns. Nothing is lent until the
+// last of them is done, so only the first has copies to recall.
 type writing struct {
-	writes   int           // the one whose turn it is and those that wait; guarded by the segment's lock
-	turn     chan struct{} // hands the turn over; of capacity 1
-	disputed bool          // another peer is the owner by its own ring: the Put whose turn it is stores nothing
+	writes int           // the one whose turn it is and those that wait; guarded by the segment's lock
+	turn   chan struct{} // hands the turn over; of capacity 1
 }
 
 // beginWriting waits for the write's turn.
@@ -202,43 +305,10 @@ func (s *shard[V]) startWriting(key string, hash uint32) *writing {
 func (p *peering[V]) endWriting(key string, hash uint32, w *writing) {
 	s := p.c.lock(hash)
 	defer s.unlock()
-	w.disputed = false
 	if w.writes--; w.writes == 0 {
 		delete(s.writing, key)
 	} else {
 		w.turn <- struct{}{}
-	}
-}
-
-// confirm has every peer that goes by another ring than this process drop the key, except for those
-// named.
-func (p *peering[V]) confirm(ctx context.Context, key string, except ...string) (errs []error) {
-	hash := p.c.store.hash(key)
-	for _, l := range p.group.strangers() {
-		if slices.Contains(except, l.Name()) {
-			continue
-		}
-		if _, ok := l.Codec(p.c.name); !ok {
-			continue
-		}
-		answer, err := l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: p.id, Key: key})
-		switch {
-		case err != nil:
-			p.group.pursuits.add(l.Name(), p.c.name, key)
-			errs = append(errs, newPeerError(l.Name(), err))
-		case answer.Type == wire.NotOwner: // by its ring, this process is not the owner
-			p.dispute(key, hash)
-		}
-	}
-	return errs
-}
-
-// dispute notes that another peer is the owner of key by its own ring.
-func (p *peering[V]) dispute(key string, hash uint32) {
-	s := p.c.lock(hash)
-	defer s.unlock()
-	if w := s.writing[key]; w != nil {
-		w.disputed = true
 	}
 }
 
@@ -248,69 +318,7 @@ func (p *peering[V]) drop(key string, hash uint32) {
 	p.c.write(&w)
 }
 
-// serveConfirm drops a key because a peer that goes by another ring writes it.
-func (p *peering[V]) serveConfirm(r *link.Request) {
-	if r.Key == "" {
-		p.serveClear(r)
-		return
-	}
-	key := strings.Clone(r.Key)
-	hash := p.c.store.hash(key)
-	op := r.Keep(nil)
-	p.later(op, func() {
-		ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
-		defer cancel()
-		if recall := p.yield(key, hash); recall != nil {
-			if err := recall(ctx); err != nil {
-				op.Answer(written(err))
-				return
-			}
-		}
-		f := &wire.Frame{Type: wire.Done}
-		if v := p.tenures.view(); v.isOwn(key) {
-			f.Type = wire.NotOwner
-		}
-		op.Answer(f)
-	})
-}
-
-// yield drops what this process has of a key because another peer writes it. If copies of it have
-// to be recalled first, it returns the function that does so.
-func (p *peering[V]) yield(key string, hash uint32) (recall func(context.Context) error) {
-	s := p.c.lock(hash)
-	s.noteRecall(key, p.c.store.clock.now())
-	w := s.writing[key]
-	if w != nil {
-		w.disputed = true
-	}
-	if !s.lent(key) {
-		s.unlock()
-		p.drop(key, hash)
-		return nil
-	}
-	own := w == nil
-	if own { // nothing may be lent meanwhile
-		w = s.startWriting(key, hash)
-	}
-	s.unlock()
-	return func(ctx context.Context) error {
-		if own {
-			defer p.endWriting(key, hash, w)
-		}
-		for {
-			err := p.recall(ctx, key, hash)
-			p.drop(key, hash)
-			s.mu.Lock()
-			again := s.lent(key) // after a write that was under way here
-			s.unlock()
-			if err != nil || !again {
-				return err
-			}
-		}
-	}
-}
-
-// serveWrite carries out a write for another peer.
+// serveWrite carries out a write for another process.
 func (p *peering[V]) serveWrite(r *link.Request) {
 	ch := &change[V]{kind: r.Type, key: strings.Clone(r.Key), foreign: true}
 	ch.hash = p.c.store.hash(ch.key)
@@ -327,46 +335,41 @@ func (p *peering[V]) serveWrite(r *link.Request) {
 	case wire.Delete:
 		ch.del = DeleteOption{version: r.Version, hasVersion: r.HasVersion}
 	}
+	if r.Age > 0 {
+		ch.began = p.c.store.clock.steady() - int64(r.Age)
+	}
 	gen := p.c.store.gen.Load()
 	v := p.tenures.view()
-	if v.isOwn(ch.key) && isReady(v) && p.c.opt.Events.Removed == nil {
+	if !v.isOwn(ch.key) {
+		r.Answer(notOwner(v))
+		return
+	}
+	if p.c.opt.Events.Removed == nil {
 		err := p.c.changeHere(ch, gen, nil)
-		if !errors.Is(err, errDisputed) && !errors.Is(err, errElsewhere) {
+		if !errors.Is(err, errBusy) && !errors.Is(err, errElsewhere) {
 			r.Answer(written(err))
 			return
 		}
 	}
-	from := r.Link().Name()
 	op := r.Keep(nil)
-	p.later(op, func() { op.Answer(p.writeFor(op, ch, from)) })
+	p.later(op, func() { op.Answer(p.writeFor(op, ch)) })
 }
 
 // writeFor is the part of serveWrite that may have to wait.
-func (p *peering[V]) writeFor(op *link.Op, ch *change[V], from string) *wire.Frame {
+func (p *peering[V]) writeFor(op *link.Op, ch *change[V]) *wire.Frame {
 	ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 	defer cancel()
+	live := op.Live
+	if ch.kind != wire.Put { // which removes, and does no harm later
+		live = nil
+	}
 	for {
 		gen := p.c.store.gen.Load()
 		v := p.tenures.view()
 		if !v.isOwn(ch.key) {
-			if recall := p.yield(ch.key, ch.hash); recall != nil {
-				if err := recall(ctx); err != nil {
-					return written(unconfirmed(p.c.name, ch.key, err))
-				}
-			}
-			if errs := p.confirm(ctx, ch.key, from); errs != nil {
-				return written(unconfirmed(p.c.name, ch.key, errs...))
-			}
-			f := &wire.Frame{Type: wire.Done}
-			if i := v.owner(ch.key); i >= 0 {
-				f.Text = v.ring.members[i].Name
-			}
-			return f
+			return notOwner(v)
 		}
-		if !op.Live() {
-			return written(context.Canceled)
-		}
-		if err := p.commit(ctx, ch, gen, v, from); !errors.Is(err, errElsewhere) {
+		if err := p.commit(ctx, ch, gen, v, live); !errors.Is(err, errElsewhere) {
 			return written(err)
 		}
 	}

@@ -22,7 +22,9 @@ type peering[V any] struct {
 	codec   string // the codec's name, with Options.Version
 	tenures tenures
 	holds   holds
-	asks    *sync.Pool
+
+	pursuits pursuits
+	asks     *sync.Pool
 
 	// Memory of requests for many keys, to be used again.
 	buffers sync.Pool // of *[]byte
@@ -38,6 +40,7 @@ func (c *Cache[V]) joinGroup(g *Group) error {
 	}
 	p := &peering[V]{c: c, group: g, codec: codec}
 	p.asks = newAsks(&p.holds)
+	p.pursuits.wake = func() { c.spawn(p.pursue) }
 	c.peering = p
 	c.hot = freq.NewTop(c.store.clock.now())
 	c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }
@@ -69,6 +72,12 @@ func (c *Cache[V]) codecName() (string, error) {
 		return "", fmt.Errorf("the names of Options.Codec and Version have %d bytes together, they must have 1 to %d", len(name), maxPeerName)
 	}
 	return name, nil
+}
+
+// isActing reports whether this process has the promises of a quorum at that time of the cache's
+// clock, so that what it stores may be served.
+func (p *peering[V]) isActing(now int64) bool {
+	return now < p.group.agreement.Until()+p.c.copies.offset
 }
 
 // What a group asks of a cache besides.

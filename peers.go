@@ -7,14 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/coveycache/covey/internal/link"
+	agreed "github.com/coveycache/covey/internal/view"
 )
 
 // A Group is this process's membership in a group of processes that share their caches. Each key
@@ -26,41 +28,43 @@ import (
 // http.ResponseWriter needs an Unwrap method, which [http.ResponseController] uses. All methods may
 // be called concurrently.
 type Group struct {
-	opt      GroupOptions
-	skew     *skew // its start is the zero of the clock of the links
-	path     string
-	node     *link.Node
-	server   *http.Server // of GroupOptions.Listener, or nil
-	view     atomic.Pointer[view]
-	strange  atomic.Pointer[[]*link.Link] // to peers that go by another ring; nil: there are none
-	caches   atomic.Pointer[map[string]shared]
-	tokens   atomic.Uint64
-	pursuits pursuits
-	loads    knownLoads
-	apart    apart
-	log      warner   // of what strangers may cause
-	refused  sync.Map // names of peers that have been logged for having refused an upgrade
+	opt       GroupOptions
+	skew      *skew // its start is the zero of the clock of the links
+	path      string
+	instance  uint64 // of this process
+	node      *link.Node
+	agreement *agreed.Node // on who the members are; its lock comes before mu
+	server    *http.Server // of GroupOptions.Listener, or nil
+	view      atomic.Pointer[view]
+	caches    atomic.Pointer[map[string]shared]
+	tokens    atomic.Uint64
+	loads     knownLoads
+	log       warner   // of what strangers may cause
+	refused   sync.Map // names of peers that have been logged for having refused an upgrade
 
 	ctx     context.Context
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 	closing atomic.Bool // Shutdown has been called
 
-	// mu orders the changes of membership. It comes before the locks of the caches.
-	mu     sync.Mutex
-	closed bool
-	listed []Member                // what the discovery said last
-	peers  map[string]*link.Peer   // of the listed, by name
-	out    map[string]error        // of the listed, those that are gone, and why
-	links  map[*link.Link]struct{} // that are up, at both kinds of ends
-	known  chan struct{}           // closed when there is a first list
+	// mu comes before the locks of the caches.
+	mu      sync.Mutex
+	closed  bool
+	listed  []Member                   // what the discovery said last
+	peers   map[string]*link.Peer      // by name: the members, the listed, and who would join
+	old     []*link.Peer               // that have got another URL, to be closed
+	self    *link.Peer                 // this process, which it tries to reach; nil: it has
+	links   map[*link.Link]struct{}    // that are up, at both kinds of ends
+	linksTo map[agreed.ID][]*link.Link // those of them over which messages can be sent
+	failed  map[string]error           // why a peer could not be dialled last
+	known   chan struct{}              // closed when there is a first list
 }
 
 // A shared cache is a Cache of any type as its group sees it.
 type shared interface {
 	serve(r *link.Request)
 	servesApart(r *link.Request) bool
-	adopt(v *view) // go by another ring
+	adopt(v *view, anew bool) // go by another view; anew: what is stored is worth nothing
 	clearHere()
 	recallAll(ctx context.Context, concerns func(key string) bool) error
 	sweep()            // remove what this process no longer owns
@@ -69,6 +73,7 @@ type shared interface {
 	used(key string, hits uint64)
 	reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool)
 	hotKeys(k int) []HotKey
+	pursued() int // keys that are still to be deleted
 	plainGet(ctx context.Context, key string, load bool) (plainEntry, error)
 	plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error
 	delete(ctx context.Context, key string, o ...DeleteOption) error
@@ -89,10 +94,12 @@ func NewGroup(o GroupOptions) (*Group, error) {
 		log:   warner{logger: o.Logger},
 		path:  DefaultPath,
 		peers: make(map[string]*link.Peer),
-		out:   make(map[string]error),
 		links: make(map[*link.Link]struct{}),
 		known: make(chan struct{}),
-		apart: apart{dropped: make(map[string]struct{}), met: make(map[string]uint64)},
+
+		instance: newInstance(),
+		linksTo:  make(map[agreed.ID][]*link.Link),
+		failed:   make(map[string]error),
 	}
 	if o.Self != "" {
 		u, _ := url.Parse(o.Self) // has been checked
@@ -106,15 +113,13 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	if dns, ok := o.Discovery.(*dnsPeers); ok {
 		g.opt.Discovery = dns.of(&o)
 	}
-	g.pursuits.group = g
 	g.caches.Store(&map[string]shared{})
-	empty := &view{ring: newRing(nil), self: -1, ready: make(chan struct{})}
-	close(empty.ready)
-	g.view.Store(empty)
+	g.view.Store(noView())
+	g.agreement = g.newAgreement()
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.node, err = link.NewNode(link.Config{
-		Name: o.Name, Instance: rand.Uint64() | 1, Group: o.GroupName, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, Guard: guardDial, OpTimeout: o.OpTimeout, Logger: o.Logger,
-		Verify: g.verifyPeer, Plain: o.authenticates, Serve: g.receive, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, RingChanged: g.ringChanged,
+		Name: o.Name, Instance: g.instance, Group: o.GroupName, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, Guard: guardDial, OpTimeout: o.OpTimeout, Logger: o.Logger,
+		Verify: g.verifyPeer, Plain: o.authenticates, Serve: g.receive, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, Told: g.told, Term: g.term,
 		Report: g.reportHits, Reported: g.reported, Unwanted: g.unwanted, Start: g.skew.start, Ahead: g.skew.ahead.Load,
 	})
 	if err != nil {
@@ -124,8 +129,16 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	if o.Listener != nil {
 		g.listen()
 	}
+	if o.Self != "" {
+		g.self, err = g.node.Peer(o.Name, o.Self)
+		if err != nil {
+			g.node.Close()
+			g.stop()
+			return nil, fmt.Errorf("covey: GroupOptions.Self: %w", err)
+		}
+	}
 	g.wg.Go(g.watch)
-	g.wg.Go(g.watchApart)
+	g.wg.Go(g.attend)
 	g.wg.Go(g.checkStart)
 	timer := time.NewTimer(firstList)
 	defer timer.Stop()
@@ -161,7 +174,8 @@ type Peer struct {
 	Member
 	// Self says whether it is this process.
 	Self bool
-	// Err says why the peer is not in the ring and owns nothing. nil means that it is in the ring.
+	// Err says why the peer owns nothing although it is listed: it is not a member. nil means that
+	// it is one.
 	Err error
 	// Up says whether there is a link to the peer right now. Links are made when they are needed.
 	Up bool
@@ -171,31 +185,42 @@ type Peer struct {
 	Plain error
 	// RTT is how long the peer took to answer last. 0 means that there is no link.
 	RTT time.Duration
-	// SameRing says whether the peer has the same members in its ring as this process. false if
-	// there is no link.
+	// SameRing says whether the peer goes by the same view of the members as this process, as far as
+	// it has said. false if there is no link.
 	SameRing bool
 	// Share is the part of all keys that the peer owns, from 0 to 1.
 	Share float64
 }
 
-// Peers returns the members that Discovery lists, this process included, sorted by name. It asks
-// nobody.
+// Peers returns the members and those that Discovery lists, this process included, sorted by name.
+// It asks nobody.
 func (g *Group) Peers() []Peer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	v := g.view.Load()
 	shares := v.ring.shares()
-	var all []Peer
+	known := slices.Clone(v.ring.members)
 	for _, m := range g.listed {
-		p := Peer{Member: m, Self: m.Name == g.opt.Name, Err: g.out[m.Name]}
+		if v.ring.index(m.Name) < 0 {
+			known = append(known, m)
+		}
+	}
+	slices.SortFunc(known, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	var all []Peer
+	for _, m := range known {
+		p := Peer{Member: m, Self: m.Name == g.opt.Name}
 		if i := v.ring.index(m.Name); i >= 0 {
 			p.Share = shares[i]
+		} else if m.Weight >= 0 {
+			if p.Err = g.failed[m.Name]; p.Err == nil {
+				p.Err = errNoMember
+			}
 		}
 		if p.Self {
 			p.SameRing = true
 		} else if to := g.peers[m.Name]; to != nil { // nil: it only asks
 			if l := to.Up(); l != nil {
-				p.Up, p.Plain, p.RTT, p.SameRing = true, l.Plain(), l.RTT(), l.Ring() == v.ring.fingerprint
+				p.Up, p.Plain, p.RTT, p.SameRing = true, l.Plain(), l.RTT(), l.Ring() == v.tag
 			}
 		}
 		all = append(all, p)
@@ -203,9 +228,9 @@ func (g *Group) Peers() []Peer {
 	return all
 }
 
-// Ready waits until this process takes its full part in the group: it has a list of members and has
-// told all of them that can be reached that it is there and which caches it has so far. Until then
-// it loads what it misses and stores nothing. So call it after New and before serving traffic, with
+// Ready waits until this process takes its full part in the group: it has been taken in as a member,
+// or, if it only asks, knows who the members are or that there are none yet, and has told those that it has links to which caches
+// it has so far. Until then it loads what it misses and stores nothing. So call it after New and before serving traffic, with
 // the group's HTTP server running. It returns the cause of ctx's end if that comes first, and
 // [ErrClosed] if the group is shut down.
 func (g *Group) Ready(ctx context.Context) error {
@@ -218,16 +243,21 @@ func (g *Group) Ready(ctx context.Context) error {
 	}
 	for {
 		v := g.view.Load()
-		select {
-		case <-v.ready:
-		case <-g.ctx.Done():
-			return ErrClosed
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if g.view.Load() == v {
+		if v.hasSettled() && v.self >= 0 && g.isActing() || g.opt.Self == "" && (len(v.ring.members) > 0 || g.hasNobody()) {
 			break
 		}
+		pause := time.NewTimer(readyEvery)
+		select {
+		case <-v.replaced:
+		case <-pause.C:
+		case <-g.ctx.Done():
+			pause.Stop()
+			return ErrClosed
+		case <-ctx.Done():
+			pause.Stop()
+			return context.Cause(ctx)
+		}
+		pause.Stop()
 	}
 	var wg sync.WaitGroup
 	for _, l := range g.allLinks() {
@@ -255,7 +285,7 @@ func (g *Group) join(name, codec string, c shared, number *uint16) error {
 	*number = id
 	caches := maps.Clone(old)
 	caches[name] = c
-	c.adopt(g.view.Load())
+	c.adopt(g.view.Load(), true)
 	g.caches.Store(&caches)
 	return nil
 }
@@ -281,12 +311,11 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 	if g.closing.Swap(true) {
 		return nil
 	}
-	g.change(func() { g.listed = nil })
+	g.leave(ctx)
 	g.mu.Lock()
 	g.closed = true
 	g.mu.Unlock()
 	g.stop()
-	g.pursuits.close()
 	err = g.node.Shutdown(ctx)
 	for _, c := range *g.caches.Load() {
 		err = errors.Join(err, c.close())
@@ -304,10 +333,12 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 
 // GroupStats is a snapshot of a group's gauges, as this process sees it.
 type GroupStats struct {
-	Members   int // members in the ring
-	Links     int // links that are up, in both directions
-	Strangers int // linked peers that have other members in their rings; while there are any, writes ask all of them
-	Pursued   int // unconfirmed writes that peers are still to be told of, counted by peer and key
+	Members int    // by the view that this process goes by
+	Epoch   uint64 // of that view; each change makes it greater. 0: there is none
+	Settled bool   // all have given back what the view takes away from them
+	Acting  bool   // this process has the promises of a quorum, and may serve what it stores
+	Links   int    // links that are up, in both directions
+	Pursued int    // keys whose deletion could not be confirmed and goes on, over all caches
 }
 
 // Stats returns the group's gauges. It asks nobody.
@@ -315,5 +346,48 @@ func (g *Group) Stats() GroupStats {
 	g.mu.Lock()
 	links := len(g.links)
 	g.mu.Unlock()
-	return GroupStats{Members: len(g.view.Load().ring.members), Links: links, Strangers: len(g.strangers()), Pursued: g.pursuits.len()}
+	v := g.view.Load()
+	s := GroupStats{Members: len(v.ring.members), Epoch: v.epoch, Settled: v.epoch != 0 && v.hasSettled(), Acting: g.isActing(), Links: links}
+	for _, c := range *g.caches.Load() {
+		s.Pursued += c.pursued()
+	}
+	return s
+}
+
+// errNoMember is why a listed process owns nothing.
+var errNoMember = errors.New("covey: it is listed, but not a member: it has not been reached, or has not been taken in yet")
+
+// hasNobody reports whether the list of members is empty.
+func (g *Group) hasNobody() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.listed) == 0
+}
+
+// readyEvery is how often Ready looks whether this process may act: no event tells it.
+const readyEvery = 5 * time.Millisecond
+
+// leaveFor bounds how long Shutdown waits for the others to go on without this process.
+const leaveFor = 3 * time.Second
+
+// leave has the others go on without this process, before it answers what is still in flight: first
+// it stops acting, then it takes back what it has lent, so that nobody has to wait for that.
+func (g *Group) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leaveFor)
+	defer cancel()
+	g.agreement.Retire()
+	var wg sync.WaitGroup
+	var dirty atomic.Bool
+	for _, c := range *g.caches.Load() {
+		wg.Go(func() {
+			if c.recallAll(ctx, nil) != nil {
+				dirty.Store(true)
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case <-g.agreement.Leave(!dirty.Load()):
+	case <-ctx.Done():
+	}
 }

@@ -469,8 +469,8 @@ func testProcessOwnerIsStopped(t *testing.T, mesh bool) {
 	}
 	value := g.next()
 	r = a.do(order{Do: "delete", Key: key})
-	require.True(t, r.Unconfirmed, "%s", r.Err)
-	require.Contains(t, r.Err, c.name())
+	require.Empty(t, r.Err, "the others go on without it")
+	require.Less(t, r.Took, 6*time.Second, "3 s, and what a busy machine takes")
 	c.resume()
 	g.eventually(func() bool { return a.do(order{Do: "delete", Key: key}).Err == "" })
 	g.requireValue(key, value, c, b, a)

@@ -74,7 +74,7 @@ func (c *Cache[V]) joinNext(ctx context.Context, key string, hash uint32) (*flig
 	if err := c.outwait(ctx, first); err != nil {
 		return nil, err
 	}
-	keep := c.peering == nil || c.peering.tenures.view().await(ctx)
+	keep := c.peering == nil || c.peering.await(ctx, c.peering.tenures.view(), key)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

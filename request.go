@@ -12,6 +12,8 @@ type request[V any] struct {
 	load Loader[V] // nil: none was given
 	gen  uint32    // the generation under which it has been looked up who owns the key
 	keep bool      // what is loaded may be stored
+
+	attempt int // how often the call has begun again
 }
 
 // A verdict says how a call for a key goes on once it has asked, or waited.

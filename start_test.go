@@ -38,7 +38,7 @@ func TestStartWarnsOfNothing(t *testing.T) {
 					start := time.Now()
 					p := w.start(name, d)
 					require.NoError(t, p.group.Ready(t.Context()))
-					require.Less(t, time.Since(start), settleTime, "of %s: nobody is waited for", name)
+					require.Less(t, time.Since(start), 2500*time.Millisecond, "of %s: nobody is waited for", name)
 					if how.hosts == nil {
 						dns.set(func() { dns.hosts, dns.err = append(dns.hosts, name), nil })
 					}
@@ -87,9 +87,7 @@ func TestStartBehindAProxy(t *testing.T) {
 		w.close()
 		require.Contains(t, log.String(), "503")
 		for line := range strings.Lines(log.String()) {
-			if !strings.Contains(line, "hears from no other member") { // it hears of a process there, and nothing from it
-				require.Contains(t, line, "level=INFO", "in:\n%s", &log)
-			}
+			require.Contains(t, line, "level=INFO", "in:\n%s", &log)
 		}
 	})
 }

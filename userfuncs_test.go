@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -459,8 +460,7 @@ func TestLoggerCallsTheGroup(t *testing.T) {
 		startLogging(w, func(p *proc) slog.Handler { return nosyHandler{wildHandler{func() {}}, p, &runs, &lines} })
 		runs.Store(true)
 		causeLines(w)
-		for _, line := range []string{"ring changed", "link is down", "link is up again", "no link to a peer, trying again",
-			"this process hears from another member again", "this process is not in the list of members and owns no keys until it is"} {
+		for _, line := range []string{"the members have changed", "link is down", "link is up again", "no link to a peer, trying again"} {
 			_, ok := lines.Load("covey: " + line)
 			require.True(t, ok, line)
 		}
@@ -614,7 +614,8 @@ func TestTLSMisbehaves(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					net := netsim.New()
 					var bad atomic.Bool
-					cert := newAuthority(t).issue(t)
+					ca := newAuthority(t)
+					cert := ca.sign(t, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, DNSNames: []string{"a"}})
 					start := func(name string, o GroupOptions) (*Group, *Cache[string]) {
 						o.Discovery, o.Secrets, o.Dial = StaticPeers("https://a"), [][]byte{testSecret}, net.Dialer(name)
 						o.Logger = slog.New(slog.DiscardHandler)
@@ -624,7 +625,7 @@ func TestTLSMisbehaves(t *testing.T) {
 						require.NoError(t, err)
 						return g, c
 					}
-					owner, _ := start("a", GroupOptions{Self: "https://a"})
+					owner, _ := start("a", GroupOptions{Self: "https://a", TLS: &tls.Config{RootCAs: ca.pool}})
 					srv := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						if refuses && strings.HasSuffix(r.URL.Path, "link") {
 							w.WriteHeader(http.StatusBadRequest)

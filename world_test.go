@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coveycache/covey/internal/link"
 	"github.com/coveycache/covey/internal/netsim"
 	"github.com/stretchr/testify/require"
 )
@@ -105,7 +106,7 @@ func (w *world) ready() {
 	for _, p := range w.procs {
 		require.NoError(w.t, p.group.Ready(w.t.Context()))
 		require.Len(w.t, p.group.view.Load().ring.members, len(w.procs), "members as %s sees them", p.name)
-		require.Empty(w.t, p.group.strangers())
+		require.True(w.t, p.group.Stats().Acting)
 	}
 }
 
@@ -276,4 +277,14 @@ func fetches(p *proc) (n int) {
 		s.unlock()
 	}
 	return n
+}
+
+// linkOf returns a link from p to q.
+func linkOf(p, q *proc) *link.Link {
+	for _, l := range p.group.allLinks() {
+		if l.Name() == q.url && l.Err() == nil {
+			return l
+		}
+	}
+	return nil
 }

@@ -22,7 +22,8 @@ type write[V any] struct {
 	drop   bool       // remove what is there because another peer says so
 
 	gen     uint32   // in a group: the generation under which the caller has found that it is the owner
-	writing *writing // in a group: the other peers have been asked
+	writing *writing // in a group: it is the write's turn, and nothing is lent
+	asOf    int64    // what is there stays if it is not from before that; 0: it goes in any case
 
 	version   uint64 // refuse if a higher one is known, or this one and f is nil
 	versioned bool
@@ -125,7 +126,7 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	switch {
 	case w.f != nil:
 		gen = w.f.gen
-		if w.f.noStore {
+		if w.f.noStore || s.c.peering != nil && !s.c.peering.group.isActing() {
 			w.e = nil
 		}
 	case s.c.peering != nil && !w.drop:
@@ -154,6 +155,9 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	// nothing: what is being loaded may be older than its version.
 	if w.f == nil {
 		s.unlink(w.key)
+		if w.asOf != 0 && old != nil && old.born > w.asOf && s.c.current(old) {
+			return true
+		}
 		isKnown := w.versioned && hasKnown && w.version == known
 		if isKnown && (old == nil || old.flags&flagVersioned != 0) {
 			return true
@@ -214,16 +218,14 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 var errElsewhere = errors.New("covey: the ring has changed")
 
 // mayWrite has the group's rules for a caller's write: this process must have owned the key all the
-// time since the caller looked, and if other peers may have it they must have been asked. A write
-// whose turn was disputed removes the old value and stores nothing.
+// time since the caller looked and must still act as its owner, and nothing may be lent.
 func (s *shard[V]) mayWrite(w *write[V]) error {
+	p := s.c.peering
 	switch {
 	case s.c.store.gen.Load() != w.gen:
 		return errElsewhere
-	case w.writing == nil && (s.c.peering.group.strange.Load() != nil || s.writing[w.key] != nil || s.lent(w.key)):
-		return errDisputed
-	case w.writing != nil && w.writing.disputed:
-		w.e = nil
+	case !p.mayWrite(p.tenures.view(), ringHash(w.key)), w.writing == nil && (s.writing[w.key] != nil || s.lent(w.key)):
+		return errBusy
 	}
 	return nil
 }
@@ -289,12 +291,16 @@ type change[V any] struct {
 	foreign  bool // another peer asks for it
 	put      PutOption
 	del      DeleteOption
+	began    int64 // when the write was asked for, by the clock's steady, if this is not the first attempt; else 0
 }
 
 // changeHere carries out a change in this process's own store. gen is the generation under which
 // the caller has found that this process is the owner.
-func (c *Cache[V]) changeHere(ch *change[V], gen uint32, asked *writing) error {
-	w := write[V]{key: ch.key, hash: ch.hash, gen: gen, writing: asked}
+func (c *Cache[V]) changeHere(ch *change[V], gen uint32, turn *writing) error {
+	w := write[V]{key: ch.key, hash: ch.hash, gen: gen, writing: turn}
+	if ch.began != 0 && ch.kind != wire.Put {
+		w.asOf = ch.began + c.store.clock.now() - c.store.clock.steady()
+	}
 	size, tooLarge := 0, false
 	switch ch.kind {
 	case wire.Put:

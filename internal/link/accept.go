@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"maps"
 	"net"
 	"net/http"
@@ -115,6 +116,9 @@ const (
 // logRefusal logs why a link was refused, unless it has just logged another: anybody can make it
 // refuse links.
 func (n *Node) logRefusal(from string, err error) {
+	if errors.Is(err, ErrSelf) { // a process may try whether it reaches itself
+		return
+	}
 	n.mu.Lock()
 	n.refusals.unlogged++
 	refused := n.refusals.unlogged

@@ -306,6 +306,9 @@ const logEvery = 10 * time.Second
 
 // log logs why there is no link, if that has changed. The peer is locked.
 func (p *Peer) log(err error) {
+	if p.name == p.node.cfg.Name { // this process, which will say itself what that means
+		return
+	}
 	if errors.Is(err, ErrGoingAway) { // that is no trouble; from now on it refuses connections
 		p.logged.reason = syscall.ECONNREFUSED.Error()
 		return

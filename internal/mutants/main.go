@@ -155,23 +155,11 @@ var mutants = []mutant{
 	},
 	{
 		"I3: copies are recalled before a write takes effect", "TestLoan",
-		"peer_write.go", "recalled := p.recall(ctx, ch.key, ch.hash)", "var recalled error",
+		"peer_write.go", "if err := p.recall(ctx, ch.key, ch.hash); err != nil {\n\t\t\treturn p.unconfirmed", "if err := ctx.Err(); err != nil {\n\t\t\treturn p.unconfirmed",
 	},
 	{
 		"I3: an eviction forgets no loan", "TestLoanOutlivesEviction",
 		"write.go", " || s.lent(w.key)):", "):",
-	},
-	{
-		"I3b: a member that was apart drops what it has", "TestDroppedMemberReturns",
-		"group_apart.go", "l.Call(ctx, &wire.Frame{Type: wire.Confirm, Cache: id})", "l.Call(ctx, &wire.Frame{Type: wire.Peek, Cache: id, Key: \"k\"})",
-	},
-	{
-		"I3b: copies of keys that get another owner are taken back", "TestHazard08CopyOfAFormerOwner",
-		"group_members.go", "\tg.takeBack(v)\n", "",
-	},
-	{
-		"I1: a load that is not stored is joined only before it begins", "TestHazard08LateToAFormerOwner",
-		"peer_owner.go", "\t\t\tif !mine {", "\t\t\tif false {",
 	},
 	{
 		"I5: a request of a peer is not passed on", "TestHazard15PlainHTTP",
@@ -426,16 +414,12 @@ var mutants = []mutant{
 		"internal/link/visitor.go", "if v.member && !forMember {", "if false {",
 	},
 	{
-		"I12: a write that could not be confirmed is replayed", "TestGroupOwnerIsSilent",
-		"peer_write.go", "\t\t\tp.group.pursuits.add(peer.Name(), p.c.name, ch.key)\n", "",
-	},
-	{
 		"I13: nothing from before a Clear is served after it", "TestHazard13ClearAgainstLoad",
 		"clear.go", "func (c *Cache[V]) clearHere() {\n", "func (c *Cache[V]) clearHere() {\n\tif c.peering != nil {\n\t\treturn\n\t}\n",
 	},
 	{
 		"I13: whoever clears takes back what he has lent", "TestHazard13UnconfirmedClear",
-		"peer_clear.go", "\t\terr := p.recallAll(ctx, nil)\n", "\t\terr := ctx.Err()\n",
+		"peer_clear.go", "\t\treturn p.recallAll(ctx, nil)\n", "\t\treturn ctx.Err()\n",
 	},
 	{
 		"plain HTTP: a write that was given up comes to nothing", "internal/link.TestPlainLateWrite",
@@ -444,14 +428,6 @@ var mutants = []mutant{
 	{
 		"plain HTTP: no rights are given", "TestPlainPassedLoader",
 		"internal/link/serveplain.go", "f.Flags &^= wire.Borrow | wire.CanLoad", "f.Flags &^= wire.Borrow",
-	},
-	{
-		"plain HTTP: rings that differ are noticed", "TestPlainRingsDiffer",
-		"internal/link/plain.go", "\tp.link.hearRing(h.Ring)\n", "",
-	},
-	{
-		"plain HTTP: who is not told of writes finds out", "TestPlainUnheard",
-		"internal/link/plain.go", "p.unheard.Store(h.Target != p.link.node.cfg.Name)\n\tp.link", "p.link",
 	},
 	{
 		"I15: hits on copies are reported to the owner", "TestReportedHits",
@@ -604,10 +580,6 @@ var mutants = []mutant{
 	{
 		"nobody waits for a DNS that has no members yet", "TestGroupIsFirstInDNS",
 		"group_discovery.go", "errors.As(err, &e) && e.IsNotFound", "errors.As(err, &e) && e.IsTimeout",
-	},
-	{
-		"a start warns of nothing: DNS", "TestStartWarnsOfNothing",
-		"group_discovery.go", "level = slog.LevelInfo // checkStart looks again", "_ = 0",
 	},
 	{
 		"a start warns of nothing: links", "TestStartWarnsOfNothing",

@@ -12,6 +12,7 @@ import (
 // founding is what a process knows that has no view.
 type founding struct {
 	listed  map[string]Member // by name, without this process
+	known   bool              // there has been a list
 	refusal map[string]int64  // when the address of one of them last refused a connection
 	reached int64             // when this process reached itself; -1: it has not
 	attempt uint64            // to found a view; 0: none is under way
@@ -40,6 +41,7 @@ func (n *Node) List(members []Member) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.found.listed)
+	n.found.known = true
 	for _, m := range members {
 		if m.Name != n.self.Name && m.Weight >= 0 && m.URL != "" {
 			n.found.listed[m.Name] = m
@@ -65,14 +67,16 @@ func (n *Node) Reached() {
 	}
 }
 
-// patience is how long a founder waits for those who do not answer, before a majority is enough.
-const patience = 2500 * time.Millisecond
+// patience is how long a founder waits for those who do not answer, before a majority is enough. Of
+// those who are silent one may still act in a view that is all its own: then there are two groups
+// until they meet. But a machine that has died for good must not keep the others from a new start.
+const patience = 30 * time.Second
 
 // tryFounding founds a view if nobody who is listed has a place in one, nor anybody who was in the
 // last one that this process knew, and all take part or do not run.
 func (n *Node) tryFounding(now int64) {
 	f := &n.found
-	if f.reached < 0 || now < f.until && f.bound.Name < n.self.Name {
+	if f.reached < 0 || !f.known || now < f.until && f.bound.Name < n.self.Name {
 		return
 	}
 	if f.attempt == 0 {

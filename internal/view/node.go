@@ -166,17 +166,18 @@ type Node struct {
 
 // A peer is what a node knows of another process.
 type peer struct {
-	links    int
-	heard    int64 // when its last message came
-	promise  int64 // until when it has promised this process, by Held; 0: the link is down
-	kept     int64 // the same, whatever became of the link, by Now
-	given    int64 // until when this process has promised it
-	gone     bool  // it has said that it no longer acts
-	clean    bool  // and has left nothing behind that it had lent
-	refused  bool  // its address has refused a connection when there was no link
-	ended    bool  // its last link ended while it was heard: it ended it, or died
-	replaced bool  // a newer process goes by its name
-	dead     int64 // since when its death is known
+	links     int
+	heard     int64 // when its last message came
+	promise   int64 // until when it has promised this process, by Held; 0: the link is down
+	kept      int64 // the same, whatever became of the link, by Now
+	given     int64 // until when this process has promised it
+	gone      bool  // it has said that it no longer acts
+	clean     bool  // and has left nothing behind that it had lent
+	refused   bool  // its address has refused a connection when there was no link
+	refusedAt int64 // when it last did while there was one
+	ended     bool  // its last link ended while it was heard: it ended it, or died
+	replaced  bool  // a newer process goes by its name
+	dead      int64 // since when its death is known
 }
 
 // New returns a node that knows of no view.
@@ -242,7 +243,7 @@ func (n *Node) LinkUp(id ID) {
 	}
 	p := n.peer(id)
 	p.links++
-	p.refused, p.ended = false, false
+	p.refused, p.ended, p.refusedAt = false, false, 0
 	p.heard = n.cfg.Now()
 	delete(n.found.refusal, id.Name)
 	n.exists(id)
@@ -275,6 +276,7 @@ func (n *Node) linkDown(id ID, ended bool) {
 	if p.links--; p.links <= 0 {
 		p.links, p.promise = 0, 0
 		p.ended = ended || n.cfg.Now()-p.heard < int64(suspect)
+		p.refused = p.refused || p.refusedAt != 0 && n.cfg.Now()-p.refusedAt < int64(time.Second)
 		n.count()
 	}
 }
@@ -328,10 +330,14 @@ func (n *Node) Refused(name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := n.cfg.Now()
+	linked := false
 	for id, p := range n.peers {
 		if id.Name == name && p.links > 0 {
-			return
+			linked, p.refusedAt = true, now // the end of that link may just not have been noticed
 		}
+	}
+	if linked {
+		return
 	}
 	n.found.refused(name, now)
 	for i, v := range [...]*View{n.view, n.prev} {
@@ -628,7 +634,11 @@ func (n *Node) IsGone(name string) bool {
 		return false
 	}
 	i, ok := n.view.byName(name)
-	return ok && (n.members[i].isDead() || n.members[i].replaced)
+	if !ok {
+		return false
+	}
+	p := n.members[i]
+	return p.isDead() || p.replaced || p.refusedAt != 0 && n.cfg.Now()-p.refusedAt < int64(time.Second)
 }
 
 // look does what has to be done about the view.

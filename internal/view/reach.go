@@ -1,6 +1,9 @@
 package view
 
-// reach.go is for when a request shows that two processes do not go by the same view.
+// reach.go is for when a request shows that two processes do not go by the same view, and for those
+// who want to know why there is none.
+
+import "slices"
 
 // Ask asks a process for its view.
 func (n *Node) Ask(id ID) {
@@ -24,4 +27,20 @@ func (n *Node) Retire() {
 	defer n.mu.Unlock()
 	n.retired = true
 	n.count()
+}
+
+// Missing says what keeps this process from founding a view: that it has not reached itself, and
+// which of those who are listed have neither answered nor refused a connection.
+func (n *Node) Missing() (self bool, names []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f := &n.found
+	for name := range f.listed {
+		at, refused := f.refusal[name]
+		if _, ok := f.ok[name]; !ok && (!refused || at < f.reached) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return f.reached < 0, names
 }

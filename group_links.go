@@ -1,0 +1,218 @@
+package covey
+
+// group_links.go keeps the links to other processes, and tells the agreement which there are.
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	agreed "github.com/coveycache/covey/internal/view"
+)
+
+// peerOf returns the peer of that name and URL, nil if it cannot be dialled. mu is held.
+func (g *Group) peerOf(name, url string) *link.Peer {
+	p := g.peers[name]
+	if p != nil && p.URL() == url {
+		return p
+	}
+	if url == "" || g.closed || !g.opt.authenticates(url) && !isLoopback(url) {
+		return nil
+	}
+	next, err := g.node.Peer(name, url)
+	if err != nil {
+		return nil
+	}
+	if p != nil {
+		g.old = append(g.old, p)
+	}
+	g.peers[name] = next
+	return next
+}
+
+// closeUnused closes the peers that are of no use any more.
+func (g *Group) closeUnused() {
+	wanted := make(map[string]bool)
+	for _, m := range g.agreement.Wanted() {
+		wanted[m.Name] = true
+	}
+	g.mu.Lock()
+	for _, m := range g.listed {
+		wanted[m.Name] = true
+	}
+	for _, m := range g.view.Load().ring.members {
+		wanted[m.Name] = true
+	}
+	gone := g.old
+	g.old = nil
+	for name, p := range g.peers {
+		if !wanted[name] {
+			delete(g.peers, name)
+			delete(g.failed, name)
+			gone = append(gone, p)
+		}
+	}
+	g.mu.Unlock()
+	for _, p := range gone {
+		p.Close()
+	}
+}
+
+// canTell reports whether messages can be sent over a link: not over one without a connection that
+// the other end has made.
+func canTell(l *link.Link) bool { return l.Plain() == nil || l.Dialed() }
+
+// linkUp takes note of a link that is up, before anything is asked over it.
+func (g *Group) linkUp(l *link.Link) {
+	g.upgradeRefused(l.Name(), l.Plain())
+	id := agreed.ID{Name: l.Name(), Instance: l.Instance()}
+	g.mu.Lock()
+	g.links[l] = struct{}{}
+	delete(g.failed, l.Name())
+	if canTell(l) {
+		g.linksTo[id] = append(g.linksTo[id], l)
+	}
+	p := g.peers[l.Name()]
+	g.mu.Unlock()
+	if p != nil && !l.Dialed() {
+		p.Retry()
+	}
+	if canTell(l) {
+		g.agreement.LinkUp(id)
+	}
+	if !l.Dialed() {
+		g.agreement.Reached() // by somebody else, which will do as well
+	}
+}
+
+func (g *Group) linkDown(l *link.Link, err error) {
+	for _, c := range *g.caches.Load() {
+		c.lost(l)
+	}
+	id := agreed.ID{Name: l.Name(), Instance: l.Instance()}
+	g.mu.Lock()
+	delete(g.links, l)
+	if canTell(l) {
+		g.linksTo[id] = slices.DeleteFunc(g.linksTo[id], func(one *link.Link) bool { return one == l })
+		if len(g.linksTo[id]) == 0 {
+			delete(g.linksTo, id)
+		}
+	}
+	g.mu.Unlock()
+	switch {
+	case !canTell(l):
+	case hasEnded(err):
+		g.agreement.LinkEnded(id)
+	default:
+		g.agreement.LinkDown(id)
+	}
+}
+
+// hasEnded reports whether the other end has ended a link, as a process does that dies.
+func hasEnded(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, link.ErrGoingAway)
+}
+
+// strangePatience is how long after this process's start a listed server that is no peer may become
+// one: the group may not be mounted there yet.
+const strangePatience = 30 * time.Second
+
+// dialFailed takes a peer for dead only if its machine refuses the connection, as there is no such
+// process then. Silence is another matter.
+func (g *Group) dialFailed(p *link.Peer, err error) {
+	g.mu.Lock()
+	g.failed[p.Name()] = err
+	g.mu.Unlock()
+	switch {
+	case errors.Is(err, link.ErrSelf):
+		g.reachedSelf(p)
+		return
+	case errors.Is(err, syscall.ECONNREFUSED):
+		g.agreement.Refused(p.Name())
+		return
+	}
+	g.upgradeRefused(p.Name(), err)
+	var handshake *link.HandshakeError
+	var upgrade *link.UpgradeError
+	isOther := errors.As(err, &handshake) || errors.Is(err, link.ErrRefused)    // a process of another group
+	isNoPeer := errors.As(err, &upgrade) && g.steady() > int64(strangePatience) // nor is it about to become one
+	if isOther || isNoPeer {
+		g.agreement.Unlist(p.Name())
+	}
+}
+
+// reachedSelf notes that this process can be reached under its own URL, or that a listed member is
+// this process itself.
+func (g *Group) reachedSelf(p *link.Peer) {
+	g.mu.Lock()
+	own := p == g.self
+	if own {
+		g.self = nil
+	}
+	peers := make([]*link.Peer, 0, len(g.peers))
+	for _, other := range g.peers {
+		peers = append(peers, other)
+	}
+	g.mu.Unlock()
+	if !own {
+		g.agreement.Unlist(p.Name())
+		return
+	}
+	g.wg.Go(p.Close)
+	g.agreement.Reached()
+	for _, other := range peers { // what they said before counts for nothing
+		if other.Up() == nil {
+			other.Retry()
+		}
+	}
+}
+
+// upgradeRefused logs, once for each peer, that its server has not answered the request for a link
+// with a link.
+func (g *Group) upgradeRefused(name string, err error) {
+	var refused *link.UpgradeError
+	if !errors.As(err, &refused) {
+		return
+	}
+	if _, before := g.refused.LoadOrStore(name, true); !before {
+		g.opt.Logger.Warn("covey: a peer's server does not take links. Is the group mounted at that URL? If a proxy or a service mesh refuses the Upgrade, exclude the port from it or "+
+			"give the group a port of its own (GroupOptions.Listener). Until then the peer is asked over plain HTTP, without copies, if the group has secrets, or "+
+			"client certificates and the URL is https", "peer", name, "err", err)
+	}
+}
+
+// allLinks returns the links that are up.
+func (g *Group) allLinks() (links []*link.Link) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for l := range g.links {
+		links = append(links, l)
+	}
+	return links
+}
+
+// noMembers is the error of a call that needs a member when this process knows of none.
+func (g *Group) noMembers() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	errs := []error{errNoMembers}
+	for _, name := range slices.Sorted(maps.Keys(g.failed)) {
+		if errs = append(errs, newPeerError(name, g.failed[name])); len(errs) > maxPeersSent {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cacheID returns a cache's number in this process's frames.
+func (g *Group) cacheID(name string) (uint16, bool) {
+	if c := (*g.caches.Load())[name]; c != nil {
+		return c.number(), true
+	}
+	return 0, false
+}
