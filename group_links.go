@@ -62,52 +62,54 @@ func (g *Group) closeUnused() {
 	}
 }
 
-// canTell reports whether messages can be sent over a link: not over one without a connection that
-// the other end has made.
-func canTell(l *link.Link) bool { return l.Plain() == nil || l.Dialed() }
-
 // linkUp takes note of a link that is up, before anything is asked over it.
 func (g *Group) linkUp(l *link.Link) {
 	g.upgradeRefused(l.Name(), l.Plain())
-	id := agreed.ID{Name: l.Name(), Instance: l.Instance()}
 	g.mu.Lock()
 	g.links[l] = struct{}{}
 	delete(g.failed, l.Name())
-	if canTell(l) {
-		g.linksTo[id] = append(g.linksTo[id], l)
-	}
 	p := g.peers[l.Name()]
 	g.mu.Unlock()
 	if p != nil && !l.Dialed() {
 		p.Retry()
 	}
-	if canTell(l) {
-		g.agreement.LinkUp(id)
-	}
-	if !l.Dialed() {
-		g.agreement.Reached() // by somebody else, which will do as well
-	}
+	g.hears(l)
 }
 
 func (g *Group) linkDown(l *link.Link, err error) {
 	for _, c := range *g.caches.Load() {
 		c.lost(l)
 	}
-	id := agreed.ID{Name: l.Name(), Instance: l.Instance()}
 	g.mu.Lock()
 	delete(g.links, l)
-	if canTell(l) {
-		g.linksTo[id] = slices.DeleteFunc(g.linksTo[id], func(one *link.Link) bool { return one == l })
-		if len(g.linksTo[id]) == 0 {
-			delete(g.linksTo, id)
-		}
+	g.mu.Unlock()
+	g.hearsNoMore(l, err)
+}
+
+// hears notes that messages can be sent over a link. A caller over plain HTTP has one that is good
+// for nothing else.
+func (g *Group) hears(l *link.Link) {
+	id := agreed.ID{Name: l.Name(), Instance: l.Instance()}
+	g.mu.Lock()
+	g.linksTo[id] = append(g.linksTo[id], l)
+	g.mu.Unlock()
+	g.agreement.LinkUp(id)
+	if !l.Dialed() {
+		g.agreement.Reached() // by somebody else, which will do as well
+	}
+}
+
+func (g *Group) hearsNoMore(l *link.Link, err error) {
+	id := agreed.ID{Name: l.Name(), Instance: l.Instance()}
+	g.mu.Lock()
+	g.linksTo[id] = slices.DeleteFunc(g.linksTo[id], func(one *link.Link) bool { return one == l })
+	if len(g.linksTo[id]) == 0 {
+		delete(g.linksTo, id)
 	}
 	g.mu.Unlock()
-	switch {
-	case !canTell(l):
-	case hasEnded(err):
+	if hasEnded(err) {
 		g.agreement.LinkEnded(id)
-	default:
+	} else {
 		g.agreement.LinkDown(id)
 	}
 }

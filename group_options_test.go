@@ -235,6 +235,7 @@ func TestBadMembersAreLeftOut(t *testing.T) {
 	}
 	g, err := NewGroup(GroupOptions{Self: "http://127.0.0.1:1", Discovery: r, Dial: refuse, Logger: log.logger()})
 	require.NoError(t, err)
+	defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
 	require.Len(t, g.Peers(), 2)
 	for _, want := range []string{"a member is left out", "http://10.0.0.1/_covey/ is not on this machine", "is not a URL of the form"} {
 		require.Eventually(t, func() bool { return strings.Contains(log.String(), want) }, 10*time.Second, time.Millisecond, want)

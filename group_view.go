@@ -184,9 +184,17 @@ func (g *Group) dialWanted() {
 func (g *Group) tell(to agreed.ID, message []byte) {
 	g.mu.Lock()
 	var l *link.Link
+	best := -1
 	for _, one := range g.linksTo[to] {
-		if l == nil || l.Err() != nil {
-			l = one
+		good := 0
+		switch {
+		case one.Plain() == nil:
+			good = 2
+		case one.Dialed():
+			good = 1
+		}
+		if good > best && one.Err() == nil {
+			l, best = one, good
 		}
 	}
 	g.mu.Unlock()
