@@ -24,7 +24,14 @@ type round struct {
 	dueAt    int64 // when the view may be proposed, as promises to those whom it leaves out are over
 }
 
-// agreed reports whether those whom have is true of decide, or are all who are not proven dead.
+// decide reports whether those whom have is true of decide on the next view. They do, too, if they
+// are all who are not proven dead, and this process had the promises of a quorum until those died:
+// then nobody has gone on without it.
+func (n *Node) decide(have func(id ID) bool) bool {
+	return n.view.quorum(func(i int) bool { return have(n.view.Members[i].ID) }) || n.keptThrough(n.view) && n.agreed(n.view, have)
+}
+
+// agreed reports whether those whom have is true of are a quorum, or all who are not proven dead.
 func (n *Node) agreed(v *View, have func(id ID) bool) bool {
 	if v.quorum(func(i int) bool { return have(v.Members[i].ID) }) {
 		return true
@@ -58,7 +65,11 @@ func (n *Node) provenDead(id ID) bool {
 
 // noteDeaths keeps since when members are known to be dead.
 func (n *Node) noteDeaths(now int64) {
+	votes := n.view.Index(n.self.ID) < maxVoters
 	for _, peers := range [...][]*peer{n.members, n.former} {
+		if !votes { // it is linked to voters only
+			peers = peers[:min(len(peers), maxVoters)]
+		}
 		for _, p := range peers {
 			switch {
 			case p == n.me:
@@ -89,12 +100,27 @@ func (n *Node) evidence(now int64) (all []evidence) {
 	return all
 }
 
-// allDead reports whether all voters are proven dead, so that nobody can agree on a next view.
-func (n *Node) allDead() bool {
-	for _, m := range n.view.Voters() {
-		if !n.provenDead(m.ID) {
-			return false
-		}
+// isOver reports whether nobody can agree on a next view any more: so many voters are proven dead
+// that the others are no quorum, and none of these can say that it has missed nothing.
+func (n *Node) isOver(now int64) bool {
+	alive := func(i int) bool { return !n.provenDead(n.view.Members[i].ID) }
+	if n.view.quorum(alive) {
+		n.bereft = 0
+		return false
+	}
+	if n.bereft == 0 {
+		n.bereft = now
+	}
+	votes, others := false, false
+	for i, p := range n.members[:len(n.view.Voters())] {
+		votes = votes || p == n.me
+		others = others || p != n.me && alive(i)
+	}
+	switch {
+	case votes && n.keptThrough(n.view):
+		return false
+	case others: // one of them may go on
+		return now-n.bereft > int64(infancy)
 	}
 	return true
 }
@@ -122,7 +148,7 @@ func (n *Node) mind(now int64) {
 		n.askToJoin(now) // what it says about itself has changed
 	}
 	n.noteDeaths(now)
-	if n.allDead() {
+	if n.isOver(now) {
 		lost := n.view
 		n.dissolve()
 		n.lost = lost
@@ -133,7 +159,8 @@ func (n *Node) mind(now int64) {
 		n.need, n.round = 0, nil
 		return
 	}
-	if n.need == 0 {
+	onlyJoins := len(all) == 0 && n.accView == nil && n.settled
+	if n.need == 0 || onlyJoins && len(n.members) > large && now-n.adopted < int64(joinPause) {
 		n.need = now
 	}
 	if n.round != nil && now-n.round.began > int64(roundFor) {
@@ -197,15 +224,13 @@ func (n *Node) isNext(m *message) bool {
 }
 
 func (n *Node) onPrepare(from ID, m *message) {
-	switch {
-	case !n.isNext(m):
+	if !n.isNext(m) {
 		if n.isMember() && m.lineage == n.view.Lineage && m.epoch <= n.view.Epoch {
 			n.tell(from, m.epoch-1)
 		}
 		return
-	case !n.settled:
-		return
 	}
+	n.settle() // or else nobody would prepare the next one
 	answer := n.head(promise)
 	answer.epoch, answer.ballot = m.epoch, n.promised
 	if m.ballot >= n.promised {
@@ -240,7 +265,7 @@ func (n *Node) onPromise(from ID, m *message) {
 }
 
 func (n *Node) hasPromises(r *round) bool {
-	return n.agreed(n.view, func(id ID) bool { return r.promises[id] != nil })
+	return n.decide(func(id ID) bool { return r.promises[id] != nil })
 }
 
 // tryAccept has the acceptors accept a view, once it is clear which.
@@ -299,14 +324,14 @@ func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
 	changed := false
 	for i, m := range n.view.Members {
 		of := reports[uint32(i)]
-		silent := of != nil && n.agreed(n.view, func(id ID) bool { _, ok := of[id]; return ok })
+		silent := of != nil && n.decide(func(id ID) bool { _, ok := of[id]; return ok })
 		if !silent || m.ID == n.self.ID && !n.leaving || !mayGo(m.ID) {
 			next.Members = append(next.Members, m)
 			continue
 		}
 		gone++
 		changed = true
-		if n.agreed(n.view, func(id ID) bool { return of[id].dead }) {
+		if n.decide(func(id ID) bool { return of[id].dead }) {
 			proof = append(proof, evidence{index: uint32(i), dead: true})
 			next.Abrupt = next.Abrupt || !n.members[i].clean
 			continue
@@ -409,14 +434,14 @@ func (n *Node) onAccepted(from ID, m *message) {
 		return
 	case !m.ok:
 		r.refusals[from] = true
-		if !n.agreed(n.view, func(id ID) bool { return !r.refusals[id] }) {
+		if !n.decide(func(id ID) bool { return !r.refusals[id] }) {
 			n.round = nil
 		}
 		return
 	}
 	r.accepts[from] = true
 	delete(r.refusals, from)
-	if !n.agreed(n.view, func(id ID) bool { return r.accepts[id] }) {
+	if !n.decide(func(id ID) bool { return r.accepts[id] }) {
 		return
 	}
 	old := n.view

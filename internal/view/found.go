@@ -4,6 +4,7 @@ package view
 // none either, or joins the one that there is.
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 type founding struct {
 	listed  map[string]Member // by name, without this process
 	known   bool              // there has been a list
+	names   []string          // of those, sorted
 	refusal map[string]int64  // when the address of one of them last refused a connection
 	reached int64             // when this process reached itself; -1: it has not
 	attempt uint64            // to found a view; 0: none is under way
@@ -47,13 +49,21 @@ func (n *Node) List(members []Member) {
 			n.found.listed[m.Name] = m
 		}
 	}
+	n.found.names = slices.Sorted(maps.Keys(n.found.listed))
 }
 
 // Unlist says that a process is not of this group, although it was listed.
 func (n *Node) Unlist(name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.found.listed, name)
+	n.found.unlist(name)
+}
+
+func (f *founding) unlist(name string) {
+	if _, ok := f.listed[name]; ok {
+		delete(f.listed, name)
+		f.names = slices.DeleteFunc(f.names, func(s string) bool { return s == name })
+	}
 }
 
 // Reached says that this process has reached itself at its own URL: whoever lists it can reach it
@@ -105,15 +115,8 @@ func (n *Node) tryFounding(now int64) {
 	if len(f.ok)+1 < n.cfg.MinMembers || missing > 0 && (now-f.began < int64(patience) || 2*part <= len(f.listed)+1) {
 		return
 	}
-	for _, last := range [...]*View{n.view, n.lost} {
-		if last == nil { // some of them may hold to it, and only be out of reach
-			continue
-		}
-		for _, m := range last.Members {
-			if m.Name != n.self.Name && missed(m.Name) {
-				return
-			}
-		}
+	if !n.isPast(now) {
+		return
 	}
 	v := &View{First: true, Lineage: n.cfg.Random() | 1, Founded: n.cfg.Wall(), Members: []Member{n.self}}
 	v.Epoch = v.Founded
@@ -133,6 +136,31 @@ func (n *Node) tryFounding(now int64) {
 	n.pushLearn(now)
 }
 
+// isPast reports whether nobody can have a place any more in the last view that this process knew:
+// some may hold to it, and only be out of reach.
+func (n *Node) isPast(now int64) bool {
+	for _, last := range [...]*View{n.view, n.lost} {
+		if last == nil {
+			continue
+		}
+		for _, m := range last.Members {
+			p := n.peer(m.ID)
+			_, refuses := n.found.refusal[m.Name]
+			switch {
+			case m.ID == n.self.ID:
+			case m.Name == n.self.Name: // an earlier process of this name, which may run on
+				if !p.gone && now-n.began < int64(orphaned) {
+					return false
+				}
+			case p.links > 0: // it does not go by that view any more, or else this process would not be homeless
+			case !p.isDead() && !p.isSuperseded(now) && !(refuses && !p.replaced):
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func (n *Node) seek(to ID) {
 	m := n.head(seek)
 	m.at = int64(n.found.attempt)
@@ -149,7 +177,7 @@ func (n *Node) onSeek(from ID, m *message) {
 		return
 	case n.observes() || n.leaving:
 		answer.kind, answer.member = seekOK, &n.self
-	case !n.isHomeless(): // there is a view, and somebody who has a place in it
+	case !n.isHomeless() || !n.isPast(now): // somebody may have a place in a view
 	case f.attempt != 0 && n.self.Name < from.Name:
 		answer.ok = true
 	case now < f.until && f.bound != from && f.bound.Name < from.Name:
@@ -169,7 +197,7 @@ func (n *Node) onSeekOK(from ID, m *message) {
 	if m.ok {
 		f.ok[from.Name] = *m.member
 	} else {
-		delete(f.listed, from.Name)
+		f.unlist(from.Name)
 	}
 }
 

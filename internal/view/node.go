@@ -5,7 +5,6 @@ package view
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -37,6 +36,10 @@ const (
 	// dead, gatherDeaths, so that others see it, too.
 	gather       = 100 * time.Millisecond
 	gatherDeaths = 20 * time.Millisecond
+	// joinPause is how long after a change a large group waits with processes that would join: many
+	// come at a time, and each change is work for all.
+	joinPause = 1200 * time.Millisecond
+	large     = 16
 	// nextRank is by how much later than the one before it each member proposes.
 	nextRank = 300 * time.Millisecond
 	// roundFor bounds a round of the agreement.
@@ -120,29 +123,33 @@ type Node struct {
 
 	until atomic.Int64 // as long as Held is less this process may act
 
-	mu      sync.Mutex
-	self    Member
-	view    *View // nil: none is known
-	prev    *View
-	settled bool
-	counted bool
-	quiet   int64 // until when loans of the dead may be used
-	retired bool
-	leaving bool
-	clean   bool          // it leaves nothing behind that it has lent
-	left    chan struct{} // closed when others go on without this process
-	noted   map[Event]bool
+	mu        sync.Mutex
+	self      Member
+	view      *View // nil: none is known
+	prev      *View
+	settled   bool
+	counted   bool
+	quiet     int64 // until when loans of the dead may be used
+	quietPrev *View // by which they were lent
+	quietAll  bool  // they were lent by more than one
+	retired   bool
+	leaving   bool
+	clean     bool          // it leaves nothing behind that it has lent
+	left      chan struct{} // closed when others go on without this process
+	noted     map[Event]bool
 
-	me      *peer   // this process
-	members []*peer // of view, by seniority
-	former  []*peer // of prev
-	known   uint64  // the latest epoch that this process has heard of
-	lost    *View   // the last view that was given up since its voters had all died
+	me      *peer           // this process
+	members []*peer         // of view, by seniority
+	former  []*peer         // of prev
+	known   uint64          // the latest epoch that this process has heard of
+	quit    map[uint64]bool // lineages in which this process has given up its place
+	lost    *View           // the last view that was given up since its voters had all died
 
-	peers  map[ID]*peer
-	newest map[string]uint64 // instance that goes by a name
-	joins  map[ID]Member     // who wants to join
-	found  founding
+	peers       map[ID]*peer
+	linkedNames map[string]int    // links by the name at the other end
+	newest      map[string]uint64 // instance that goes by a name
+	joins       map[ID]Member     // who wants to join
+	found       founding
 
 	// The acceptor of the next view.
 	promised  uint64
@@ -152,10 +159,13 @@ type Node struct {
 
 	round    *round
 	need     int64 // since when a change is needed; 0: none is
+	bereft   int64 // since when so many voters are dead that the others are no quorum; 0: they are
 	learning *learning
 	released uint64 // epoch for which Release is done
 	release  uint64 // epoch for which it was called
 
+	began   int64 // when this node came to be
+	forgot  int64 // when it last dropped what no longer matters
 	ticked  int64 // when the last one was
 	lateAt  int64 // when one came late
 	asked   int64 // when promises were last asked for
@@ -167,27 +177,29 @@ type Node struct {
 // A peer is what a node knows of another process.
 type peer struct {
 	links     int
-	heard     int64 // when its last message came
-	promise   int64 // until when it has promised this process, by Held; 0: the link is down
-	kept      int64 // the same, whatever became of the link, by Now
-	given     int64 // until when this process has promised it
-	gone      bool  // it has said that it no longer acts
-	clean     bool  // and has left nothing behind that it had lent
-	refused   bool  // its address has refused a connection when there was no link
-	refusedAt int64 // when it last did while there was one
-	ended     bool  // its last link ended while it was heard: it ended it, or died
-	replaced  bool  // a newer process goes by its name
-	dead      int64 // since when its death is known
+	heard     int64  // when its last message came
+	promise   int64  // until when it has promised this process, by Held; 0: the link is down
+	kept      int64  // the same, whatever became of the link, by Now
+	given     int64  // until when this process has promised it
+	gone      bool   // it has said that it no longer acts
+	clean     bool   // and has left nothing behind that it had lent
+	refused   bool   // its address has refused a connection when there was no link
+	refusedAt int64  // when it last did while there was one
+	ended     bool   // its last link was closed or reset by its end: it has died, or no longer acts
+	replaced  bool   // a newer process goes by its name
+	lineage   uint64 // that it last said it goes by; 0: none
+	said      bool   // it has
+	dead      int64  // since when its death is known
 }
 
 // New returns a node that knows of no view.
 func New(cfg Config) *Node {
 	now := cfg.Now()
 	n := &Node{
-		cfg: cfg, self: cfg.Self, ticked: now, lateAt: math.MinInt64 / 2, asked: math.MinInt64 / 2, joined: math.MinInt64 / 2,
+		cfg: cfg, self: cfg.Self, began: now, ticked: now, lateAt: math.MinInt64 / 2, asked: math.MinInt64 / 2, joined: math.MinInt64 / 2,
 		left:  make(chan struct{}),
 		noted: make(map[Event]bool),
-		peers: make(map[ID]*peer), newest: make(map[string]uint64), joins: make(map[ID]Member),
+		peers: make(map[ID]*peer), linkedNames: make(map[string]int), quit: make(map[uint64]bool), newest: make(map[string]uint64), joins: make(map[ID]Member),
 		found: founding{listed: make(map[string]Member), reached: -1},
 	}
 	n.newest[n.self.Name] = n.self.Instance
@@ -243,6 +255,7 @@ func (n *Node) LinkUp(id ID) {
 	}
 	p := n.peer(id)
 	p.links++
+	n.linkedNames[id.Name]++
 	p.refused, p.ended, p.refusedAt = false, false, 0
 	p.heard = n.cfg.Now()
 	delete(n.found.refusal, id.Name)
@@ -273,9 +286,12 @@ func (n *Node) linkDown(id ID, ended bool) {
 		return
 	}
 	p := n.peer(id)
+	if n.linkedNames[id.Name]--; n.linkedNames[id.Name] <= 0 {
+		delete(n.linkedNames, id.Name)
+	}
 	if p.links--; p.links <= 0 {
 		p.links, p.promise = 0, 0
-		p.ended = ended || n.cfg.Now()-p.heard < int64(suspect)
+		p.ended = ended
 		p.refused = p.refused || p.refusedAt != 0 && n.cfg.Now()-p.refusedAt < int64(time.Second)
 		n.count()
 	}
@@ -321,6 +337,9 @@ func (n *Node) onReplaced(m *message) {
 // giveWay has this process act no more, as a newer one goes by its name.
 func (n *Node) giveWay() {
 	n.note(Replaced)
+	if n.isMember() && len(n.view.Members) == 1 { // nobody is left who could see to it
+		n.dissolve()
+	}
 	n.leave(false)
 }
 
@@ -330,13 +349,12 @@ func (n *Node) Refused(name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := n.cfg.Now()
-	linked := false
-	for id, p := range n.peers {
-		if id.Name == name && p.links > 0 {
-			linked, p.refusedAt = true, now // the end of that link may just not have been noticed
+	if n.linkedNames[name] > 0 { // the end of that link may just not have been noticed
+		for id, p := range n.peers {
+			if id.Name == name && p.links > 0 {
+				p.refusedAt = now
+			}
 		}
-	}
-	if linked {
 		return
 	}
 	n.found.refused(name, now)
@@ -381,7 +399,7 @@ func (n *Node) Wanted() []Member {
 		for _, m := range n.joiners() {
 			add(m)
 		}
-		for _, name := range slices.Sorted(maps.Keys(n.found.listed)) {
+		for _, name := range n.found.names {
 			add(n.found.listed[name])
 		}
 	} else if n.isHomeless() {
@@ -397,23 +415,17 @@ func (n *Node) wantListed(add func(m Member)) {
 	if f.tried == nil {
 		f.tried = make(map[string]int64)
 	}
-	names := make(map[string]bool, maxVoters) // of those who are linked
-	for id, p := range n.peers {
-		if p.links > 0 {
-			names[id.Name] = true
-		}
-	}
 	before, waits := 0, 0
-	for _, name := range slices.Sorted(maps.Keys(f.listed)) {
+	for _, name := range f.names {
 		if f.tried[name] == 0 {
 			f.tried[name] = now
 		}
 		add(f.listed[name])
 		_, refuses := f.refusal[name]
 		switch {
-		case names[name] && name < n.self.Name:
+		case n.linkedNames[name] > 0 && name < n.self.Name:
 			before++
-		case !names[name] && !refuses && now-f.tried[name] < int64(2*time.Second):
+		case n.linkedNames[name] == 0 && !refuses && now-f.tried[name] < int64(2*time.Second):
 			waits++
 		}
 		if before == maxVoters || waits == 4*maxVoters {
@@ -447,9 +459,10 @@ func (n *Node) linked() []ID {
 	return all
 }
 
-// anyUp reports whether this process is linked to a member of its view.
+// anyUp reports whether this process is linked to a member of its view that has not gone over to
+// another lineage.
 func (n *Node) anyUp() bool {
-	return slices.ContainsFunc(n.members, func(p *peer) bool { return p != n.me && p.links > 0 })
+	return slices.ContainsFunc(n.members, func(p *peer) bool { return p != n.me && p.links > 0 && (!p.said || p.lineage == n.view.Lineage) })
 }
 
 // isInfant reports whether the view has not settled since it was founded: nobody has acted in it.
@@ -538,7 +551,8 @@ func (n *Node) Receive(from ID, b []byte) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.peer(from).heard = n.cfg.Now()
+	p := n.peer(from)
+	p.heard, p.lineage, p.said = n.cfg.Now(), m.lineage, true
 	n.receive(from, m)
 	return nil
 }
@@ -616,6 +630,9 @@ func (n *Node) Tick() time.Duration {
 	if now-n.asked >= int64(askEvery) {
 		n.asked = now
 		n.askAll()
+	}
+	if now-n.forgot >= int64(10*time.Second) {
+		n.forgot = now
 		n.forget(now)
 	}
 	n.look(now)

@@ -59,10 +59,18 @@ func (n *Node) ask(to ID) {
 
 func (n *Node) onAsk(from ID, m *message) {
 	now := n.cfg.Now()
+	p := n.peer(from)
+	if m.lineage == 0 && n.view.Has(from) { // it has given up the lineage, or has not learnt of it
+		switch {
+		case !n.isInfant():
+			p.gone, p.clean = true, false
+		case from == n.view.Members[0].ID:
+			n.dissolve()
+		}
+	}
 	answer := n.head(grant)
 	answer.at = m.at
-	p := n.peer(from)
-	if n.isMember() && m.lineage == n.view.Lineage && m.epoch >= n.view.Epoch && n.view.Has(from) && !n.leftOut(from) && !p.replaced {
+	if n.isMember() && m.lineage == n.view.Lineage && m.epoch >= n.view.Epoch && n.view.Has(from) && !n.leftOut(from) && !p.replaced && !p.gone {
 		answer.ok = true
 		p.given = now + int64(given)
 	}
@@ -89,7 +97,7 @@ func (n *Node) leftOut(id ID) bool {
 
 func (n *Node) onGrant(from ID, m *message) {
 	now, held := n.cfg.Now(), n.cfg.Held()
-	if !m.ok || n.view == nil || m.lineage != n.view.Lineage || m.epoch > n.view.Epoch || m.at > held {
+	if !m.ok || n.view == nil || m.lineage != n.view.Lineage || m.at > held {
 		return
 	}
 	p := n.peer(from)

@@ -51,15 +51,17 @@ func (n *Node) adopt(v, prev *View, counted bool, quiet time.Duration) {
 	a.Anew = skipped || !v.Has(n.self.ID) || !old.Has(n.self.ID) || counted && !n.keptThrough(old)
 	switch {
 	case skipped:
-		a.QuietAll = true
+		n.quietAll = true
 		n.quiet = max(n.quiet, now+int64(quiet+quiet/100))
 		if v.Abrupt || counted {
 			n.quiet = max(n.quiet, now+int64(given))
 		}
-		a.Quiet = time.Duration(max(0, n.quiet-now))
 	case v.Abrupt || counted:
-		n.quiet = now + int64(given)
-		a.Quiet, a.QuietPrev = given, old
+		n.quietAll = now < n.quiet // what others lent who have died before may still be used, too
+		n.quiet, n.quietPrev = now+int64(given), old
+	}
+	if now < n.quiet {
+		a.Quiet, a.QuietPrev, a.QuietAll = time.Duration(n.quiet-now), n.quietPrev, n.quietAll
 	}
 	if !skipped {
 		a.Prev = old
@@ -68,7 +70,7 @@ func (n *Node) adopt(v, prev *View, counted bool, quiet time.Duration) {
 	n.known = max(n.known, v.Epoch)
 	n.members, n.former = n.peersOf(v), n.peersOf(a.Prev)
 	n.promised, n.accBallot, n.accView, n.blocked = 0, 0, nil, nil
-	n.round, n.learning, n.need = nil, nil, 0
+	n.round, n.learning, n.need, n.bereft = nil, nil, 0, 0
 	n.adopted, n.release, n.released = now, 0, 0
 	n.joined = now - int64(time.Hour) // if this process is not in it, it asks anew
 	n.found.end()
@@ -125,6 +127,8 @@ func (n *Node) quietLeft() time.Duration { return time.Duration(max(0, n.quiet-n
 // onTell takes a view from a member of it, or a later one of the same lineage from anybody.
 func (n *Node) onTell(from ID, m *message) {
 	known := n.view != nil && (n.view.Lineage == m.view.Lineage || m.view.succeeds(n.view))
+	sameLineage := n.view != nil && n.view.Lineage == m.view.Lineage
+	hasQuit := n.quit[m.view.Lineage] && m.view.Has(n.self.ID) && !sameLineage
 	if !known && !m.view.Has(from) || n.isLost(m.view) {
 		return
 	}
@@ -143,6 +147,12 @@ func (n *Node) onTell(from ID, m *message) {
 	case !n.anyUp() || outlives(m.view, int(m.live), n.view, n.live()):
 		n.dissolve()
 	default:
+		return
+	}
+	if hasQuit { // the others are yet to leave it out, which they do when they hear that it has no view
+		if n.view == nil {
+			n.ask(from)
+		}
 		return
 	}
 	n.adopt(m.view, m.prev, m.counted, m.left)
@@ -165,10 +175,13 @@ func (n *Node) isLost(v *View) bool {
 func (n *Node) dissolve() {
 	if n.isMember() {
 		n.sayBye()
+		if !n.isInfant() {
+			n.quit[n.view.Lineage] = true
+		}
 	}
 	n.view, n.prev, n.members, n.former, n.settled, n.counted = nil, nil, nil, nil, false, false
 	n.promised, n.accBallot, n.accView, n.blocked = 0, 0, nil, nil
-	n.round, n.learning, n.need = nil, nil, 0
+	n.round, n.learning, n.need, n.bereft = nil, nil, 0, 0
 	for _, p := range n.peers {
 		p.promise, p.kept, p.gone, p.dead = 0, 0, false, 0
 	}

@@ -6,9 +6,12 @@ package view
 // and when everything is well again the group must be whole.
 
 import (
+	"cmp"
 	"container/heap"
 	"flag"
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -44,52 +47,75 @@ func (q *simQueue) Pop() any {
 }
 
 type sim struct {
-	t      *testing.T
-	r      *rand.Rand
-	now    int64
-	seq    int64
-	queue  simQueue
-	hosts  []*simHost // by name's number
-	cut    map[[2]int]bool
-	last   map[[2]int]int64 // when the last message on the way arrives
-	waits  map[[2]int][]func()
-	links  int64
-	starts uint64
-	calm   bool
-	healed int64        // when a cut or pause ended last
-	never  map[int]bool // who never runs
-	apart  bool         // there may be two groups that do not know of each other
-	wrote  [simKeys]int // the last write that took effect
-	bad    string
-	counts map[string]int
+	t        *testing.T
+	r        *rand.Rand
+	now      int64
+	seq      int64
+	queue    simQueue
+	hosts    []*simHost // the latest of each name, by its number
+	all      []*simHost // everyone who has not died
+	byID     map[ID]*simHost
+	idle     bool // nobody calls
+	measures bool // what the nodes take
+	twins    bool // some are started while the one before them runs
+	cut      map[[2]int]bool
+	last     map[[2]int]int64 // when the last message on the way arrives
+	waits    map[[2]int][]func()
+	links    int64
+	starts   uint64
+	calm     bool
+	never    map[int]bool // who never runs
+	observes map[int]bool // who only asks
+	number   map[string]int
+	apart    bool         // there may be two groups that do not know of each other
+	wrote    [simKeys]int // the last write that took effect
+	bad      string
+	counts   map[string]int
 }
 
 // A simHost is a process.
 type simHost struct {
-	s       *sim
-	i       int
-	name    string
-	lists   []int
-	rate    float64
-	offset  int64
-	dead    bool
-	paused  bool
-	backlog []func()
-	links   map[int]int64 // by host
-	peers   map[int]ID    // at the other ends
-	node    *Node
-	id      ID
-	hears   bool // its server runs
-	changes int  // of view
+	s        *sim
+	i        int // of its name
+	place    int // in the network
+	name     string
+	observes bool
+	rate     float64
+	offset   int64
+	dead     bool
+	paused   bool
+	backlog  []func()
+	links    map[ID]int64
+	node     *Node
+	id       ID
+	hears    bool // its server runs
+	changes  int  // of view
 
 	// As a cache has them.
 	view, prev *View
 	settled    bool
 	views      map[uint64]*View
 	entries    map[int]simEntry
+	copies     map[int]simCopy
+	lent       map[int]map[ID]int64 // until when
+	writing    map[int]bool
+	recalled   map[int]int64 // when
+	notes      map[Event]int
+	cpu        time.Duration
+	messages   int
+	bytes      int
 	quietUntil int64
 	quietPrev  *View
 	quietAll   bool
+}
+
+// A simCopy is what a host has borrowed.
+type simCopy struct {
+	value int
+	epoch uint64
+	from  ID
+	link  int64
+	until int64
 }
 
 type simEntry struct {
@@ -118,6 +144,10 @@ func (h *simHost) run(f func()) {
 	case h.dead:
 	case h.paused:
 		h.backlog = append(h.backlog, f)
+	case h.s.measures:
+		began := cpuTime()
+		f()
+		h.cpu += cpuTime() - began
 	default:
 		f()
 	}
@@ -142,20 +172,25 @@ func owner(v *View, k int) ID {
 func (s *sim) start(i int, lists []int) *simHost {
 	s.starts++
 	h := &simHost{
-		s: s, i: i, name: string(rune('a' + i)), lists: lists, rate: 1 + (s.r.Float64()-0.5)*0.008, offset: 1 + s.r.Int64N(int64(time.Second)),
-		links: make(map[int]int64), peers: make(map[int]ID), views: make(map[uint64]*View), entries: make(map[int]simEntry),
+		s: s, i: i, place: i, name: simName(i), rate: 1 + (s.r.Float64()-0.5)*0.008, offset: 1 + s.r.Int64N(int64(time.Second)),
+		links: make(map[ID]int64), copies: make(map[int]simCopy), lent: make(map[int]map[ID]int64), writing: make(map[int]bool), recalled: make(map[int]int64), notes: make(map[Event]int), views: make(map[uint64]*View), entries: make(map[int]simEntry),
 	}
 	h.id = ID{h.name, s.starts}
-	s.hosts[i] = h
+	s.hosts[i], s.byID[h.id] = h, h
+	s.all = append(s.all, h)
+	h.observes = s.observes[i]
 	wall := uint64(1_000_000 + s.r.IntN(5000))
 	self := Member{ID: h.id, URL: "http://" + h.name, Weight: 1}
+	if h.observes {
+		self.Weight = -1
+	}
 	h.node = New(Config{
 		Self: self, Now: h.now, Held: h.now, Wall: func() uint64 { return wall + uint64(s.now/1e6) }, Random: s.r.Uint64,
 		Send: h.send, Adopt: h.adopt, Settled: func(uint64) { h.settled = true }, Release: h.release, Note: h.note,
 	})
 	var list []Member
 	for _, l := range lists {
-		name := string(rune('a' + l))
+		name := simName(l)
 		list = append(list, Member{ID: ID{Name: name}, URL: "http://" + name, Weight: 1})
 	}
 	h.node.List(list)
@@ -171,11 +206,14 @@ func (s *sim) start(i int, lists []int) *simHost {
 	var dial func()
 	dial = func() {
 		for _, m := range h.node.Wanted() {
-			h.dial(int(m.Name[0] - 'a'))
+			h.dial(s.number[m.Name])
 		}
 		s.at(50*time.Millisecond+s.rand(50*time.Millisecond), func() { h.run(dial) })
 	}
 	s.at(s.rand(50*time.Millisecond), func() { h.run(dial) })
+	if s.idle {
+		return h
+	}
 	var work func()
 	work = func() {
 		if h.dead {
@@ -192,53 +230,61 @@ func (s *sim) start(i int, lists []int) *simHost {
 
 func (h *simHost) dial(i int) {
 	s, to := h.s, h.s.hosts[i]
-	if h.links[i] != 0 || i == h.i || s.cut[[2]int{h.i, i}] || s.cut[[2]int{i, h.i}] {
+	place := i
+	if to != nil {
+		place = to.place
+	}
+	switch {
+	case to == h || to != nil && h.links[to.id] != 0 || s.cut[[2]int{h.place, place}] || s.cut[[2]int{place, h.place}]:
+		return
+	case to == nil || to.dead || !to.hears:
+		h.node.Refused(simName(i))
+		return
+	case to.paused:
 		return
 	}
-	if to == nil || to.dead || !to.hears {
-		h.node.Refused(string(rune('a' + i)))
-		return
-	}
-	if to.paused {
-		return
-	}
-	to.down(h.i)
+	to.down(h.id)
 	s.links++
-	h.links[i], to.links[h.i] = s.links, s.links
-	h.peers[i], to.peers[h.i] = to.id, h.id
+	h.links[to.id], to.links[h.id] = s.links, s.links
 	h.node.LinkUp(to.id)
 	to.node.LinkUp(h.id)
 }
 
-func (h *simHost) down(i int) {
-	if h.links[i] != 0 {
-		h.links[i] = 0
-		h.node.LinkDown(h.peers[i])
+func (h *simHost) down(id ID) {
+	if h.links[id] != 0 {
+		delete(h.links, id)
+		h.node.LinkDown(id)
 	}
 }
 
 func (h *simHost) send(to ID, b []byte) {
-	s := h.s
-	i := int(to.Name[0] - 'a')
-	link := h.links[i]
-	if link == 0 || h.peers[i] != to {
+	h.messages++
+	h.bytes += len(b)
+	b = slices.Clone(b)
+	h.over(to, func(t *simHost) {
+		if err := t.node.Receive(h.id, b); err != nil {
+			h.s.bad = err.Error()
+		}
+	})
+}
+
+// over has another host do something when a message over the link to it arrives.
+func (h *simHost) over(to ID, f func(t *simHost)) {
+	s, t, link := h.s, h.s.byID[to], h.links[to]
+	if link == 0 {
 		return
 	}
-	key := [2]int{h.i, i}
+	key := [2]int{h.place, t.place}
 	d := 100*time.Microsecond + s.rand(3*time.Millisecond)
 	if s.r.IntN(50) == 0 {
 		d = s.rand(60 * time.Millisecond)
 	}
 	arrives := max(s.now+int64(d), s.last[key]+1)
 	s.last[key] = arrives
-	b = slices.Clone(b)
 	s.at(time.Duration(arrives-s.now), s.inOrder(key, func() {
-		t := s.hosts[i]
 		t.run(func() {
-			if t.links[h.i] == link {
-				if err := t.node.Receive(h.id, b); err != nil {
-					s.bad = err.Error()
-				}
+			if t.links[h.id] == link {
+				f(t)
 			}
 		})
 	}))
@@ -278,6 +324,7 @@ func (h *simHost) adopt(a Adoption) {
 	if a.Anew {
 		clear(h.entries)
 		clear(h.views)
+		clear(h.copies)
 	}
 	h.quietUntil, h.quietPrev, h.quietAll = now+int64(a.Quiet), a.QuietPrev, a.QuietAll
 	if a.View == nil {
@@ -294,26 +341,90 @@ func (h *simHost) adopt(a Adoption) {
 	h.s.logf("%v goes by epoch %d %v, anew %v", h.id, a.View.Epoch, a.View.Members, a.Anew)
 }
 
-// note looks whether somebody may have a place in a view that the founder could not know of: two
-// groups that do not know of each other each have their own truth until they meet.
+// note looks whether somebody has a place in a view that the founder could not know of: two groups
+// that do not know of each other each have their own truth until they meet.
 func (h *simHost) note(e Event) {
+	if h.notes[e]++; h.notes[e] > 1 && e != Founded && e != Dissolved {
+		h.s.bad = fmt.Sprintf("%v notes %d again", h.id, e)
+	}
 	if e != Founded {
 		return
 	}
 	h.s.counts["founded"]++
-	apart := h.s.now-h.s.healed < int64(5*time.Second) || len(h.s.cut) > 0
-	for _, o := range h.s.hosts {
-		apart = apart || o != nil && o.paused
-	}
-	if apart && h.s.now > int64(5*time.Second) {
-		h.s.apart = true
-		h.s.counts["founded apart"]++
+	for _, o := range h.s.all {
+		if o != h && o.view != nil && o.view.Has(o.id) && (o.settled || !o.view.First) && (o.leased() || o.paused || h.s.hosts[o.i] != o) {
+			h.s.logf("%v founds although %v has a place", h.id, o.id)
+			h.s.counts["founded apart"]++
+			h.s.apart = true
+			return
+		}
 	}
 }
 
+// release recalls what the view takes away, and says so when that is done.
 func (h *simHost) release(epoch uint64) {
 	s := h.s
-	s.at(s.rand(30*time.Millisecond), func() { h.run(func() { h.node.Released(epoch) }) })
+	if s.idle {
+		s.at(s.rand(30*time.Millisecond), func() { h.run(func() { h.node.Released(epoch) }) })
+		return
+	}
+	view := h.view
+	s.at(0, func() {
+		h.run(func() {
+			pending := 1
+			done := func() {
+				if pending--; pending == 0 {
+					h.node.Released(epoch)
+				}
+			}
+			for k := range simKeys {
+				if view != nil && owner(view, k) != h.id {
+					pending++
+					h.recall(k, done)
+				}
+			}
+			done()
+		})
+	})
+}
+
+// recall takes back what has been lent of k: it asks until the borrowers answer, or their terms are
+// over.
+func (h *simHost) recall(k int, done func()) {
+	s := h.s
+	asked := int64(math.MinInt64 / 2)
+	var poll func()
+	poll = func() {
+		now := h.now()
+		again := now-asked > int64(100*time.Millisecond)
+		for _, id := range slices.SortedFunc(maps.Keys(h.lent[k]), func(a, b ID) int { return cmp.Compare(a.Instance, b.Instance) }) {
+			until := h.lent[k][id]
+			if now > until {
+				delete(h.lent[k], id)
+				continue
+			}
+			if again {
+				h.over(id, func(t *simHost) {
+					delete(t.copies, k)
+					t.recalled[k] = t.now()
+					t.over(h.id, func(h *simHost) {
+						if h.lent[k][t.id] == until {
+							delete(h.lent[k], t.id)
+						}
+					})
+				})
+			}
+		}
+		if again {
+			asked = now
+		}
+		if len(h.lent[k]) == 0 {
+			done()
+			return
+		}
+		s.at(5*time.Millisecond, func() { h.run(poll) })
+	}
+	poll()
 }
 
 func (h *simHost) leased() bool { return h.now() < h.node.Until() }
@@ -324,6 +435,11 @@ func (h *simHost) acts(k int) bool {
 		return false
 	}
 	return h.settled || h.prev != nil && owner(h.prev, k) == h.id
+}
+
+// quiet reports whether nobody may use what somebody who has died has lent of k.
+func (h *simHost) quiet(k int) bool {
+	return h.now() >= h.quietUntil || !h.quietAll && h.quietPrev != nil && owner(h.quietPrev, k) == h.id
 }
 
 func (h *simHost) valid(k int) bool {
@@ -339,51 +455,112 @@ func (h *simHost) valid(k int) bool {
 	return true
 }
 
+// check sees that what the host would serve is what was written last.
+func (h *simHost) check(k, value int, what string) {
+	s := h.s
+	s.counts[what]++
+	if value != s.wrote[k] && !s.apart {
+		s.bad = fmt.Sprintf("%.3f: %v has value %d of key %d by %s, the last one is %d", float64(s.now)/1e9, h.id, value, k, what, s.wrote[k])
+	}
+}
+
 // work is what callers do at the host.
 func (h *simHost) work() {
 	s, k := h.s, h.s.r.IntN(simKeys)
 	if h.valid(k) && h.leased() {
-		s.counts["hits"]++
-		if e := h.entries[k]; e.value != s.wrote[k] && !s.apart {
-			s.bad = fmt.Sprintf("%v has value %d of key %d, the last one is %d", h.id, e.value, k, s.wrote[k])
-		}
+		h.check(k, h.entries[k].value, "hits")
+	}
+	if h.view != nil && owner(h.view, k) != h.id {
+		h.borrow(k)
 	}
 	if !h.acts(k) {
 		return
 	}
-	for _, o := range s.hosts {
-		if o != nil && o != h && !o.dead && o.acts(k) && !s.apart {
-			s.bad = fmt.Sprintf("%v and %v both act for key %d", h.id, o.id, k)
+	for _, o := range s.all {
+		if o != h && o.acts(k) && !s.apart {
+			s.bad = fmt.Sprintf("%.3f: %v and %v both act for key %d", float64(s.now)/1e9, h.id, o.id, k)
 		}
 	}
 	switch {
 	case s.r.IntN(3) == 0:
-		s.wrote[k]++
-		s.counts["writes"]++
-		h.entries[k] = simEntry{s.wrote[k], h.view.Epoch}
+		h.write(k)
 	case !h.valid(k):
 		h.entries[k] = simEntry{s.wrote[k], h.view.Epoch}
 	}
 }
 
+// write takes effect when nobody has a copy of k any more.
+func (h *simHost) write(k int) {
+	s, view := h.s, h.view
+	if h.writing[k] || !h.quiet(k) {
+		return
+	}
+	h.writing[k] = true
+	h.recall(k, func() {
+		h.writing[k] = false
+		if h.view != view || !h.acts(k) || !h.quiet(k) {
+			return
+		}
+		s.wrote[k]++
+		s.counts["writes"]++
+		h.entries[k] = simEntry{s.wrote[k], h.view.Epoch}
+	})
+}
+
+// borrow serves k from a copy, or borrows one.
+func (h *simHost) borrow(k int) {
+	s, from, epoch := h.s, owner(h.view, k), h.view.Epoch
+	link, asked := h.links[from], h.now()
+	may := h.leased() || !h.view.Has(h.id)
+	if c, ok := h.copies[k]; ok && c.from == from && c.link == link && c.epoch == epoch && h.now() < c.until && may {
+		h.check(k, c.value, "copies")
+		return
+	}
+	if link == 0 || s.r.IntN(4) != 0 {
+		return
+	}
+	h.over(from, func(o *simHost) {
+		if !o.acts(k) || o.writing[k] || o.view.Epoch != epoch {
+			return
+		}
+		if !o.valid(k) {
+			o.entries[k] = simEntry{s.wrote[k], epoch}
+		}
+		now := o.now()
+		term := min(int64(Lease), o.node.Until()-now) // what is lent ends with what it is lent by
+		if o.lent[k] == nil {
+			o.lent[k] = make(map[ID]int64)
+		}
+		o.lent[k][h.id] = now + term + term/100
+		value := o.entries[k].value
+		o.over(h.id, func(h *simHost) {
+			if h.view != nil && h.view.Epoch == epoch && h.links[from] == link && h.recalled[k] < asked {
+				h.copies[k] = simCopy{value, epoch, from, link, asked + term}
+				s.counts["loans"]++
+			}
+		})
+	})
+}
+
 func (h *simHost) crash() {
 	h.dead = true
 	s := h.s
+	s.all = slices.DeleteFunc(s.all, func(o *simHost) bool { return o == h })
 	s.logf("%v crashes", h.id)
-	for i, o := range s.hosts {
-		if o == nil || o == h || o.links[h.i] == 0 {
+	for _, o := range s.all {
+		if o.links[h.id] == 0 {
 			continue
 		}
-		link := o.links[h.i]
+		link := o.links[h.id]
 		var reset func()
 		reset = func() {
-			if s.cut[[2]int{h.i, i}] {
+			if s.cut[[2]int{h.place, o.place}] {
 				s.at(50*time.Millisecond, reset)
 				return
 			}
 			o.run(func() {
-				if o.links[h.i] == link {
-					o.links[h.i] = 0
+				if o.links[h.id] == link {
+					delete(o.links, h.id)
 					o.node.LinkEnded(h.id)
 				}
 			})
@@ -400,7 +577,6 @@ func (h *simHost) pause(d time.Duration) {
 	h.s.logf("%v stands still for %v", h.id, d)
 	h.s.at(d, func() {
 		h.paused = false
-		h.s.healed = h.s.now
 		h.s.logf("%v goes on", h.id)
 		for range 20 { // callers come first
 			h.work()
@@ -420,7 +596,8 @@ func (s *sim) leave(h *simHost) {
 	}
 	s.logf("%v leaves", h.id)
 	s.counts["leaves"]++
-	done := h.node.Leave(s.r.IntN(2) == 0)
+	lends := slices.ContainsFunc(slices.Collect(maps.Values(h.lent)), func(to map[ID]int64) bool { return len(to) > 0 })
+	done := h.node.Leave(!lends)
 	var wait func()
 	began := s.now
 	wait = func() {
@@ -483,10 +660,14 @@ func (s *sim) fault(lists [][]int) {
 			s.logf("cut %d %d", i, j)
 			s.cutFor([][2]int{{i, j}, {j, i}}, s.rand(5*time.Second))
 		}
-	case 5, 6:
+	case 5, 8:
 		if !h.dead && !h.paused {
 			h.crash()
 			restart()
+		}
+	case 6:
+		if s.twins {
+			s.twin(i, lists[i])
 		}
 	case 7:
 		if !h.dead && !h.paused {
@@ -506,6 +687,31 @@ func (s *sim) fault(lists [][]int) {
 	}
 }
 
+// twin starts a process of a name although the one before it runs on, perhaps cut off.
+func (s *sim) twin(i int, list []int) {
+	old := s.hosts[i]
+	if old.dead || old.paused {
+		return
+	}
+	s.counts["twins"]++
+	old.place, old.hears = len(s.hosts)+int(s.starts), false
+	if s.r.IntN(2) == 0 {
+		var cuts [][2]int
+		for j := range 200 {
+			cuts = append(cuts, [2]int{old.place, j}, [2]int{j, old.place})
+		}
+		s.cutFor(cuts, s.rand(8*time.Second))
+	}
+	s.start(i, list)
+	if s.r.IntN(3) > 0 {
+		s.at(s.rand(15*time.Second), func() {
+			if !old.dead {
+				old.crash()
+			}
+		})
+	}
+}
+
 func (s *sim) cutFor(cuts [][2]int, d time.Duration) {
 	for _, c := range cuts {
 		s.cut[c] = true
@@ -514,7 +720,6 @@ func (s *sim) cutFor(cuts [][2]int, d time.Duration) {
 		for _, c := range cuts {
 			delete(s.cut, c)
 		}
-		s.healed = s.now
 		s.logf("healed")
 	})
 }
@@ -533,15 +738,20 @@ func (s *sim) until(end time.Duration) {
 // whole returns why not everybody acts in one view; "" if they do.
 func (s *sim) whole() string {
 	var first *View
+	for _, h := range s.all {
+		if s.hosts[h.i] != h && (h.leased() || h.notes[Replaced] == 0) { // it runs although there is a newer one
+			return fmt.Sprintf("%v does not know that it is replaced", h.id)
+		}
+	}
 	for i, h := range s.hosts {
 		switch {
 		case s.never[i]:
 			continue
 		case h == nil || h.dead || !h.hears:
 			return "not all run"
-		case h.view == nil || !h.view.Has(h.id):
+		case h.view == nil || h.view.Has(h.id) == h.observes:
 			return fmt.Sprintf("%v has no place", h.id)
-		case len(h.view.Members) != len(s.hosts)-len(s.never):
+		case len(h.view.Members) != len(s.hosts)-len(s.never)-len(s.observes):
 			return fmt.Sprintf("%v has %d members", h.id, len(h.view.Members))
 		}
 		if first == nil {
@@ -550,7 +760,7 @@ func (s *sim) whole() string {
 		switch {
 		case h.view.Epoch != first.Epoch || h.view.Lineage != first.Lineage:
 			return fmt.Sprintf("%v goes by another view", h.id)
-		case !h.leased():
+		case !h.leased() && !h.observes:
 			return fmt.Sprintf("%v may not act", h.id)
 		case !h.settled:
 			return fmt.Sprintf("the view has not settled at %v", h.id)
@@ -588,32 +798,48 @@ func (s *sim) dump() {
 }
 
 func newSim(t *testing.T, seed uint64, n int) *sim {
-	return &sim{
+	s := &sim{
 		t: t, r: rand.New(rand.NewPCG(seed, 7)), cut: make(map[[2]int]bool), last: make(map[[2]int]int64),
 		waits: make(map[[2]int][]func()), hosts: make([]*simHost, n), counts: make(map[string]int), never: make(map[int]bool),
+		byID: make(map[ID]*simHost), observes: make(map[int]bool), number: make(map[string]int),
 	}
+	for i := range n {
+		s.number[simName(i)] = i
+	}
+	return s
+}
+
+func simName(i int) string {
+	if i < 26 {
+		return string(rune('a' + i))
+	}
+	return fmt.Sprintf("n%04d", i)
 }
 
 // breakSilent breaks links over which nothing has been heard for a lease, as the links themselves do.
 func (s *sim) breakSilent() {
 	s.at(100*time.Millisecond, s.breakSilent)
-	for _, h := range s.hosts {
-		if h == nil || h.dead || h.paused {
+	for _, h := range s.all {
+		if h.paused {
 			continue
 		}
-		for i, o := range s.hosts {
-			link := h.links[i]
-			if link == 0 {
-				continue
+		isSilent := func(id ID, link int64) bool {
+			o := s.byID[id]
+			return o.links[h.id] != link || s.cut[[2]int{o.place, h.place}] || o.paused
+		}
+		var silent []ID
+		for id, link := range h.links {
+			if isSilent(id, link) {
+				silent = append(silent, id)
 			}
-			gone := o == nil || o.links[h.i] != link
-			if !gone && !s.cut[[2]int{i, h.i}] && !o.paused {
-				continue
-			}
+		}
+		slices.SortFunc(silent, func(a, b ID) int { return cmp.Compare(a.Instance, b.Instance) })
+		for _, id := range silent {
+			link := h.links[id]
 			s.at(Lease, func() {
 				h.run(func() {
-					if h.links[i] == link && (s.hosts[i].links[h.i] != link || s.cut[[2]int{i, h.i}] || s.hosts[i].paused) {
-						h.down(i)
+					if h.links[id] == link && isSilent(id, link) {
+						h.down(id)
 					}
 				})
 			})
@@ -622,10 +848,18 @@ func (s *sim) breakSilent() {
 }
 
 func TestSimulation(t *testing.T) {
+	defer func(n int) { maxVoters = n }(maxVoters)
 	counts := make(map[string]int)
 	for seed := *simSeed; seed < *simSeed+uint64(*simSeeds); seed++ {
 		n := 3 + int(seed%3)
 		s := newSim(t, seed, n)
+		s.twins = seed%2 == 0
+		if seed%5 == 0 {
+			s.observes[n-1] = true
+		}
+		if maxVoters = 7; seed%4 == 1 {
+			maxVoters = 3
+		}
 		lists := make([][]int, n)
 		for i := range n {
 			for j := range n {
@@ -639,7 +873,7 @@ func TestSimulation(t *testing.T) {
 		s.until(3 * time.Second)
 		if why := s.whole(); s.bad == "" && why != "" {
 			s.dump()
-			t.Errorf("seed %d: after the start %s", seed, why)
+			t.Fatalf("seed %d: after the start %s", seed, why)
 		}
 		s.fault(lists)
 		s.until(40 * time.Second)
@@ -652,7 +886,7 @@ func TestSimulation(t *testing.T) {
 			}
 		}
 		if s.bad != "" {
-			t.Errorf("seed %d (%d processes): %s", seed, n, s.bad)
+			t.Fatalf("seed %d (%d processes): %s", seed, n, s.bad)
 		}
 		for k, c := range s.counts {
 			counts[k] += c
