@@ -63,6 +63,7 @@ func BenchmarkRingChange(b *testing.B) {
 			require.NoError(b, err)
 			require.NoError(b, g.Ready(b.Context()))
 			fill(b, c, n)
+			b.ResetTimer()
 			for range b.N {
 				c.peering.adopt(g.view.Load(), false)
 				c.peering.sweep()

@@ -493,7 +493,7 @@ func (c *Cache[V]) Close() error {
 	close(c.stop)
 	dropped := c.empty()
 	if c.opt.Events.RemovedAtClose {
-		c.wg.Go(func() { c.departedAtClose(dropped) })
+		c.wg.Go(func() { c.departedIn(dropped, CauseClosed) })
 	}
 	return c.waitGoroutines()
 }

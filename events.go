@@ -51,10 +51,11 @@ type Removal[V any] struct {
 // run concurrently and out of order. One that panics or calls runtime.Goexit is logged.
 type Events[V any] struct {
 	// Removed is called once for each value that was stored, after it has left the cache: before
-	// the Put, Delete, Clear, SetMaxBytes or other call that removed it returns. An Expire that
-	// keeps the value as a stale one, and a load that returns ErrUnchanged, remove nothing. It is
-	// not called for a remembered ErrNotFound, nor for copies of other peers' keys. Callers who
-	// have got the value may still use it.
+	// the Put, Delete, SetMaxBytes or other call that removed it returns, but in the background
+	// after a Clear, and when the key has got another owner. An Expire that keeps the value as a
+	// stale one, and a load that returns ErrUnchanged, remove nothing. It is not called for a
+	// remembered ErrNotFound, nor for copies of other peers' keys. Callers who have got the value
+	// may still use it.
 	Removed func(Removal[V])
 	// RemovedAtClose has [Cache.Close] and [Group.Shutdown] call Removed for what they drop, too,
 	// with CauseClosed: for values that have to be closed themselves, such as connections. The

@@ -99,6 +99,12 @@ func (w *wheel) cancel(id uint32) {
 	*l = neighbours{}
 }
 
+// reset forgets all that is scheduled.
+func (w *wheel) reset() {
+	clear(w.inUse[:])
+	clear(w.heads[:])
+}
+
 // first returns the first bucket that is ahead and the tick at which it is to
 // be looked at; ok is false if there is none.
 func (w *wheel) first() (bucket int, tick int64, ok bool) {

@@ -105,30 +105,14 @@ func (c *Cache[V]) empty() (dropped []*table) {
 	for i := range c.shards {
 		s := c.lockAt(i)
 		s.close()
-		dropped = append(dropped, s.table.Swap(nil))
-		s.count = 0
 		s.unlock()
 	}
-	store.bytes.Store(0)
-	store.entries.Store(0)
+	dropped = c.drop()
 	store.tombs.clear()
 	store.mu.Unlock()
 	store.gen.Add(1)
 	c.copies.empty()
 	return dropped
-}
-
-// departedAtClose calls Events.Removed for what empty has returned.
-func (c *Cache[V]) departedAtClose(dropped []*table) {
-	for _, t := range dropped {
-		var gone []departure
-		for n := range t.all {
-			if n.flags&flagBorrowed == 0 {
-				gone = append(gone, departure{n, CauseClosed})
-			}
-		}
-		c.departed(gone)
-	}
 }
 
 // close ends all flights.

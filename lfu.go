@@ -300,6 +300,11 @@ func (p *lfu) probation() uint32 {
 	}
 }
 
+func (p *lfu) reset() {
+	p.window, p.main, p.safe, p.last = list{}, list{}, list{}, 0
+	p.values.reset(p.slots)
+}
+
 func (p *lfu) resize(maxBytes int64, maxEntries int) {
 	p.maxBytes, p.maxEntries = maxBytes, maxEntries
 	if bySize := maxBytes > 0; bySize != p.values.bySize {

@@ -205,6 +205,10 @@ func (v *values) remove(s *slots, id uint32) {
 	}
 }
 
+func (v *values) reset(s *slots) {
+	v.heap, v.held, v.clock, v.since, v.due = heap[float32]{slots: s}, 0, 0, 0, 0
+}
+
 // setBack sets the clock back to 0. It must not grow until it swallows what the residents' worths
 // differ by.
 func (v *values) setBack() {

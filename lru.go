@@ -99,6 +99,8 @@ func (p *lru) refile(limit int) uint32 {
 	return least.slot
 }
 
+func (p *lru) reset() { p.heap, p.last = heap[uint64]{slots: p.slots}, 0 }
+
 func (p *lru) resize(int64, int) {}
 
 func (p *lru) bytes() int64 { return p.heap.bytes() }

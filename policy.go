@@ -174,6 +174,8 @@ type policy interface {
 	readd(id uint32)
 	// remove forgets a resident that was deleted, has expired or is about to be taken back.
 	remove(id uint32)
+	// reset forgets all residents; what it knows of keys that are not resident may stay.
+	reset()
 	// evict chooses the resident that leaves, forgets it and returns its
 	// number; 0 if there is none. It never chooses the entry added last
 	// unless that is alone, so that the next Get sees a Put.

@@ -56,7 +56,11 @@ func TestRemovedIsToldOfEachValueOnce(t *testing.T) {
 		"Put":         {func(c *Cache[int]) error { return c.Put(ctx, "k", 2) }, []Cause{CauseReplaced}},
 		"PutNotFound": {func(c *Cache[int]) error { return c.PutNotFound(ctx, "k") }, []Cause{CauseReplaced}},
 		"Delete":      {func(c *Cache[int]) error { return c.Delete(ctx, "k") }, []Cause{CauseDeleted}},
-		"Clear":       {func(c *Cache[int]) error { return c.Clear(ctx) }, []Cause{CauseDeleted}},
+		"Clear": {func(c *Cache[int]) error {
+			err := c.Clear(ctx)
+			synctest.Wait() // it is told in the background
+			return err
+		}, []Cause{CauseDeleted}},
 		"SetMaxBytes": {func(c *Cache[int]) error { return c.SetMaxBytes(1) }, []Cause{CauseEvicted}},
 		"time": {func(c *Cache[int]) error {
 			time.Sleep(2 * time.Hour)

@@ -209,6 +209,13 @@ func (s *store) schedule(id uint32, n *node) {
 	s.wheel.schedule(id, d)
 }
 
+// reset forgets all entries, which are no longer in the index. mu is held.
+func (s *store) reset() {
+	s.slots = slots{index: s.slots.index}
+	s.policy.reset()
+	s.wheel.reset()
+}
+
 // A departure is an entry that has left, and why.
 type departure struct {
 	node  *node

@@ -119,7 +119,7 @@ var mutants = []mutant{
 	},
 	{
 		"Close does not wait for itself", "TestRemovedMisbehavesAtClose",
-		"cache.go", "\t\tc.wg.Go(func() { c.departedAtClose(dropped) })\n\t}\n\treturn c.waitGoroutines()", "\t\tc.departedAtClose(dropped)\n\t}\n\treturn c.waitGoroutines()",
+		"cache.go", "\t\tc.wg.Go(func() { c.departedIn(dropped, CauseClosed) })\n\t}\n\treturn c.waitGoroutines()", "\t\tc.departedIn(dropped, CauseClosed)\n\t}\n\treturn c.waitGoroutines()",
 	},
 	{
 		"a value that stays is not reported", "TestRemovedIsToldOfEachValueOnce",
@@ -127,7 +127,7 @@ var mutants = []mutant{
 	},
 	{
 		"a copy is the owner's to close", "TestShutdownTellsOfItsOwnValues",
-		"janitor.go", "if n.flags&flagBorrowed == 0 {\n\t\t\t\tgone", "if true {\n\t\t\t\tgone",
+		"clear.go", "if n.flags&flagBorrowed != 0 {\n\t\t\t\tcontinue", "if false {\n\t\t\t\tcontinue",
 	},
 	{
 		"I1: an Expire revives nothing that has left since", "TestExpireRevivesNothingThatLeaves",
@@ -416,6 +416,18 @@ var mutants = []mutant{
 	{
 		"I13: nothing from before a Clear is served after it", "TestHazard13ClearAgainstLoad",
 		"clear.go", "func (c *Cache[V]) clearHere() {\n", "func (c *Cache[V]) clearHere() {\n\tif c.peering != nil {\n\t\treturn\n\t}\n",
+	},
+	{
+		"what a Clear drops is told to Events.Removed", "TestRemovedIsToldOfEachValueOnce",
+		"clear.go", "c.departedIn(dropped, CauseDeleted)", "_ = dropped",
+	},
+	{
+		"what a Clear drops is forgotten by the policy and the wheel", "TestClearBesideOthers",
+		"clear.go", "\t\tc.store.reset()\n", "",
+	},
+	{
+		"what a Clear drops leaves the ring of copies", "TestClearDropsCopies",
+		"clear.go", "\tc.copies.drop()\n", "",
 	},
 	{
 		"I13: whoever clears takes back what he has lent", "TestHazard13UnconfirmedClear",

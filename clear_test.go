@@ -1,0 +1,166 @@
+package covey
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Clear waits for nobody, whatever was in the cache, and what is there afterwards is new. What has
+// gone is told once, however often the cache is cleared meanwhile, and Close waits for that.
+func TestClearAnswersAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 1000
+		var l ledger
+		hang := make(chan struct{})
+		o := connections(&l)
+		o.MaxEntries = n
+		o.Events.Removed = func(r Removal[int]) { <-hang; l.add(r) }
+		c, err := New("test", o)
+		require.NoError(t, err)
+		for i := range n {
+			require.NoError(t, c.Put(t.Context(), fmt.Sprint(i), i))
+		}
+		begin := time.Now()
+		for range 3 {
+			require.NoError(t, c.Clear(t.Context()))
+			require.Zero(t, c.Len())
+			st := c.Stats()
+			require.Zero(t, st.Entries)
+			require.Zero(t, st.Bytes)
+			for range c.All() {
+				t.Error("All shows what was cleared")
+			}
+		}
+		for i := range n { // there is room for all of them
+			require.NoError(t, c.Put(t.Context(), fmt.Sprint(i), n+i))
+		}
+		require.Equal(t, n, c.Len())
+		require.NoError(t, c.Clear(t.Context()))
+		require.Zero(t, time.Since(begin))
+		time.AfterFunc(time.Second, func() { close(hang) })
+		require.NoError(t, c.Close())
+		require.Equal(t, time.Second, time.Since(begin))
+		require.Len(t, l.all(), 2*n)
+		for v, causes := range l.all() {
+			require.Equal(t, []Cause{CauseDeleted}, causes, v)
+		}
+	})
+}
+
+// Whatever goes on beside a Clear, the parts of the cache agree afterwards, and each value is told
+// once when it has left.
+func TestClearBesideOthers(t *testing.T) {
+	for _, eviction := range []Eviction{LFU, LRU, FIFO} {
+		t.Run(eviction.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { clearBesideOthers(t, eviction) })
+		})
+	}
+}
+
+func clearBesideOthers(t *testing.T, eviction Eviction) {
+	var l ledger
+	o := connections(&l)
+	o.Eviction, o.MaxEntries, o.TTL, o.StaleIfError = eviction, 500, 50*time.Millisecond, 0
+	c, err := New("test", o)
+	require.NoError(t, err)
+	ctx := t.Context()
+	var last atomic.Int64
+	next := func(context.Context, string) (int, error) { return int(last.Add(1)), nil }
+	const writers, each = 4, 2000
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(1, uint64(w)))
+			for range each {
+				key := fmt.Sprint(r.IntN(1000))
+				switch r.IntN(8) {
+				case 0:
+					_ = c.Delete(ctx, key)
+				case 1:
+					_, _ = c.Get(ctx, key, next)
+				case 2, 3:
+					_, _, _ = c.Lookup(ctx, key)
+				default:
+					_ = c.Put(ctx, key, int(last.Add(1)))
+				}
+				switch r.IntN(100) {
+				case 0:
+					_ = c.Clear(ctx)
+				case 1, 2, 3:
+					time.Sleep(time.Millisecond)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, c.Clear(ctx))
+	require.Zero(t, c.Len())
+	for i := range 3 * o.MaxEntries { // the policy knows what is there
+		require.NoError(t, c.Put(ctx, fmt.Sprint("new", i), int(last.Add(1))))
+	}
+	require.Equal(t, o.MaxEntries, c.Len())
+	time.Sleep(time.Second) // so does the wheel
+	require.Zero(t, c.Len())
+	require.NoError(t, c.Put(ctx, "k", int(last.Add(1))))
+	require.NoError(t, c.Close())
+	told := l.all()
+	for v := range int(last.Load()) { // all of them have left; a load that a write voided was not stored
+		require.LessOrEqual(t, len(told[v+1]), 1)
+	}
+	require.GreaterOrEqual(t, int64(len(told))+c.Stats().Discarded, last.Load())
+}
+
+// A Clear drops copies, and the ring of copies has nothing that the index has not.
+func TestClearDropsCopies(t *testing.T) {
+	inWorld(t, 2, Options[string]{MaxBytes: 1 << 20, L1: 16 << 10}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		keys := a.keys(300)
+		for _, k := range keys {
+			require.NoError(t, a.cache.Put(t.Context(), k, k))
+		}
+		own := b.key()
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				for j := range 1000 {
+					_, _ = b.cache.Get(t.Context(), keys[(j/3*7+i)%len(keys)], constant("v"))
+					if j%50 == i {
+						_ = b.cache.Put(t.Context(), own, "mine")
+						b.cache.clearHere()
+					}
+					time.Sleep(time.Microsecond)
+				}
+			})
+		}
+		wg.Wait()
+		borrowed := func() (n int) {
+			for i := range b.cache.shards {
+				for e := range b.cache.shards[i].table.Load().all {
+					if e.flags&flagBorrowed != 0 {
+						n++
+					}
+				}
+			}
+			return n
+		}
+		borrowAt(t, b, keys[0])
+		require.EqualValues(t, borrowed(), b.cache.Stats().L1Entries)
+		b.cache.clearHere()
+		require.Zero(t, borrowed())
+		require.Zero(t, b.cache.Stats().L1Entries)
+		require.Zero(t, b.cache.Stats().L1Bytes)
+		for _, k := range keys { // they are evicted as ever
+			borrowAt(t, b, k)
+		}
+		require.EqualValues(t, borrowed(), b.cache.Stats().L1Entries)
+		require.LessOrEqual(t, b.cache.Stats().L1Bytes, int64(16<<10))
+	})
+}
