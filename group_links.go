@@ -65,8 +65,8 @@ func (g *Group) closeUnused() {
 // linkUp takes note of a link that is up, before anything is asked over it.
 func (g *Group) linkUp(l *link.Link) {
 	g.upgradeRefused(l.Name(), l.Plain())
+	g.links.add(l)
 	g.mu.Lock()
-	g.links[l] = struct{}{}
 	delete(g.failed, l.Name())
 	p := g.peers[l.Name()]
 	g.mu.Unlock()
@@ -80,9 +80,7 @@ func (g *Group) linkDown(l *link.Link, err error) {
 	for _, c := range *g.caches.Load() {
 		c.lost(l)
 	}
-	g.mu.Lock()
-	delete(g.links, l)
-	g.mu.Unlock()
+	g.links.remove(l)
 	g.hearsNoMore(l, err)
 }
 
@@ -189,14 +187,7 @@ func (g *Group) upgradeRefused(name string, err error) {
 }
 
 // allLinks returns the links that are up.
-func (g *Group) allLinks() (links []*link.Link) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for l := range g.links {
-		links = append(links, l)
-	}
-	return links
-}
+func (g *Group) allLinks() []*link.Link { return g.links.list() }
 
 // noMembers is the error of a call that needs a member when this process knows of none.
 func (g *Group) noMembers() error {

@@ -95,6 +95,7 @@ func TestReportsOfHits(t *testing.T) {
 		l, err := w.procs[1].group.view.Load().peers[w.procs[1].group.view.Load().ring.owner(ringHash(keys[0]))].Link(t.Context())
 		require.NoError(t, err)
 		report := func(most int) map[string]uint64 {
+			c.copies.looked = -lookEvery // it is time to look
 			got := make(map[string]uint64)
 			c.peering.reportHits(l, func(_ uint16, key string, hits uint64) bool {
 				if len(got) == most {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -162,7 +163,7 @@ func (p *peering[V]) serveClear(r *link.Request) {
 // from borrowers with a copy of some key that it is true of. It follows clearHere or adopt, so what
 // is lent of those keys meanwhile is newer than the Clear, or nothing.
 func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bool) error {
-	var borrowers []*link.Link
+	borrowers := make(map[*link.Link]struct{})
 	now := p.c.store.clock.steady()
 	for i := range p.c.shards {
 		s := p.c.lockAt(i)
@@ -171,25 +172,28 @@ func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bo
 				continue
 			}
 			for _, one := range l.copies {
-				if one.until > now && !slices.Contains(borrowers, one.link) {
-					borrowers = append(borrowers, one.link)
+				if one.until > now {
+					borrowers[one.link] = struct{}{}
 				}
 			}
 		}
 		s.unlock()
 	}
-	if borrowers == nil {
+	if len(borrowers) == 0 {
 		return nil
 	}
 	// What is lent from here on may arrive after the recall.
 	last := p.group.tokens.Load()
-	if _, err := p.recallFrom(ctx, borrowers, ""); err != nil {
+	if _, err := p.recallFrom(ctx, slices.Collect(maps.Keys(borrowers)), ""); err != nil {
 		return err
 	}
 	for i := range p.c.shards {
 		s := p.c.lockAt(i)
 		for key, l := range s.loans {
-			l.copies = slices.DeleteFunc(l.copies, func(one loan) bool { return one.id <= last && slices.Contains(borrowers, one.link) })
+			l.copies = slices.DeleteFunc(l.copies, func(one loan) bool {
+				_, asked := borrowers[one.link]
+				return asked && one.id <= last
+			})
 			if len(l.copies) == 0 && l.debt == 0 {
 				delete(s.loans, key)
 			}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/coveycache/covey/internal/freq"
@@ -43,20 +44,26 @@ type copies struct {
 	mu     sync.Mutex
 	ring   []*node
 	hand   int
-	report int            // where the next report begins
-	due    map[due]uint64 // hits to be reported before others
+	report int   // where in the ring copies are looked at next for hits to report
+	looked int64 // when that was done last
+	due    map[*link.Link]*reports
+	many   int // reports that are due of many hits each
+	few    int // and of few
 	loan   func(*node) *loanOf
 }
 
-// A due report is of a copy with many hits, or of one that has left.
-type due struct {
-	lender *link.Link
-	key    string
-}
+// reports are the hits that a lender is to be told of, by key: first those of copies with many.
+type reports struct{ many, few map[string]uint64 }
 
+// A copy with many hits makes its report due itself. For the others copies are looked at in turn, a
+// few at a time whatever the number of links: keep-alives cost the same however many copies there
+// are.
 const (
-	reportFrom = 256     // hits of a copy since the last report
-	maxDue     = 4 << 10 // reports
+	reportFrom = 256                           // hits are many
+	maxDue     = 4 << 10                       // reports, of many hits and again of few
+	lookAt     = 4 << 10                       // copies
+	lookEvery  = int64(250 * time.Millisecond) // at so many
+	lookAtOnce = 256                           // with the lock held
 )
 
 // wants counts one more request for a key and says whether the key is worth borrowing. While L1 is
@@ -92,7 +99,7 @@ func (c *Cache[V]) useCopy(n *node) bool {
 	}
 	if b.hits.Add(1)%reportFrom == 0 {
 		c.copies.mu.Lock()
-		c.copies.owe(n, &b.loanOf)
+		c.copies.owe(n.key, &b.loanOf)
 		c.copies.mu.Unlock()
 	}
 	c.n.localHits.inc()
@@ -173,7 +180,7 @@ func (l *copies) remove(n *node, b *loanOf) bool {
 	l.ring[last] = nil
 	l.ring = l.ring[:last]
 	b.at = -1
-	l.owe(n, b)
+	l.owe(n.key, b)
 	l.bytes.Add(-int64(n.size))
 	l.count.Add(-1)
 	return true
@@ -187,34 +194,109 @@ func (l *copies) empty() {
 		l.loan(n).at = -1
 	}
 	l.ring, l.due = nil, nil
+	l.many, l.few = 0, 0
 	l.bytes.Store(0)
 	l.count.Store(0)
 }
 
 // owe makes the hits on a copy due that have not been reported. mu is held.
-func (l *copies) owe(n *node, b *loanOf) {
+func (l *copies) owe(key string, b *loanOf) {
 	hits := b.hits.Load()
-	if hits == b.reported || len(l.due) >= maxDue {
-		return
+	if hits != b.reported && l.oweTo(b.lender, key, uint64(hits-b.reported)) {
+		b.reported = hits
 	}
-	if l.due == nil {
-		l.due = make(map[due]uint64)
-	}
-	l.due[due{b.lender, n.key}] += uint64(hits - b.reported)
-	b.reported = hits
 }
 
 // oweFor makes requests due that were answered here without a copy.
 func (l *copies) oweFor(lender *link.Link, key string, hits uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.due) >= maxDue {
+	l.oweTo(lender, strings.Clone(key), hits)
+}
+
+// oweTo makes hits due, unless too many are or the lender is gone. mu is held.
+func (l *copies) oweTo(lender *link.Link, key string, hits uint64) bool {
+	if lender.Err() != nil {
+		return false
+	}
+	r := l.due[lender]
+	if r == nil {
+		r = &reports{many: make(map[string]uint64), few: make(map[string]uint64)}
+	}
+	to, n := r.few, &l.few
+	if hits >= reportFrom {
+		to, n = r.many, &l.many
+	}
+	if *n >= maxDue {
+		return false
+	}
+	before := len(to)
+	to[key] += hits
+	*n += len(to) - before
+	if l.due == nil {
+		l.due = make(map[*link.Link]*reports)
+	}
+	l.due[lender] = r
+	return true
+}
+
+// oweNothing forgets what is due to a lender that is gone.
+func (l *copies) oweNothing(lender *link.Link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.due[lender]; r != nil {
+		l.many -= len(r.many)
+		l.few -= len(r.few)
+		delete(l.due, lender)
+	}
+}
+
+// lookForHits makes due what the next copies in turn have served, if it is time to.
+func (l *copies) lookForHits(now int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now-l.looked < lookEvery {
 		return
 	}
-	if l.due == nil {
-		l.due = make(map[due]uint64)
+	l.looked = now
+	for i := range min(lookAt, len(l.ring)) {
+		if i%lookAtOnce == lookAtOnce-1 {
+			l.mu.Unlock()
+			l.mu.Lock()
+		}
+		if l.report >= len(l.ring) {
+			l.report = 0
+		}
+		if len(l.ring) == 0 || l.few >= maxDue {
+			return
+		}
+		n := l.ring[l.report]
+		l.report++
+		l.owe(n.key, l.loan(n))
 	}
-	l.due[due{lender, strings.Clone(key)}] += hits
+}
+
+// tell adds what is due to a lender, as long as add returns true.
+func (l *copies) tell(lender *link.Link, add func(key string, hits uint64) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.due[lender]
+	if r == nil {
+		return
+	}
+	tell := func(due map[string]uint64, n *int) bool {
+		for key, hits := range due {
+			if !add(key, hits) {
+				return false
+			}
+			delete(due, key)
+			*n--
+		}
+		return true
+	}
+	if tell(r.many, &l.many) && tell(r.few, &l.few) {
+		delete(l.due, lender)
+	}
 }
 
 // removeCopy takes a copy out of the index.
@@ -323,36 +405,8 @@ func (g *Group) reportHits(l *link.Link, add func(cache uint16, key string, hits
 }
 
 func (p *peering[V]) reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool) {
-	own := &p.c.copies
-	own.mu.Lock()
-	defer own.mu.Unlock()
-	for d, hits := range own.due {
-		if d.lender == l && !add(p.id, d.key, hits) {
-			return
-		}
-		if d.lender == l || d.lender.Err() != nil {
-			delete(own.due, d)
-		}
-	}
-	for range len(own.ring) {
-		if own.report >= len(own.ring) {
-			own.report = 0
-		}
-		n := own.ring[own.report]
-		own.report++
-		b := &borrowedOf[V](n).loanOf
-		if b.lender != l {
-			continue
-		}
-		hits := b.hits.Load()
-		if hits == b.reported {
-			continue
-		}
-		if !add(p.id, n.key, uint64(hits-b.reported)) {
-			return
-		}
-		b.reported = hits
-	}
+	p.c.copies.lookForHits(p.c.store.clock.now())
+	p.c.copies.tell(l, func(key string, hits uint64) bool { return add(p.id, key, hits) })
 }
 
 // from returns the copies that came over a link.

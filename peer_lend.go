@@ -26,14 +26,18 @@ type lending struct {
 type loan struct {
 	link  *link.Link
 	until int64  // the copy's own end, by the monotonic clock: the borrower's wall clock may not have jumped
-	id    uint64 // tells this loan from a later one of the same key over the same link
+	id    uint64 // of the loans of one key, the later one has the higher id
 }
 
 const (
 	// maxLoans bounds what a segment of the index remembers of loans.
 	maxLoans = 4 << 10
-	// forgetEvery is the pause after an attempt to make room.
-	forgetEvery = time.Second
+	// forgetEvery is the pause after an attempt to make room, which looks at about forgetFew loans.
+	forgetEvery = time.Millisecond
+	forgetFew   = 64
+	// takeBackEvery is the pause after takeBackFew keys were recalled to make room.
+	takeBackEvery = time.Second
+	takeBackFew   = maxLoans / 64
 	// recallPrice is how many requests a copy must have saved for its recall to have been worth it.
 	// If the copies of a key have saved fewer, the key is lent again only after recallPrice
 	// requests for each one that was missing. (Gray and Cheriton 1989 weigh reads against writes
@@ -107,15 +111,17 @@ func (l *lending) lend(one loan) {
 	l.copies = append(l.copies, one)
 }
 
-// forgetLoans makes room for more loans: those that have run out need not be remembered. If that is
-// not enough it takes some copies back, whichever they are, since borrowers do not say when they
-// give one up.
+// forgetLoans makes room for more loans: those that have run out need not be remembered. It looks
+// at a few, whichever they are, since the shard is locked and somebody waits for an answer. If that
+// is not enough it takes some copies back, as borrowers do not say when they give one up.
 func (s *shard[V]) forgetLoans(now int64) (room bool) {
 	if now < s.forget {
 		return false
 	}
 	s.forget = now + int64(forgetEvery)
+	looked := 0
 	for key, l := range s.loans {
+		looked += 1 + len(l.copies)
 		live := l.copies[:0]
 		for _, one := range l.copies {
 			if one.until > now && (one.link.Err() == nil || s.c.peering.group.leased(one.link)) {
@@ -125,11 +131,18 @@ func (s *shard[V]) forgetLoans(now int64) (room bool) {
 		if l.copies = live; len(live) == 0 {
 			delete(s.loans, key)
 		}
+		if looked >= forgetFew {
+			break
+		}
 	}
 	if len(s.loans) < maxLoans {
 		return true
 	}
-	some := make([]string, 0, maxLoans/64)
+	if now < s.takeBack {
+		return false
+	}
+	s.takeBack = now + int64(takeBackEvery)
+	some := make([]string, 0, takeBackFew)
 	for key := range s.loans {
 		if some = append(some, key); len(some) == cap(some) {
 			break
@@ -142,6 +155,11 @@ func (s *shard[V]) forgetLoans(now int64) (room bool) {
 			if err := s.c.peering.recall(ctx, key, s.c.store.hash(key)); err != nil {
 				return
 			}
+			s.mu.Lock()
+			if l := s.loans[key]; l != nil && len(l.copies) == 0 {
+				delete(s.loans, key)
+			}
+			s.unlock()
 		}
 	})
 	return false
@@ -166,16 +184,17 @@ func (p *peering[V]) recall(ctx context.Context, key string, hash uint32) error 
 		s.unlock()
 		return nil
 	}
-	copies := append([]loan(nil), l.copies...)
-	s.unlock()
-
 	now := p.c.store.clock.steady()
 	var borrowers []*link.Link
-	for _, one := range copies {
+	copies, last := len(l.copies), uint64(0)
+	for _, one := range l.copies {
+		last = max(last, one.id)
 		if one.until > now {
 			borrowers = append(borrowers, one.link)
 		}
 	}
+	s.unlock()
+
 	asked, err := p.recallFrom(ctx, borrowers, key)
 	if err != nil {
 		return err
@@ -187,10 +206,10 @@ func (p *peering[V]) recall(ctx context.Context, key string, hash uint32) error 
 		for _, a := range asked {
 			saved += min(a.saved, 1<<30)
 		}
-		if price := uint64(recallPrice * len(copies)); saved < price {
+		if price := uint64(recallPrice * copies); saved < price {
 			l.debt = recallPrice * int(price-saved)
 		}
-		l.copies = slices.DeleteFunc(l.copies, func(one loan) bool { return slices.Contains(copies, one) })
+		l.copies = slices.DeleteFunc(l.copies, func(one loan) bool { return one.id <= last })
 	}
 	return nil
 }
@@ -228,35 +247,24 @@ func (p *peering[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key
 	return asked, nil
 }
 
-// outwait waits until the other end of a closed link no longer has a lease.
+// outwait waits until the other end of a closed link no longer has a lease. If the process there
+// makes another link that comes sooner: it has dropped what it borrowed over this one.
 func (g *Group) outwait(ctx context.Context, l *link.Link) error {
-	for g.leased(l) && !g.reconnected(l) {
-		left := time.Duration(l.GivenUntil()) - time.Since(g.skew.start)
-		timer := time.NewTimer(min(max(left, time.Millisecond), 50*time.Millisecond))
+	back, leave := g.links.comeback(l)
+	defer leave()
+	for g.leased(l) { // it may have been given once more while the link was being closed
+		timer := time.NewTimer(time.Duration(l.GivenUntil()) - time.Since(g.skew.start))
 		select {
 		case <-timer.C:
+		case <-back:
+			timer.Stop()
+			return nil
 		case <-ctx.Done():
 			timer.Stop()
 			return context.Cause(ctx)
 		}
 	}
 	return nil
-}
-
-// reconnected reports whether the process at the other end has made another link; if so, it has
-// dropped what it borrowed over this one.
-func (g *Group) reconnected(old *link.Link) bool {
-	if old.Dialed() {
-		return false
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for l := range g.links {
-		if l != old && !l.Dialed() && l.Instance() == old.Instance() {
-			return true
-		}
-	}
-	return false
 }
 
 // recalls counts the answers that are still missing.

@@ -155,6 +155,7 @@ func (p *peering[V]) void(f *flight[V]) {
 // lost is called when a link is down: the rights of its other end pass on.
 func (p *peering[V]) lost(l *link.Link) {
 	p.holds.lost(l)
+	p.c.copies.oweNothing(l)
 	for i := range p.c.shards {
 		held := make(map[*flight[V]]uint64) // and the tokens
 		s := p.c.lockAt(i)

@@ -37,6 +37,7 @@ type Group struct {
 	server    *http.Server // of GroupOptions.Listener, or nil
 	view      atomic.Pointer[view]
 	caches    atomic.Pointer[map[string]shared]
+	links     upLinks
 	tokens    atomic.Uint64
 	loads     knownLoads
 	log       warner   // of what strangers may cause
@@ -54,7 +55,6 @@ type Group struct {
 	peers   map[string]*link.Peer      // by name: the members, the listed, and who would join
 	old     []*link.Peer               // that have got another URL, to be closed
 	self    *link.Peer                 // this process, which it tries to reach; nil: it has
-	links   map[*link.Link]struct{}    // that are up, at both kinds of ends
 	linksTo map[agreed.ID][]*link.Link // those of them over which messages can be sent
 	failed  map[string]error           // why a peer could not be dialled last
 	known   chan struct{}              // closed when there is a first list
@@ -94,7 +94,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 		log:   warner{logger: o.Logger},
 		path:  DefaultPath,
 		peers: make(map[string]*link.Peer),
-		links: make(map[*link.Link]struct{}),
+		links: upLinks{all: make(map[*link.Link]struct{})},
 		known: make(chan struct{}),
 
 		instance: newInstance(),
@@ -343,11 +343,8 @@ type GroupStats struct {
 
 // Stats returns the group's gauges. It asks nobody.
 func (g *Group) Stats() GroupStats {
-	g.mu.Lock()
-	links := len(g.links)
-	g.mu.Unlock()
 	v := g.view.Load()
-	s := GroupStats{Members: len(v.ring.members), Epoch: v.epoch, Settled: v.epoch != 0 && v.hasSettled(), Acting: g.isActing(), Links: links}
+	s := GroupStats{Members: len(v.ring.members), Epoch: v.epoch, Settled: v.epoch != 0 && v.hasSettled(), Acting: g.isActing(), Links: g.links.len()}
 	for _, c := range *g.caches.Load() {
 		s.Pursued += c.pursued()
 	}

@@ -17,6 +17,7 @@ type shard[V any] struct {
 	writing   map[string]*writing     // writes that ask other peers
 	loans     map[string]*lending     // copies at other peers
 	forget    int64                   // when to look again for loans to forget
+	takeBack  int64                   // when to take copies back again to make room for others
 
 	fetches map[string]*fetch[V] // requests for keys that are worth a copy: the first one of each key
 
