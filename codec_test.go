@@ -24,7 +24,7 @@ type (
 	}
 	codecKey   string
 	codecBytes []byte
-	codecInner struct{ hidden int }
+	codecInner struct{ hidden int } //lint:ignore U1000 nobody but reflect looks at it
 	codecTime  struct {
 		time.Time
 		Name string

@@ -134,6 +134,7 @@ func (g *Group) dialFailed(p *link.Peer, err error) {
 		return
 	case errors.Is(err, syscall.ECONNREFUSED):
 		g.agreement.Refused(p.Name())
+		g.forgetCallers(p.Name())
 		return
 	}
 	g.upgradeRefused(p.Name(), err)
@@ -143,6 +144,27 @@ func (g *Group) dialFailed(p *link.Peer, err error) {
 	isNoPeer := errors.As(err, &upgrade) && g.steady() > int64(strangePatience) // nor is it about to become one
 	if isOther || isNoPeer {
 		g.agreement.Unlist(p.Name())
+	}
+}
+
+// forgetCallers ends the links that stand for callers over plain HTTP of that name, whose server
+// refuses connections: nothing else would tell soon that they are gone. One that lives calls again.
+func (g *Group) forgetCallers(name string) {
+	g.mu.Lock()
+	var gone []*link.Link
+	for id, links := range g.linksTo {
+		if id.Name != name {
+			continue
+		}
+		for _, l := range links {
+			if l.Plain() != nil && !l.Dialed() {
+				gone = append(gone, l)
+			}
+		}
+	}
+	g.mu.Unlock()
+	for _, l := range gone {
+		l.Close()
 	}
 }
 

@@ -98,7 +98,7 @@ func TestLinesAreQueued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log recorder
 		var mu sync.Mutex
-		logger := queueLogs(slog.New(wildHandler{func() { mu.Lock(); mu.Unlock() }})) //nolint:staticcheck // waits for the lock
+		logger := queueLogs(slog.New(wildHandler{func() { mu.Lock(); defer mu.Unlock() }})) // waits for the lock
 		key := []byte("key")
 		mu.Lock()
 		logger.With("a", 1).WithGroup("g").Warn("line")

@@ -257,7 +257,7 @@ func (p *peering[V]) getAway(q request[V]) (value V, how verdict, err error) {
 
 // successorAfter is how long a call waits for the members to agree on who comes after one that has
 // crashed, which takes them some 50 ms.
-const successorAfter = 250 * time.Millisecond
+const successorAfter = 500 * time.Millisecond
 
 // awaitSuccessor reports whether a member could not be asked because the view is another one now. If
 // the member is known to be gone it waits for that, so that each of its keys is loaded once.
