@@ -166,15 +166,6 @@ func (r *ring) find(hash uint64, n int, found []int) []int {
 	return found
 }
 
-// after returns the index of the member that comes next after the owner, -1 if there is none.
-func (r *ring) after(hash uint64) int {
-	var room [2]int
-	if found := r.find(hash, len(room), room[:0]); len(found) == len(room) {
-		return found[1]
-	}
-	return -1
-}
-
 // index returns the index of the member of that name, -1 if there is none.
 func (r *ring) index(name string) int {
 	i, ok := slices.BinarySearchFunc(r.members, name, func(m Member, name string) int { return strings.Compare(m.Name, name) })

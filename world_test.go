@@ -200,25 +200,6 @@ func inRosters(t *testing.T, n int, names string, o Options[string], f func(t *t
 	})
 }
 
-// movingKey returns a key that is owned by from in the ring of all processes but to, and by to in
-// the ring of all.
-func movingKey(from, to *proc) string {
-	var all, without []Member
-	for _, p := range from.w.procs {
-		all = append(all, Member{Name: p.url})
-		if p != to {
-			without = append(without, Member{Name: p.url})
-		}
-	}
-	before, after := newRing(without), newRing(all)
-	for i := 0; ; i++ {
-		k := fmt.Sprint("key", i)
-		if before.members[before.owner(ringHash(k))].Name == from.url && after.members[after.owner(ringHash(k))].Name == to.url {
-			return k
-		}
-	}
-}
-
 // slow returns a loader that takes a while and counts.
 func (w *world) slow(d time.Duration) Loader[string] {
 	return func(ctx context.Context, key string) (string, error) {

@@ -11,10 +11,9 @@ import "github.com/coveycache/covey/internal/wire"
 type class uint8
 
 const (
-	prompt   class = iota // answered at once
-	confirms              // wait for recalls
-	writes                // wait for recalls and confirms, and for each other in turn
-	reads                 // answered at once or held
+	prompt class = iota // answered at once
+	writes              // wait for recalls, and for each other in turn
+	reads               // answered at once or held
 	classes
 )
 
@@ -24,8 +23,6 @@ func classOf(t wire.Type) class {
 		return reads
 	case wire.Put, wire.Delete, wire.Clear, wire.Expire, wire.Update:
 		return writes
-	case wire.Confirm:
-		return confirms
 	}
 	return prompt // as Fill, Recall, Announce
 }

@@ -76,7 +76,7 @@ func TestHeldRequestsTakeNoRoom(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		require.Len(t, h.held, 1000)
-		for _, r := range []wire.Type{wire.Get, wire.Lookup, wire.Put, wire.Delete, wire.Clear, wire.Confirm} {
+		for _, r := range []wire.Type{wire.Get, wire.Lookup, wire.Put, wire.Delete, wire.Clear} {
 			promptly(t, l, &wire.Frame{Type: r, Key: "k"})
 		}
 		if l.Plain() == nil {
@@ -139,7 +139,6 @@ func TestHeldRequestsAreBounded(t *testing.T) {
 func TestRoomsAreSeparate(t *testing.T) {
 	kinds := [][]wire.Type{
 		{wire.Fill, wire.Recall, wire.Announce},
-		{wire.Confirm},
 		{wire.Put, wire.Delete, wire.Clear, wire.Expire},
 		{wire.Get, wire.GetMany, wire.Lookup, wire.Peek, wire.Reload, wire.Top},
 	}

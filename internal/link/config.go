@@ -77,9 +77,6 @@ type Config struct {
 	// and the last words of a process that leaves may come after CallerDown.
 	Told func(l *Link, f *wire.Frame)
 
-	// RingChanged is called when the other end of a link has announced another ring.
-	RingChanged func(l *Link)
-
 	Logger *slog.Logger // nil: slog.Default()
 
 	// Start is the zero of all times that this package tells, as nanoseconds
@@ -184,9 +181,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Term == nil {
 		c.Term = func(*Link) time.Duration { return c.Lease }
-	}
-	if c.RingChanged == nil {
-		c.RingChanged = func(*Link) {}
 	}
 	return c
 }

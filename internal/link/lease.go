@@ -117,7 +117,7 @@ func (l *Link) ask(report []byte) {
 
 // asked grants the lease that the other end asks for.
 func (l *Link) asked(f *wire.Frame) error {
-	l.hearRing(f.Ring)
+	l.ring.Store(f.Ring)
 	lease := l.node.cfg.Lease
 	l.lease.given.Store(l.node.now() + int64(lease+lease/100)) // longer than the term is safe
 	term := l.term()

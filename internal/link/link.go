@@ -180,19 +180,12 @@ func (l *Link) Name() string { return l.peer.Name }
 // Instance returns the number that the other process drew when it started.
 func (l *Link) Instance() uint64 { return l.peer.Instance }
 
-// Ring returns the fingerprint of the other end's ring as last heard, at most
-// a keep-alive ago.
+// Ring returns the number that stands for the other end's view of the members,
+// as last heard, at most a keep-alive ago.
 func (l *Link) Ring() uint64 { return l.ring.Load() }
 
-// hearRing takes note of the other end's ring.
-func (l *Link) hearRing(ring uint64) {
-	if l.ring.Swap(ring) != ring {
-		l.node.cfg.RingChanged(l)
-	}
-}
-
-// Announce tells the other end the fingerprint of this process's ring, which
-// SetRing has been given, and returns when the other end has taken note.
+// Announce tells the other end what SetRing has been given, and returns when
+// the other end has taken note.
 func (l *Link) Announce(ctx context.Context) error {
 	_, err := l.Call(ctx, &wire.Frame{Type: wire.Announce})
 	return err

@@ -83,9 +83,9 @@ func NewNode(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// SetRing tells the other ends of all links the fingerprint of this process's
-// ring, at the latest with the next keep-alive.
-func (n *Node) SetRing(fingerprint uint64) { n.ring.Store(fingerprint) }
+// SetRing tells the other ends of all links by which view of the members this
+// process goes, which ring stands for, at the latest with the next keep-alive.
+func (n *Node) SetRing(ring uint64) { n.ring.Store(ring) }
 
 // AddCache makes a cache known to the other ends of all links and returns its
 // number, for wire.Frame.Cache. A name has the same number for ever.

@@ -30,8 +30,7 @@ import (
 type plain struct {
 	link    *Link
 	refused *UpgradeError
-	unheard atomic.Bool // the other end does not know how to reach this one
-	why     error       // the link leaves; guarded by its mutex
+	why     error // the link leaves; guarded by its mutex
 	cancel  context.CancelCauseFunc
 	ctx     context.Context        // ends with the link
 	slots   [classes]chan struct{} // of exchanges under way
@@ -90,9 +89,6 @@ func (l *Link) Plain() error {
 	return nil
 }
 
-// Unheard reports whether the other end has no way to ask this process anything.
-func (l *Link) Unheard() bool { return l.plain != nil && l.plain.unheard.Load() }
-
 // dialPlain brings up a link to p without a connection.
 func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) error {
 	met, err := n.meet(ctx, p)
@@ -108,7 +104,6 @@ func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) er
 	}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	l.plain = x
-	x.unheard.Store(peer.Target != n.cfg.Name)
 	sent := met.exchange.sent
 	l.lease.started = sent
 	l.lease.held.Store(met.lease.held.Load())
@@ -431,8 +426,7 @@ func (p *plain) hear(h *wire.Hello, caches *cacheNames) {
 	if caches != nil {
 		p.link.caches.Store(caches)
 	}
-	p.unheard.Store(h.Target != p.link.node.cfg.Name)
-	p.link.hearRing(h.Ring)
+	p.link.ring.Store(h.Ring)
 }
 
 // keep asks now and then whether the peer is still there, until the link is down.

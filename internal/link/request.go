@@ -227,7 +227,7 @@ func (l *Link) serve(f *wire.Frame) error {
 	case l.served != nil && f.Type == wire.Announce:
 		l.hearPlain(r)
 	case f.Type == wire.Announce:
-		l.hearRing(f.Ring)
+		l.ring.Store(f.Ring)
 		r.Answer(&wire.Frame{Type: wire.Done})
 	case busy: // with ops that were cancelled and do not end
 		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeBusy, Text: "too many requests"})

@@ -177,11 +177,7 @@ func (l *Link) serveBody(ctx context.Context, body *Body) {
 	l.lease.held.Store(math.MaxInt64) // it ends with the request
 	l.lease.alive.Store(math.MaxInt64)
 	l.out.unlimited()
-	target := ""
-	if l.node.peerNamed(l.peer.Name) != nil {
-		target = l.peer.Name
-	}
-	own := l.node.hello(target)
+	own := l.node.hello("")
 	own.Seq = l.node.seq.Add(1)
 	l.served.number = own.Seq
 	l.out.ctl = wire.Append(wire.AppendHello(nil, wire.Welcome, &own), l.node.ownCaches())

@@ -35,11 +35,11 @@ const (
 	Clear         // remove everything, and take back what was lent
 	Fill          // Token, and the outcome of a load as Result: Hit with Value, NotFound, Failed, or Done if nothing has changed
 	Recall        // Key: give back what was lent; without a key, everything
-	Confirm       // Key: drop it, since the sender writes it; without a key, everything
+	_             // was Confirm: drop a key that the sender writes
 	Peek          // a Lookup that is not counted
 	Expire        // end the TTL
 	Update        // reserved: one atomic update at the owner
-	Announce      // Ring: the sender goes by this ring from now on
+	Announce      // Ring: the sender goes by this view from now on
 	Top           // the keys that are asked for most; of no cache
 	Reload        // a Get that loads, whatever the cache has
 	Await         // from an owner: the loads in Chain wait for the load of Key, under a right at the receiver, until it is cancelled
@@ -52,8 +52,8 @@ const (
 	FillRight                      // Token: load it yourself and send a Fill; Value if there is a stale one
 	Held                           // a load is under way, the answer follows; with NoKeep: a write has made it obsolete
 	Failed                         // Code, Text
-	NotOwner                       // to a Confirm: done, but by this peer's ring it is the owner itself
-	Done                           // it has been done; to a write, Text: the owner by this peer's ring, if that is another one
+	NotOwner                       // nothing has been done: by this peer's view, whose epoch Ring is, another one owns the key
+	Done                           // it has been done; to a Clear, Ring: the epoch of this peer's view all the while; 0: it has changed
 	Unsupported                    // the request's type is not known here
 	Many                           // Items: an answer for each of some keys
 )
@@ -134,14 +134,14 @@ type Frame struct {
 	Clear uint64 // reserved: the cache's clear number under which the load began
 	Token uint64 // names a loan or a right
 	Count uint64 // of hits, in the Items of a KeepAlive or the answer to a Recall; of a Top, the rate
-	Ring  uint64 // the sender's ring, as a fingerprint
+	Ring  uint64 // stands for the sender's view of the members; in a NotOwner or Done its epoch
 
 	Chain Chain  // the loads within which the request was made
 	Trace []byte // reserved: the caller's trace context
 
 	Code   Code   // of a Failed
 	Result Type   // of a Fill
-	Text   string // of an error; in a Done, the name of the owner; in a Top, that of the cache
+	Text   string // of an error; in a Top, the name of the cache
 
 	Size   uint64 // of a value that follows in chunks; what a Credit grants
 	Stream uint32 // in whose chunks it follows

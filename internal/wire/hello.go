@@ -30,7 +30,7 @@ type Hello struct {
 	Name       string // the sender's, as the ring hashes it
 	Target     string // of a client: the name of the peer that it calls
 	Instance   uint64 // a random number that the sender drew when it started
-	Ring       uint64 // a fingerprint of the sender's ring
+	Ring       uint64 // stands for the sender's view of the members
 	Nonce      [NonceSize]byte
 	MaxOps     uint32 // how many requests to the sender may be in flight
 	MaxValue   uint32 // size of the largest value that the sender takes
