@@ -625,6 +625,74 @@ var mutants = []mutant{
 		"values of another Version are not shared", "TestCodecsThatDiffer",
 		"peering.go", "name += \"@\" + c.opt.Version", "",
 	},
+	{
+		"views: a voter promises nothing to whom it has left out", "internal/view.TestSimulation",
+		"internal/view/promise.go", "!n.leftOut(from) && ", "",
+	},
+	{
+		"views: a promise counts from when it was asked for", "internal/view.TestSimulation",
+		"internal/view/promise.go", "p.promise = max(p.promise, m.at+int64(Lease))", "p.promise = max(p.promise, held+int64(Lease))",
+	},
+	{
+		"views: no view without somebody to whom a promise runs", "internal/view.TestSimulation",
+		"internal/view/agree.go", "if p == n.me || now >= p.given ||", "if true || p == n.me || now >= p.given ||",
+	},
+	{
+		"views: one change at a time", "internal/view.TestSimulation",
+		"internal/view/agree.go", "case !n.settled: // one change at a time", "case !n.settled && now-n.adopted < int64(10*time.Millisecond): // one change at a time",
+	},
+	{
+		"views: a view settles when all have given back what they lent", "internal/view.TestSimulation",
+		"internal/view/settle.go", "l.missing > 0 && (", "false && (",
+	},
+	{
+		"views: or when a quorum has, and a lease later", "internal/view.TestSimulation",
+		"internal/view/settle.go", "(l.quorum == 0 || now <= l.quorum+int64(given))", "l.quorum == 0",
+	},
+	{
+		"views: the dead count a lease after their death", "internal/view.TestSimulation",
+		"internal/view/agree.go", "n.cfg.Now() > p.dead+int64(given)", "n.cfg.Now() >= p.dead",
+	},
+	{
+		"views: a view that may have been chosen binds", "internal/view.TestSimulation",
+		"internal/view/agree.go", "p != nil && p.accepted > best", "false && p != nil && p.accepted > best",
+	},
+	{
+		"views: an acceptor keeps its promise", "internal/view.TestSimulation",
+		"internal/view/agree.go", "\tif m.ballot < n.promised {\n\t\tanswer.accepted = n.promised\n\t\treturn\n\t}\n", "",
+	},
+	{
+		"views: a view that nobody can change is given up", "internal/view.TestSimulation",
+		"internal/view/agree.go", "if n.isOver(now) {", "if false {",
+	},
+	{
+		"views: who has no place tells of the view, too", "internal/view.TestSimulation",
+		"internal/view/promise.go", "\tcase m.epoch < n.view.Epoch: // even if", "\tcase m.epoch < n.view.Epoch && n.isMember(): // even if",
+	},
+	{
+		"views: a member that has gone over keeps nobody from a new start", "internal/view.TestSimulation",
+		"internal/view/node.go", "(!p.said || p.lineage == n.view.Lineage)", "true",
+	},
+	{
+		"views: a founder has reached itself first", "internal/view.TestSimulation",
+		"internal/view/found.go", "f.reached < 0 || ", "",
+	},
+	{
+		"views: a founder asks everybody", "internal/view.TestSimulation",
+		"internal/view/found.go", "missing > 0 && (", "false && (",
+	},
+	{
+		"views: a refusal counts if the founder could be reached by then", "internal/view.TestSimulation",
+		"internal/view/found.go", "at < f.reached", "at < 0",
+	},
+	{
+		"views: who only asks is no member", "internal/view.TestObserver",
+		"internal/view/node.go", "case n.observes() || n.leaving:", "case n.leaving:",
+	},
+	{
+		"views: the older process of a name stops at once", "internal/view.TestOlderInstanceGivesWay",
+		"internal/view/node.go", "\tn.leave(false)\n", "",
+	},
 }
 
 func main() {
