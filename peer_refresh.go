@@ -4,6 +4,7 @@ package covey
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/coveycache/covey/internal/link"
@@ -30,6 +31,10 @@ func (p *peering[V]) refreshAway(ctx context.Context, v *view, key string) (valu
 	switch {
 	case err != nil:
 		return value, peerError(ctx, l.Name(), err)
+	case f.Type == wire.NotOwner:
+		p.group.reconcile(l, v, f.Ring)
+		p.awaitChange(ctx, v, againAfter)
+		return value, errElsewhere
 	case f.Type == wire.NotFound:
 		return value, ErrNotFound
 	case f.Type != wire.Hit:
@@ -62,6 +67,13 @@ func (p *peering[V]) serveReload(r *link.Request) {
 	p.later(op, func() {
 		defer cancel()
 		v, err := p.c.refreshHere(ctx, key)
+		for errors.Is(err, errElsewhere) {
+			if v := p.tenures.view(); !v.isOwn(key) {
+				op.Answer(notOwner(v))
+				return
+			}
+			v, err = p.c.refreshHere(ctx, key)
+		}
 		f := &wire.Frame{Type: wire.Hit}
 		if err == nil {
 			err = p.encode(f, v)

@@ -25,15 +25,24 @@ func (c *Cache[V]) Refresh(ctx context.Context, key string) (V, error) {
 	if c.opt.Loader == nil {
 		return zero, noLoader(c.name, key)
 	}
-	if c.peering != nil {
-		if v := c.peering.tenures.view(); !v.isOwn(key) {
-			return c.peering.refreshAway(ctx, v, key)
+	for attempt := 0; ; attempt++ {
+		if c.peering != nil {
+			if v := c.peering.tenures.view(); !v.isOwn(key) {
+				v, err := c.peering.refreshAway(ctx, v, key)
+				if errors.Is(err, errElsewhere) && ctx.Err() == nil && attempt < maxAstray {
+					continue
+				}
+				return v, err
+			}
+		}
+		if v, err := c.refreshHere(ctx, key); !errors.Is(err, errElsewhere) {
+			return v, err
 		}
 	}
-	return c.refreshHere(ctx, key)
 }
 
-// refreshHere is Refresh of a key that this process owns.
+// refreshHere is Refresh of a key that this process owns. The error errElsewhere says that it does no
+// more.
 func (c *Cache[V]) refreshHere(ctx context.Context, key string) (V, error) {
 	hash := c.store.hash(key)
 	var v, none V
@@ -74,14 +83,24 @@ func (c *Cache[V]) joinNext(ctx context.Context, key string, hash uint32) (*flig
 	if err := c.outwait(ctx, first); err != nil {
 		return nil, err
 	}
-	keep := c.peering == nil || c.peering.await(ctx, c.peering.tenures.view(), key)
+	gen, keep := c.store.gen.Load(), true // the view changed while the other load was waited for, perhaps
+	if c.peering != nil {
+		v := c.peering.tenures.view()
+		if !v.isOwn(key) {
+			return nil, errElsewhere
+		}
+		keep = c.peering.await(ctx, v, key)
+	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	if c.closed.Load() {
+	switch {
+	case c.closed.Load():
 		return nil, c.errClosed()
+	case c.store.gen.Load() != gen && c.peering != nil:
+		return nil, errElsewhere
 	}
 	f := s.joinable(key, keep)
 	if f == nil {

@@ -138,3 +138,35 @@ func TestRefreshInAGroup(t *testing.T) {
 		}
 	})
 }
+
+// A Refresh that waits for a load while its key gets another owner does not load for an owner that
+// this process is no more: what it stored would outlive the new owner's writes.
+func TestRefreshWhileTheOwnerChanges(t *testing.T) {
+	o := Options[string]{Loader: func(_ context.Context, key string) (string, error) {
+		time.Sleep(2 * time.Second)
+		return "value of " + key, nil
+	}}
+	inWorld(t, 2, o, func(t *testing.T, the *world) {
+		a := the.procs[0]
+		var wg sync.WaitGroup
+		c := the.at("c", StaticPeers("http://a", "http://b", "http://c"))
+		ring := newRing([]Member{{Name: a.url}, {Name: the.procs[1].url}, {Name: c.url}})
+		k := ""
+		for i := 0; k == "" || ring.members[ring.owner(ringHash(k))].Name != c.url; i++ {
+			k = a.keys(i + 1)[i]
+		}
+		wg.Go(func() { _, _ = a.cache.Get(t.Context(), k, nil) })
+		time.Sleep(time.Second)
+		wg.Go(func() {
+			_, err := a.cache.Refresh(t.Context(), k)
+			require.NoError(t, err)
+		})
+		c.run()
+		time.Sleep(10 * time.Second)
+		wg.Wait()
+		require.NoError(t, c.cache.Put(t.Context(), k, "new"))
+		v, err := a.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		require.Equal(t, "new", v)
+	})
+}
