@@ -25,14 +25,14 @@ func (p *peering[V]) change(ctx context.Context, ch *change[V]) error {
 	if how != answered {
 		how, err = p.persist(ctx, ch, began, how, err)
 	}
+	if how != answered {
+		err = p.unconfirmed(ch, err)
+	}
 	switch {
-	case how == lost && ch.kind == wire.Delete:
-		p.pursuits.add(ch.key, began)
-		fallthrough
-	case how != answered:
-		return p.unconfirmed(ch, err)
 	case err == nil:
 		p.pursuits.settle(ch.key)
+	case ch.kind == wire.Delete && errors.Is(err, ErrUnconfirmed):
+		p.pursuits.add(ch.key, began)
 	}
 	return err
 }
