@@ -66,6 +66,10 @@ var mutants = []mutant{
 		"write.go", "if hasKnown && (w.versioned || w.f == nil && !w.expire) {", "if hasKnown {",
 	},
 	{
+		"I12: a Delete that could reach nobody goes on", "TestDeleteThatReachesNobody",
+		"peer_write.go", "case ch.kind == wire.Delete && errors.Is(err, ErrUnconfirmed):", "case ch.kind == wire.Delete && how == lost:",
+	},
+	{
 		"I4: a load does not run on the first caller's context", "TestLeaderLeavesWaiterStays",
 		"load.go", "lctx := context.WithoutCancel(ctx)", "lctx := ctx",
 	},
