@@ -479,19 +479,21 @@ const closeGrace = 5 * time.Second
 // Further calls do nothing and return nil.
 //
 // In a group only this process's part is closed. As a member the process still owns its share of
-// the keys, which the others then miss (see Options.Group), so rather use [Group.Shutdown].
+// the keys, which the others then miss (see Options.Group), so rather use [Group.Shutdown]. What was
+// lent to other processes is taken back, for which Close waits 2 s at most.
 func (c *Cache[V]) Close() error {
 	if c.closing.Swap(true) {
 		return nil
-	}
-	if c.peering != nil {
-		c.peering.group.withdraw(c.name)
 	}
 	c.spawning.Lock()
 	c.closed.Store(true)
 	c.spawning.Unlock()
 	close(c.stop)
 	dropped := c.empty()
+	if c.peering != nil {
+		c.peering.leave() // while the others still know of this cache
+		c.peering.group.withdraw(c.name)
+	}
 	if c.opt.Events.RemovedAtClose {
 		c.wg.Go(func() { c.departedIn(dropped, CauseClosed) })
 	}

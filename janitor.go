@@ -3,6 +3,7 @@ package covey
 // janitor.go is what a cache does on its own: it removes what has expired, and it ends.
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -128,6 +129,10 @@ func (s *shard[V]) close() {
 	closed := s.c.errClosed()
 	for _, f := range open {
 		s.end(f)
+		if r := f.right; r != nil && r.isHolder { // others wait for what it was to bring
+			p := s.c.peering
+			p.returning.Go(func() { p.giveBack(r, f.key, context.Canceled) })
+		}
 		s.c.land(f, zero, closed)
 		if f.bulk != nil {
 			f.bulk.cancel(closed)

@@ -163,22 +163,7 @@ func (p *peering[V]) serveClear(r *link.Request) {
 // from borrowers with a copy of some key that it is true of. It follows clearHere or adopt, so what
 // is lent of those keys meanwhile is newer than the Clear, or nothing.
 func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bool) error {
-	borrowers := make(map[*link.Link]struct{})
-	now := p.c.store.clock.steady()
-	for i := range p.c.shards {
-		s := p.c.lockAt(i)
-		for key, l := range s.loans {
-			if concerns != nil && !concerns(key) {
-				continue
-			}
-			for _, one := range l.copies {
-				if one.until > now {
-					borrowers[one.link] = struct{}{}
-				}
-			}
-		}
-		s.unlock()
-	}
+	borrowers := p.borrowers(concerns)
 	if len(borrowers) == 0 {
 		return nil
 	}
@@ -201,6 +186,28 @@ func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bo
 		s.unlock()
 	}
 	return nil
+}
+
+// borrowers returns the links over which copies are lent, of keys that concerns is true of if it is
+// given.
+func (p *peering[V]) borrowers(concerns func(key string) bool) map[*link.Link]struct{} {
+	links := make(map[*link.Link]struct{})
+	now := p.c.store.clock.steady()
+	for i := range p.c.shards {
+		s := p.c.lockAt(i)
+		for key, l := range s.loans {
+			if concerns != nil && !concerns(key) {
+				continue
+			}
+			for _, one := range l.copies {
+				if one.until > now {
+					links[one.link] = struct{}{}
+				}
+			}
+		}
+		s.unlock()
+	}
+	return links
 }
 
 // serveRecallAll gives back everything that the other end of the link has lent. From here on this

@@ -302,7 +302,7 @@ func (l *copies) tell(lender *link.Link, add func(key string, hits uint64) bool)
 // removeCopy takes a copy out of the index.
 func (s *shard[V]) removeCopy(n *node) {
 	s.assertLocked()
-	if s.c.copies.remove(n, &borrowedOf[V](n).loanOf) {
+	if s.c.copies.remove(n, &borrowedOf[V](n).loanOf) && s.table.Load() != nil { // else Close has emptied it
 		s.remove(n, s.c.store.index.shift)
 	}
 }

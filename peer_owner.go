@@ -26,11 +26,23 @@ func (g *Group) serve(r *link.Request) {
 		c.serve(r)
 		return
 	}
+	if r.Type == wire.Recall { // it is closed, and with it its copies are gone
+		r.Answer(&wire.Frame{Type: wire.Done})
+		return
+	}
 	r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeUnknownCache})
 }
 
 func (p *peering[V]) serve(r *link.Request) {
 	if p.c.closed.Load() {
+		if r.Type == wire.Recall { // the copies go with it
+			op := r.Keep(nil)
+			go func() {
+				<-p.emptied
+				op.Answer(&wire.Frame{Type: wire.Done})
+			}()
+			return
+		}
 		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
 		return
 	}

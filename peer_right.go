@@ -314,6 +314,8 @@ func (g *Group) unwanted(l *link.Link, f *wire.Frame) {
 		if id, ok := g.cacheID(l.CacheName(f.Cache)); ok {
 			fill := &wire.Frame{Type: wire.Fill, Cache: id, Key: strings.Clone(f.Key), Token: f.Token, Result: wire.Failed, Code: wire.CodeCancelled}
 			g.wg.Go(func() { sendFill(l, fill) })
+		} else {
+			l.Close() // the cache is closed: its rights end with the link
 		}
 	}
 }

@@ -26,6 +26,9 @@ type peering[V any] struct {
 	pursuits pursuits
 	asks     *sync.Pool
 
+	emptied   chan struct{}  // closed when the cache is closed and has been emptied
+	returning sync.WaitGroup // rights that are being given back since the cache is closed
+
 	// Memory of requests for many keys, to be used again.
 	buffers sync.Pool // of *[]byte
 	parts   sync.Pool // of *part[V]
@@ -38,7 +41,7 @@ func (c *Cache[V]) joinGroup(g *Group) error {
 	if err != nil {
 		return fmt.Errorf("covey: cache %q: %w", c.name, err)
 	}
-	p := &peering[V]{c: c, group: g, codec: codec}
+	p := &peering[V]{c: c, group: g, codec: codec, emptied: make(chan struct{})}
 	p.asks = newAsks(&p.holds)
 	p.pursuits.wake = func() { c.spawn(p.pursue) }
 	c.peering = p
@@ -89,3 +92,29 @@ func (p *peering[V]) delete(ctx context.Context, key string, o ...DeleteOption) 
 }
 
 func (p *peering[V]) close() error { return p.c.Close() }
+
+// leave takes back what a cache has lent that is closed, and gives back its rights, so that another
+// one of its name may answer for the same keys. In a group that is shut down that has been done, as
+// far as there was time.
+func (p *peering[V]) leave() {
+	close(p.emptied)
+	p.returning.Wait()
+	if p.group.ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.group.ctx, leaveFor/6)
+	err := p.recallAll(ctx, nil)
+	cancel()
+	if err == nil {
+		return
+	}
+	ctx, cancel = context.WithTimeout(p.group.ctx, leaveFor)
+	defer cancel()
+	borrowers := p.borrowers(nil)
+	for l := range borrowers { // all of them before any lease is waited for
+		l.Close()
+	}
+	for l := range borrowers {
+		_ = p.group.outwait(ctx, l) // which is for 2 s
+	}
+}

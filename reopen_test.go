@@ -1,0 +1,125 @@
+package covey
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// reopen closes p's cache and makes another one of that name.
+func (p *proc) reopen(t *testing.T) {
+	t.Helper()
+	require.NoError(t, p.cache.Close())
+	p.open(t)
+}
+
+func (p *proc) open(t *testing.T) {
+	t.Helper()
+	o := p.w.o
+	o.Group, o.Logger = p.group, slog.New(slog.DiscardHandler)
+	var err error
+	p.cache, err = New("test", o)
+	require.NoError(t, err)
+}
+
+// What a cache has lent is worth nothing once it is closed.
+func TestCloseTakesBack(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := a.key()
+		require.NoError(t, a.cache.Put(t.Context(), k, "old"))
+		borrowAt(t, b, k)
+		borrowAt(t, c, k)
+		start := time.Now()
+		a.reopen(t)
+		require.Less(t, time.Since(start), 10*time.Millisecond, "they say so at once")
+		require.NoError(t, a.group.Ready(t.Context())) // all know of the new one
+		require.NoError(t, a.cache.Put(t.Context(), k, "new"))
+		for _, p := range w.procs {
+			v, err := p.cache.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+			require.Equal(t, "new", v, "at %s", p.name)
+		}
+	})
+}
+
+// Close waits for the lease of a borrower that says nothing.
+func TestCloseOutwaitsSilentBorrower(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := a.key()
+		require.NoError(t, a.cache.Put(t.Context(), k, "old"))
+		borrowAt(t, b, k)
+		w.net.Pause("b")
+		start := time.Now()
+		a.reopen(t)
+		require.Less(t, time.Since(start), 5*time.Second)
+		v, _ := b.cache.Get(canceled(), k, nil)
+		require.Empty(t, v)
+		require.NoError(t, a.group.Ready(t.Context()))
+		require.NoError(t, a.cache.Put(t.Context(), k, "new"))
+		v, err := c.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		require.Equal(t, "new", v)
+		w.net.Resume("b")
+		w.ready()
+	})
+}
+
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// A cache that is closed while it loads under a right gives that back, and whoever waits for the
+// load goes on with its own.
+func TestCloseGivesRightsBack(t *testing.T) {
+	inWorld(t, 3, Options[string]{LoadTimeout: time.Minute}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := a.key()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := b.cache.Get(t.Context(), k, w.slow(30*time.Second))
+			ended <- err
+		}()
+		time.Sleep(time.Second)
+		got := make(chan string, 1)
+		go func() {
+			v, _ := c.cache.Get(t.Context(), k, constant("by c"))
+			got <- v
+		}()
+		time.Sleep(time.Second)
+		start := time.Now()
+		b.reopen(t)
+		require.ErrorIs(t, <-ended, ErrClosed)
+		require.Equal(t, "by c", <-got)
+		require.Less(t, time.Since(start), 100*time.Millisecond)
+		require.NoError(t, b.group.Ready(t.Context()))
+		v, err := b.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		require.Equal(t, "by c", v)
+	})
+}
+
+// Nobody waits for a borrower that has closed its cache.
+func TestRecallFromClosedCache(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := a.key()
+		require.NoError(t, a.cache.Put(t.Context(), k, "old"))
+		borrowAt(t, b, k)
+		require.NoError(t, b.cache.Close())
+		start := time.Now()
+		require.NoError(t, a.cache.Put(t.Context(), k, "new"))
+		require.Less(t, time.Since(start), 10*time.Millisecond)
+		b.open(t)
+		require.NoError(t, b.group.Ready(t.Context()))
+		v, err := b.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		require.Equal(t, "new", v)
+	})
+}
