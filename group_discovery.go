@@ -251,7 +251,7 @@ func (g *Group) checkStart() {
 	g.mu.Lock()
 	list := g.listed
 	g.mu.Unlock()
-	if v := g.view.Load(); g.opt.Self == "" && len(v.ring.members) > 0 || v.self >= 0 {
+	if v := g.view.Load(); g.opt.Self == "" && len(v.ring.members) > 0 || v.self >= 0 || g.replaced.Load() {
 		return
 	}
 	self, names := g.agreement.Missing()

@@ -267,7 +267,7 @@ func (g *Group) viewOf(of *agreed.View) *view {
 	for i, m := range of.Members {
 		members[i] = Member{Name: m.Name, URL: m.URL, Weight: m.Weight, Zone: m.Zone}
 	}
-	v := &view{lineage: of.Lineage, epoch: of.Epoch, tag: max(1, of.Lineage^bits.RotateLeft64(of.Epoch, 32)), ring: g.view.Load().ring.next(members), self: -1, replaced: make(chan struct{})}
+	v := &view{lineage: of.Lineage, epoch: of.Epoch, tag: max(1, of.Lineage^bits.RotateLeft64(of.Epoch, 32)), ring: newRing(members), self: -1, replaced: make(chan struct{})}
 	if of.Has(agreed.ID{Name: g.opt.Name, Instance: g.instance}) {
 		v.self = v.ring.index(g.opt.Name)
 	}
@@ -328,6 +328,7 @@ func (g *Group) noteView(e agreed.Event) {
 	case agreed.Founded:
 		say(g.opt.Logger.Info, "covey: this process is the first of its group")
 	case agreed.Replaced:
+		g.replaced.Store(true)
 		say(g.opt.Logger.Warn, "covey: a newer process goes by this one's name, so that this one is no member any more and stores nothing: if both are to be members they need different names")
 	case agreed.Dissolved:
 		say(g.opt.Logger.Warn, "covey: this process was in a group with others than it has met now, and joins those: what it stored is loaded anew")

@@ -1,7 +1,7 @@
 package covey
 
-// peer_tenure.go decides whether an entry is still valid after the view has changed: it is if this
-// process has owned its key in every view since it was stored. A hit only compares generations;
+// peer_tenure.go decides whether an entry is still valid after the ring has changed: it is if this
+// process has owned its key by every ring since it was stored. A hit only compares generations;
 // this file is for entries of an older one.
 
 import (
@@ -103,7 +103,7 @@ func (p *peering[V]) sweep() {
 	}
 }
 
-// runSweep goes through the cache until it has done so once after the last change of the view. Each
+// runSweep goes through the cache until it has done so once after the last change of the ring. Each
 // time it forgets the views under which nothing is stored any more.
 func (p *peering[V]) runSweep() {
 	t := &p.tenures

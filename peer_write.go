@@ -25,14 +25,12 @@ func (p *peering[V]) change(ctx context.Context, ch *change[V]) error {
 	if how != answered {
 		how, err = p.persist(ctx, ch, began, how, err)
 	}
-	if how != answered {
-		err = p.unconfirmed(ch, err)
-	}
 	switch {
+	case how != answered: // then what was there before must go, at least
+		p.pursuits.add(ch.key, began)
+		return p.unconfirmed(ch, err)
 	case err == nil:
 		p.pursuits.settle(ch.key)
-	case ch.kind == wire.Delete && errors.Is(err, ErrUnconfirmed):
-		p.pursuits.add(ch.key, began)
 	}
 	return err
 }
@@ -161,6 +159,8 @@ func (p *peering[V]) tell(ctx context.Context, v *view, peer *link.Peer, ch *cha
 		return answered, nil
 	case answer.Type == wire.Failed && answer.Code == wire.CodeUnconfirmed:
 		return lost, p.writeError(peer.Name(), ch.key, &answer)
+	case answer.Type == wire.Failed && (answer.Code == wire.CodeClosed || answer.Code == wire.CodeUnknownCache):
+		return elsewhere, p.writeError(peer.Name(), ch.key, &answer) // another cache of its name may be about to come
 	}
 	return answered, p.writeError(peer.Name(), ch.key, &answer)
 }

@@ -22,7 +22,7 @@ type verdict uint8
 const (
 	answered    verdict = iota // value and error are what the call returns
 	lost                       // somebody else's load brought nothing: try again; the error says why
-	elsewhere                  // the view has changed, or the key has come: look it up again
+	elsewhere                  // the ring has changed, or the key has come: look it up again
 	overdue                    // SoftTimeout is over, and the load goes on
 	unreachable                // the peer cannot be asked; the error says why
 	unshared                   // each process loads the value for itself; the error says why
@@ -30,7 +30,7 @@ const (
 
 // enrol makes the request a waiter of the key's flight. If there is none, begin makes one, whose
 // first waiter is the request; it gets what the cache still has of the key, or nil. If the key has
-// become available meanwhile, enrol returns its node instead. If the view has changed since the
+// become available meanwhile, enrol returns its node instead. If the ring has changed since the
 // owner was looked up it returns neither, and the caller has to look again.
 func (s *shard[V]) enrol(
 	q request[V], begin func(old *node) (*flight[V], error),
@@ -41,7 +41,7 @@ func (s *shard[V]) enrol(
 	if c.closed.Load() {
 		return nil, nil, c.errClosed()
 	}
-	// 2. If the view has changed, this process may no longer be the one to load. Whoever changes it
+	// 2. If the ring has changed, this process may no longer be the one to load. Whoever changes it
 	// after this finds the flight, and its result is not stored.
 	if c.store.gen.Load() != q.gen {
 		return nil, nil, nil

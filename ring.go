@@ -3,7 +3,6 @@ package covey
 // ring.go says who owns a key: consistent hashing (Karger et al. 1997) with virtual nodes.
 
 import (
-	"cmp"
 	"encoding/binary"
 	"math"
 	"math/bits"
@@ -16,8 +15,8 @@ import (
 
 // A Member is one process of a group.
 type Member struct {
-	// Name identifies the member: it has to be unique, and may have 255 bytes at most. Default: URL
-	// with its path. See GroupOptions.Name.
+	// Name identifies the member on the ring: it has to be unique and the same after a restart, and
+	// may have 255 bytes at most. Default: URL with its path.
 	Name string
 	// URL is where the member's Group is mounted: http or https, host, port and perhaps a path
 	// (default [DefaultPath]). How it is spelled makes no difference; see GroupOptions.Self. It is
@@ -44,7 +43,6 @@ const (
 // members makes a new one.
 type ring struct {
 	members     []Member // by name, weights filled in
-	counts      []int    // of each member's points
 	fingerprint uint64   // of the members and of how points are made; 0 = no members
 	hashes      []uint64 // of the points, ascending
 	owners      []uint32 // of the points, indexes into members
@@ -54,22 +52,8 @@ type ring struct {
 
 // newRing makes a ring of those members whose weight is not negative. Of several with one name the
 // first counts.
-func newRing(members []Member) *ring { return new(ring).next(members) }
-
-// A point is a place on the circle, with the index of the member that it belongs to.
-type point struct {
-	hash  uint64
-	owner uint32
-}
-
-func comparePoints(a, b point) int {
-	return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.owner, b.owner))
-}
-
-// next is newRing, and is quicker the more members have their points in r already: those are in
-// order, and only the others' have to be sorted.
-func (r *ring) next(members []Member) *ring {
-	n := &ring{}
+func newRing(members []Member) *ring {
+	r := &ring{}
 	total := 0.0
 	seen := make(map[string]bool, len(members))
 	for _, m := range members {
@@ -82,76 +66,60 @@ func (r *ring) next(members []Member) *ring {
 		seen[m.Name] = true
 		m.Weight = max(m.Weight, 1)
 		total += float64(m.Weight)
-		n.members = append(n.members, m)
+		r.members = append(r.members, m)
 	}
-	if len(n.members) == 0 {
-		return n
+	if len(r.members) == 0 {
+		return r
 	}
-	slices.SortFunc(n.members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(r.members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	perWeight := min(pointsPerWeight, maxPoints/total)
 
-	kept := make([]int, len(r.members)) // by index in r: the index in n, or -1
-	for i := range kept {
-		kept[i] = -1
+	type point struct {
+		hash  uint64
+		owner uint32
 	}
-	var added []point
+	var points []point
 	var buf []byte
-	size := 0
 	print := binary.LittleEndian.AppendUint64(nil, pointsPerWeight)
-	for i, m := range n.members {
-		count := max(1, int(math.Round(float64(m.Weight)*perWeight)))
-		n.counts = append(n.counts, count)
-		size += count
-		if old := r.index(m.Name); old >= 0 && r.counts[old] == count {
-			kept[old] = i
-		} else {
-			// A point is the hash of its number in 4 bytes and the name: no two of them are made of
-			// the same bytes.
-			for j := range count {
-				buf = binary.LittleEndian.AppendUint32(buf[:0], uint32(j))
-				buf = append(buf, m.Name...)
-				added = append(added, point{farm.Fingerprint64(buf), uint32(i)})
-			}
+	for i, m := range r.members {
+		n := max(1, int(math.Round(float64(m.Weight)*perWeight)))
+		// A point is the hash of its number in 4 bytes and the name: no two of them are made of the
+		// same bytes.
+		for j := range n {
+			buf = binary.LittleEndian.AppendUint32(buf[:0], uint32(j))
+			buf = append(buf, m.Name...)
+			points = append(points, point{farm.Fingerprint64(buf), uint32(i)})
 		}
-		print = binary.LittleEndian.AppendUint64(print, uint64(count))
+		print = binary.LittleEndian.AppendUint64(print, uint64(n))
 		print = binary.LittleEndian.AppendUint64(print, uint64(len(m.Name)))
 		print = append(print, m.Name...)
 	}
-	n.fingerprint = max(1, farm.Fingerprint64(print))
-	slices.SortFunc(added, comparePoints)
-
-	n.hashes = make([]uint64, 0, size)
-	n.owners = make([]uint32, 0, size)
-	take := func(p point) {
-		n.hashes = append(n.hashes, p.hash)
-		n.owners = append(n.owners, p.owner)
-	}
-	for i, hash := range r.hashes {
-		owner := kept[r.owners[i]]
-		if owner < 0 {
-			continue
+	r.fingerprint = max(1, farm.Fingerprint64(print))
+	slices.SortFunc(points, func(a, b point) int {
+		switch {
+		case a.hash < b.hash || a.hash == b.hash && a.owner < b.owner:
+			return -1
+		case a == b:
+			return 0
 		}
-		p := point{hash, uint32(owner)} // in order still, since members are, by name
-		for len(added) > 0 && comparePoints(added[0], p) < 0 {
-			take(added[0])
-			added = added[1:]
-		}
-		take(p)
+		return 1
+	})
+	r.hashes = make([]uint64, len(points))
+	r.owners = make([]uint32, len(points))
+	for i, p := range points {
+		r.hashes[i], r.owners[i] = p.hash, p.owner
 	}
-	for _, p := range added {
-		take(p)
-	}
-	top := bits.Len(uint(size))
-	n.shift = uint8(64 - top)
-	n.start = make([]uint32, 1<<top+1)
+	top := bits.Len(uint(len(points)))
+	r.shift = uint8(64 - top)
+	r.start = make([]uint32, 1<<top+1)
 	at := 0
-	for prefix := range n.start {
-		for at < size && n.hashes[at]>>n.shift < uint64(prefix) {
+	for prefix := range r.start {
+		for at < len(points) && r.hashes[at]>>r.shift < uint64(prefix) {
 			at++
 		}
-		n.start[prefix] = uint32(at)
+		r.start[prefix] = uint32(at)
 	}
-	return n
+	return r
 }
 
 // ringHash is the hash by which keys and points lie on the circle. It is the same in every process

@@ -283,41 +283,6 @@ func TestRingLookupAllocatesNothing(t *testing.T) {
 	require.Positive(t, found)
 }
 
-// A ring that is made from the one before is the same as one that is made anew.
-func TestRingNext(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	at := newRing(nil)
-	for range 200 {
-		var members []Member
-		for i := range 12 {
-			if r.IntN(3) > 0 {
-				members = append(members, Member{Name: fmt.Sprint("member", i), Weight: r.IntN(3)})
-			}
-		}
-		if r.IntN(20) == 0 {
-			members = append(members, Member{Name: "huge", Weight: 1 << 13}) // all others get fewer points
-		}
-		at = at.next(members)
-		require.Equal(t, newRing(members), at)
-	}
-}
-
-// BenchmarkRingNext lets one of many members leave and come.
-func BenchmarkRingNext(b *testing.B) {
-	for _, n := range []int{3, 100, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			var members []Member
-			for i := range n {
-				members = append(members, Member{Name: fmt.Sprint("http://10.0.0.", i, "/_covey/")})
-			}
-			r := newRing(members)
-			for i := 0; b.Loop(); i++ {
-				r = r.next(members[i%2:])
-			}
-		})
-	}
-}
-
 // Whatever the members are, the ring agrees with the naive one.
 func FuzzRing(f *testing.F) {
 	f.Add([]byte(""), "user:1", 1)

@@ -200,6 +200,33 @@ func inRosters(t *testing.T, n int, names string, o Options[string], f func(t *t
 	})
 }
 
+// movingKey returns a key that is owned by from in the ring of all processes but to, and by to in
+// the ring of all.
+func movingKey(from, to *proc) string {
+	for i := 0; ; i++ {
+		k := fmt.Sprint("key", i)
+		if before, after := ownersOf(k, to); before == from.url && after == to.url {
+			return k
+		}
+	}
+}
+
+// ownersOf returns the owner of a key in the ring of all processes but p, and in the ring of all.
+func ownersOf(k string, p *proc) (before, after string) {
+	var all, without []Member
+	for _, q := range p.w.procs {
+		all = append(all, Member{Name: q.url})
+		if q != p {
+			without = append(without, Member{Name: q.url})
+		}
+	}
+	owner := func(of []Member) string {
+		r := newRing(of)
+		return r.members[r.owner(ringHash(k))].Name
+	}
+	return owner(without), owner(all)
+}
+
 // slow returns a loader that takes a while and counts.
 func (w *world) slow(d time.Duration) Loader[string] {
 	return func(ctx context.Context, key string) (string, error) {

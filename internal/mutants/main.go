@@ -66,10 +66,6 @@ var mutants = []mutant{
 		"write.go", "if hasKnown && (w.versioned || w.f == nil && !w.expire) {", "if hasKnown {",
 	},
 	{
-		"I12: a Delete that could reach nobody goes on", "TestDeleteThatReachesNobody",
-		"peer_write.go", "case ch.kind == wire.Delete && errors.Is(err, ErrUnconfirmed):", "case ch.kind == wire.Delete && how == lost:",
-	},
-	{
 		"I4: a load does not run on the first caller's context", "TestLeaderLeavesWaiterStays",
 		"load.go", "lctx := context.WithoutCancel(ctx)", "lctx := ctx",
 	},
@@ -696,6 +692,90 @@ var mutants = []mutant{
 	{
 		"views: the older process of a name stops at once", "internal/view.TestOlderInstanceGivesWay",
 		"internal/view/node.go", "\tn.leave(false)\n", "",
+	},
+	{
+		"I3b: no hit without promises: at the owner", "TestNoHitWithoutPromises",
+		"cache.go", "c.store.fresh(n) && (c.peering == nil || c.peering.group.isActing())", "c.store.fresh(n)",
+	},
+	{
+		"I3b: no hit without promises: for a peer", "TestNoHitWithoutPromises",
+		"peer_owner.go", "n.flags&flagBorrowed == 0 && p.group.isActing() {\n\t\tp.c.store.touch(n)", "n.flags&flagBorrowed == 0 {\n\t\tp.c.store.touch(n)",
+	},
+	{
+		"I3b: no hit without promises: of many keys", "TestNoHitWithoutPromises",
+		"bulk.go", "c.store.fresh(n) && (c.peering == nil || c.peering.group.isActing())", "c.store.fresh(n)",
+	},
+	{
+		"I3b: no hit without promises: of many keys for a peer", "TestNoHitWithoutPromises",
+		"peer_many_owner.go", "n.flags&flagBorrowed == 0 && p.group.isActing() {", "n.flags&flagBorrowed == 0 {",
+	},
+	{
+		"I3b: no hit without promises: at a close look", "TestNoHitWithoutPromises",
+		"fresh.go", "c.peering != nil && !c.peering.isActing(now) || ", "",
+	},
+	{
+		"I3: no copy is used without promises", "TestNoHitWithoutPromises",
+		"peer_copy.go", "(c.peering.isActing(now) || c.peering.tenures.view().self < 0) && ", "",
+	},
+	{
+		"I3b: a new owner acts when the view has settled", "TestJoinOutwaitsSilentBorrower",
+		"group_view.go", "return v.owns(place) && (v.hasSettled() || v.prev != nil && v.prev.owns(place))", "return v.owns(place)",
+	},
+	{
+		"I3: what goes to another owner is recalled before the view settles", "TestJoinOutwaitsSilentBorrower",
+		"group_view.go", "err := c.recallAll(ctx, func(key string) bool { return !v.isOwn(key) })", "_, err := c, ctx.Err()",
+	},
+	{
+		"what stays with its owner is written while a view settles", "TestJoinOutwaitsSilentBorrower",
+		"group_view.go", "\t\tv.prev = old.bare()\n", "",
+	},
+	{
+		"I3: copies of the dead are outwaited", "TestCopiesOfTheDeadAreOutwaited",
+		"peer_write.go", "return p.acts(v, place) && p.group.steady() >= v.quietUntil(place)", "return p.acts(v, place)",
+	},
+	{
+		"I3: who goes by another view gets no lease", "TestNoTermForThoseBehind",
+		"group_view.go", "v.tag == 0 || l.Ring() != v.tag", "v.tag == 0",
+	},
+	{
+		"I12: a Put is not repeated", "TestPutIsNotRepeated",
+		"peer_write.go", "case how == lost && ch.kind == wire.Put:", "case false:",
+	},
+	{
+		"I12: a Delete that is repeated undoes nothing that came later", "TestPursuitUndoesNothing",
+		"write.go", "w.asOf != 0 && old != nil && old.born > w.asOf", "false",
+	},
+	{
+		"I12: what could not be confirmed goes on", "TestPursuitUndoesNothing",
+		"peer_write.go", "\t\tp.pursuits.add(ch.key, began)\n", "",
+	},
+	{
+		"I12: pursuits end with the cache", "TestPursuitsEndAtClose",
+		"peer_pursue.go", "\t\tcase <-p.c.stop:\n", "",
+	},
+	{
+		"I3: Close takes back what the cache has lent", "TestCloseTakesBack",
+		"peering.go", "\terr := p.recallAll(ctx, nil)\n", "\terr := ctx.Err()\n",
+	},
+	{
+		"I3: Close waits for the leases of silent borrowers", "TestCloseOutwaitsSilentBorrower",
+		"peering.go", "\t\t_ = p.group.outwait(ctx, l) // which is for 2 s\n", "\t\t_ = l\n",
+	},
+	{
+		"Close gives rights back", "TestCloseGivesRightsBack",
+		"janitor.go", "p.returning.Go(func() { p.giveBack(r, f.key, context.Canceled) })", "_, _ = p, context.Canceled",
+	},
+	{
+		"nobody waits for the copies of a closed cache", "TestRecallFromClosedCache",
+		"peer_owner.go", "if r.Type == wire.Recall { // it is closed, and with it its copies are gone", "if false {",
+	},
+	{
+		"a shutdown leaves before it drains", "TestShutdownWithASlowLoad",
+		"peers.go", "\tg.leave(ctx)\n\tg.mu.Lock()\n", "\tg.mu.Lock()\n",
+	},
+	{
+		"two of one name: the older one says so once", "TestTwoOfOneName",
+		"group_discovery.go", " || g.replaced.Load()", "",
 	},
 }
 
