@@ -459,6 +459,34 @@ const (
 
 var errSilent = fmt.Errorf("%w: it is silent", link.ErrTimeout)
 
+// A silence is how long an owner has said nothing, to anybody in this process.
+type silence struct {
+	timer  *time.Timer
+	passed <-chan time.Time
+	limit  time.Duration
+	due    time.Time // when the timer fires
+}
+
+func (s *silence) begin(l *link.Link) {
+	s.limit = max(silentAfter, 3*l.RTT())
+	s.due = time.Now().Add(s.limit)
+	s.timer = time.NewTimer(s.limit)
+	s.passed = s.timer.C
+}
+
+// isLong is called when the timer has fired. If the owner has said something meanwhile, or this
+// process itself was late, there is more to wait for.
+func (s *silence) isLong(l *link.Link) bool {
+	left := s.limit - l.Quiet()
+	if left <= 0 && time.Since(s.due) < silentAfter/4 {
+		return true
+	}
+	left = max(left, silentAfter/4)
+	s.due = time.Now().Add(left)
+	s.timer.Reset(left)
+	return false
+}
+
 // linkSoon is linkTo that gives up early if the caller can load for itself.
 func (p *peering[V]) linkSoon(ctx context.Context, peer *link.Peer, canLoad bool) (*link.Link, error) {
 	if !canLoad || peer.Up() != nil {
@@ -504,11 +532,10 @@ func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash
 		return nil, peerError(ctx, l.Name(), err)
 	}
 	<-a.woken // for an answer that comes at once, as most do, a select would take longer than all the rest here
-	var silence <-chan time.Time
+	var s silence
 	if !a.over.Load() && f.Flags&wire.CanLoad != 0 {
-		timer := time.NewTimer(max(silentAfter, 3*l.RTT()))
-		defer timer.Stop()
-		silence = timer.C
+		s.begin(l)
+		defer s.timer.Stop()
 	}
 	for !a.over.Load() {
 		if shared != nil && a.isHeld() {
@@ -521,8 +548,8 @@ func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash
 			err = context.Cause(ctx)
 		case <-p.c.stop:
 			err = p.c.errClosed()
-		case <-silence:
-			if !a.isHeld() { // an owner that waits for a load says so at once
+		case <-s.passed:
+			if !a.isHeld() && s.isLong(l) { // an owner that waits for a load says so at once
 				err = newPeerError(l.Name(), errSilent)
 			}
 		}

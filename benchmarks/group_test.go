@@ -41,7 +41,10 @@ func TestGroupSuite(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if f.Suite != "group" || f.System != "covey" {
+		switch {
+		case f.Suite == "": // the facts about the machine, in the first line
+			continue
+		case f.Suite != "group" || f.System != "covey":
 			t.Errorf("%+v", f)
 		}
 		figures[[2]string{f.Case, f.Metric}] = f.Value

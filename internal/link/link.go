@@ -30,6 +30,7 @@ type Link struct {
 	ring   atomic.Uint64 // the other end's
 	caches atomic.Pointer[cacheNames]
 	lease  lease
+	heard  atomic.Int64  // when something was last read from the other end; 0: nothing yet
 	wake   chan struct{} // for the writer
 	ready  chan struct{} // closed when the other end's first keep-alive has come
 	down   chan struct{} // closed by fail
@@ -190,6 +191,9 @@ func (l *Link) Announce(ctx context.Context) error {
 	_, err := l.Call(ctx, &wire.Frame{Type: wire.Announce})
 	return err
 }
+
+// Quiet returns for how long nothing has come from the other end.
+func (l *Link) Quiet() time.Duration { return time.Duration(l.node.later() - l.heard.Load()) }
 
 // Dialed reports whether this end has dialled the link.
 func (l *Link) Dialed() bool { return l.dialer != nil }

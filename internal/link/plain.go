@@ -395,6 +395,7 @@ func (p *plain) leave(why error, goodbye *wire.Frame) {
 
 // renew takes note that the peer has answered what was sent at a time.
 func (p *plain) renew(sent int64) {
+	p.link.heard.Store(p.link.node.later())
 	l := p.link
 	l.mu.Lock()
 	defer l.mu.Unlock()

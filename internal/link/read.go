@@ -59,7 +59,9 @@ func (l *Link) read(early []byte) error {
 			}
 			return err
 		}
-		if l.silent(l.node.later()) {
+		now := l.node.later()
+		l.heard.Store(now)
+		if l.silent(now) {
 			return ErrLeaseLost // what was read may be older than the lease
 		}
 	}
