@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -338,4 +339,84 @@ func stayingKey(p, other *proc) string {
 			return k
 		}
 	}
+}
+
+// Keys are written and read, owned and borrowed, while members join, leave, die and stand still:
+// nobody reads what was there before the last write that was confirmed.
+func TestWritesThroughChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, net: netsim.New()}
+		defer w.close()
+		urls := []string{"http://a", "http://b", "http://c", "http://d"}
+		for _, name := range []string{"a", "b", "c"} {
+			w.start(name, StaticPeers(urls...))
+		}
+		w.ready()
+		a, b := w.procs[0], w.procs[1]
+		d := w.at("d", StaticPeers(urls...))
+		var wg sync.WaitGroup
+		stop := make(chan struct{})
+		over := func() bool {
+			select {
+			case <-stop:
+				return true
+			default:
+				return false
+			}
+		}
+		var confirmed atomic.Int64
+		for i := range 5 {
+			k := fmt.Sprint("key", i)
+			var mu sync.Mutex
+			var last string // that was confirmed; of the same length, so that they compare like numbers
+			wg.Go(func() {
+				for n := 0; !over(); n++ {
+					v := fmt.Sprintf("%06d", n)
+					if a.cache.Put(t.Context(), k, v) == nil {
+						mu.Lock()
+						last = v
+						mu.Unlock()
+						confirmed.Add(1)
+					}
+					time.Sleep(time.Duration(10+i) * time.Millisecond)
+				}
+			})
+			for _, p := range []*proc{a, b} {
+				wg.Go(func() {
+					for !over() {
+						mu.Lock()
+						before := last
+						mu.Unlock()
+						ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+						v, err := p.cache.Get(ctx, k, nil)
+						cancel()
+						if err == nil && v < before {
+							t.Errorf("%s at %s: %s after %s", k, p.name, v, before)
+						}
+						time.Sleep(5 * time.Millisecond)
+					}
+				})
+			}
+		}
+		time.Sleep(time.Second)
+		d.run() // joins
+		time.Sleep(3 * time.Second)
+		w.net.Pause("d")
+		time.Sleep(5 * time.Second)
+		w.net.Resume("d")
+		time.Sleep(5 * time.Second)
+		d.crash()
+		time.Sleep(2 * time.Second)
+		d.run()
+		time.Sleep(3 * time.Second)
+		d.stop() // leaves
+		time.Sleep(2 * time.Second)
+		w.net.Pause("b") // a reader
+		time.Sleep(5 * time.Second)
+		w.net.Resume("b")
+		time.Sleep(5 * time.Second)
+		close(stop)
+		wg.Wait()
+		require.Greater(t, confirmed.Load(), int64(1000))
+	})
 }
