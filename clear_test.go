@@ -164,3 +164,32 @@ func TestClearDropsCopies(t *testing.T) {
 		require.LessOrEqual(t, b.cache.Stats().L1Bytes, int64(16<<10))
 	})
 }
+
+// A Clear asks those, too, who have announced that they have no such cache: they may have it again.
+func TestClearAsksReopened(t *testing.T) {
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		require.NoError(t, b.cache.Close())
+		synctest.Wait()
+		require.NoError(t, a.cache.Clear(t.Context()))
+		w.net.SetDelay(10 * time.Millisecond)
+		b.open(t)
+		k := b.key()
+		require.NoError(t, b.cache.Put(t.Context(), k, "old"))
+		require.NoError(t, a.cache.Clear(t.Context()))
+		_, ok := b.cache.Peek(k)
+		require.False(t, ok)
+	})
+}
+
+// Who knows of no members cannot have cleared anything.
+func TestClearNeedsMembers(t *testing.T) {
+	inWorld(t, 1, Options[string]{}, func(t *testing.T, w *world) {
+		w.net.Pause("b")
+		b := w.start("b", StaticPeers("http://a", "http://b"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, b.cache.Clear(ctx), ErrUnconfirmed)
+		w.net.Resume("b")
+	})
+}

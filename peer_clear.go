@@ -60,6 +60,9 @@ func (p *peering[V]) clearIn(ctx context.Context, v *view, began int64) error {
 			mu.Unlock()
 		}
 	}
+	if len(v.peers) == 0 {
+		failed(p.group.noMembers())
+	}
 	var wg sync.WaitGroup
 	for _, peer := range v.peers {
 		if peer != nil {
@@ -95,9 +98,6 @@ func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, bega
 	if err != nil {
 		return newPeerError(peer.Name(), err)
 	}
-	if _, shared := l.Codec(p.c.name); !shared {
-		return nil
-	}
 	f := wire.Frame{Type: wire.Clear, Cache: p.id}
 	if began != 0 {
 		f.Age = duration(p.c.store.clock.steady() - began)
@@ -106,6 +106,8 @@ func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, bega
 	switch {
 	case err != nil:
 		return newPeerError(peer.Name(), err)
+	case answer.Type == wire.Failed && answer.Code == wire.CodeUnknownCache:
+		return nil // so it has nothing; what it announced last may be old
 	case answer.Type != wire.Done:
 		return p.writeError(peer.Name(), "", &answer)
 	case answer.Ring != v.epoch:

@@ -178,6 +178,14 @@ var mutants = []mutant{
 		"peer_lend.go", "\t\t\tl.Close() // so that", "\t\t\t// so that",
 	},
 	{
+		"I13: a Clear asks those who had no such cache", "TestClearAsksReopened",
+		"peer_clear.go", "\tf := wire.Frame{Type: wire.Clear, Cache: p.id}\n", "\tif _, shared := l.Codec(p.c.name); !shared {\n\t\treturn nil\n\t}\n\tf := wire.Frame{Type: wire.Clear, Cache: p.id}\n",
+	},
+	{
+		"I13: who knows of no members has cleared nothing", "TestClearNeedsMembers",
+		"peer_clear.go", "if len(v.peers) == 0 {", "if false {",
+	},
+	{
 		"I11: the length of a frame", "internal/link.TestBoundsComeBeforeMemory",
 		"internal/wire/decode.go", "if n > MaxBody {", "if n > MaxBody+1 {",
 	},
