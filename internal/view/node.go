@@ -184,6 +184,7 @@ type peer struct {
 	gone      bool   // it has said that it no longer acts
 	clean     bool   // and has left nothing behind that it had lent
 	refused   bool   // its address has refused a connection when there was no link
+	reacted   int64  // when its view was last answered by this process's own
 	refusedAt int64  // when it last did while there was one
 	ended     bool   // its last link was closed or reset by its end: it has died, or no longer acts
 	replaced  bool   // a newer process goes by its name

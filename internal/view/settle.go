@@ -135,11 +135,10 @@ func (n *Node) onTell(from ID, m *message) {
 	switch {
 	case n.view == nil:
 	case known:
-	case n.view.succeeds(m.view):
-		n.tell(from, 0)
-		return
-	case n.isMember() && !outlives(m.view, int(m.live), n.view, n.live()):
-		n.tell(from, 0)
+	case n.view.succeeds(m.view), n.isMember() && !outlives(m.view, int(m.live), n.view, n.live()):
+		if n.mayReact(from) {
+			n.tell(from, 0)
+		}
 		return
 	case n.isMember():
 		n.note(Dissolved)
@@ -150,7 +149,7 @@ func (n *Node) onTell(from ID, m *message) {
 		return
 	}
 	if hasQuit { // the others are yet to leave it out, which they do when they hear that it has no view
-		if n.view == nil {
+		if n.view == nil && n.mayReact(from) {
 			n.ask(from)
 		}
 		return
@@ -168,6 +167,17 @@ func (n *Node) onTell(from ID, m *message) {
 // all who could agree on the next one had died.
 func (n *Node) isLost(v *View) bool {
 	return n.lost != nil && v.Lineage == n.lost.Lineage && v.Epoch <= n.lost.Epoch
+}
+
+// mayReact reports whether it is time to answer a view with another word about views: two processes
+// who both think theirs the greater must not do so as fast as the network carries it.
+func (n *Node) mayReact(to ID) bool {
+	p, now := n.peer(to), n.cfg.Now()
+	if now < p.reacted+int64(repeat) {
+		return false
+	}
+	p.reacted = now
+	return true
 }
 
 // dissolve ends this process's part in its lineage. The others of it see that, as from now on it
