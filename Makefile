@@ -11,7 +11,7 @@ help: ## Show what there is
 
 .PHONY: test
 test: ## Run all tests of every module with the race detector
-	@for d in $(MODULES); do echo "-- $$d"; (cd $$d && go test -race ./...) || exit 1; done
+	@for d in $(MODULES); do echo "-- $$d"; (cd $$d && go test -race -timeout 20m ./...) || exit 1; done
 
 .PHONY: test-386
 test-386: ## Vet and test the library built for 32 bits, which any amd64 machine runs
