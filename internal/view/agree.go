@@ -409,7 +409,7 @@ func (n *Node) onAccept(from ID, m *message) {
 			continue
 		}
 		if m.forced { // it binds all the same, and waits
-			n.blocked, n.promised = m.view, m.ballot
+			n.blocked, n.blockedAt, n.promised = m.view, now, m.ballot
 			answer.left = time.Duration(p.given - now + 1)
 			n.count()
 		}

@@ -156,6 +156,7 @@ type Node struct {
 	accBallot uint64
 	accView   *View
 	blocked   *View // would be accepted, were it not for a promise that still runs
+	blockedAt int64 // when it was last asked to be
 
 	round    *round
 	need     int64 // since when a change is needed; 0: none is

@@ -92,7 +92,8 @@ func (n *Node) onAsk(from ID, m *message) {
 
 // leftOut reports whether this voter has accepted a next view without a member, or would have.
 func (n *Node) leftOut(id ID) bool {
-	return n.accView != nil && !n.accView.Has(id) || n.blocked != nil && !n.blocked.Has(id)
+	isBlocked := n.blocked != nil && n.cfg.Now() < n.blockedAt+2*int64(given) // or else nobody asks for it any more
+	return n.accView != nil && !n.accView.Has(id) || isBlocked && !n.blocked.Has(id)
 }
 
 func (n *Node) onGrant(from ID, m *message) {
