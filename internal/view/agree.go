@@ -236,6 +236,9 @@ func (n *Node) onPrepare(from ID, m *message) {
 	if m.ballot >= n.promised {
 		n.promised = m.ballot
 		answer.ballot, answer.ok = m.ballot, true
+		if from != n.self.ID && n.need != 0 {
+			n.need = n.cfg.Now() // its turn: ranks count from here, or else all would outbid each other for ever
+		}
 		if n.accView != nil {
 			answer.accepted, answer.view, answer.change = n.accBallot, n.accView, diff(n.view, n.accView)
 		}
