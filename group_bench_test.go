@@ -3,6 +3,7 @@ package covey
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"testing"
 
@@ -71,4 +72,42 @@ func BenchmarkGroupGetMany(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A hit on what this process owns, alone and in a group.
+func BenchmarkHit(b *testing.B) {
+	b.Run("alone", func(b *testing.B) { benchmarkHit(b, Options[string]{}) })
+	b.Run("group", func(b *testing.B) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		self := "http://" + l.Addr().String()
+		g, err := NewGroup(GroupOptions{Self: self, Discovery: StaticPeers(self), Listener: l, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer func() { _ = g.Shutdown(context.Background()) }()
+		if err := g.Ready(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		benchmarkHit(b, Options[string]{Group: g})
+	})
+}
+
+func benchmarkHit(b *testing.B, o Options[string]) {
+	c, err := New("test", o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.Put(b.Context(), "key", "value"); err != nil {
+		b.Fatal(err)
+	}
+	ctx := context.Background()
+	for b.Loop() {
+		if v, err := c.Get(ctx, "key", nil); v != "value" || err != nil {
+			b.Fatal(v, err)
+		}
+	}
 }
