@@ -236,7 +236,7 @@ func TestCodecRefusesWhatWouldChange(t *testing.T) {
 	}
 	for _, good := range []v{
 		{}, {S: "\ufffd \\ufffd \x00 \u2028 <&>"}, {M: map[string]any{"a": nil, "b": true, "c": 1e300, "d": "x", "e": []any{}, "f": map[string]any{"g": []any{1.0}}}},
-		{F: math.Copysign(0, -1)}, {F: math.MaxFloat64, K: map[codecKey]int{"": math.MinInt64}},
+		{F: math.Copysign(0, -1)}, {F: math.MaxFloat64, K: map[codecKey]int{"": math.MinInt}},
 	} {
 		b, err := c.Append(nil, good)
 		require.NoError(t, err)
