@@ -453,7 +453,7 @@ func (p *peering[V]) awaitHold(ctx context.Context, key string) error {
 // An owner that says nothing for silentAfter, or that there is no link to within linkAfter, may stand
 // still. Then each caller who can loads for itself.
 const (
-	silentAfter = 100 * time.Millisecond
+	silentAfter = 200 * time.Millisecond
 	linkAfter   = 250 * time.Millisecond
 )
 
