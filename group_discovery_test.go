@@ -349,7 +349,7 @@ func TestGroupSelfIsMissingFromDNS(t *testing.T) {
 func TestDiscoveryThatCannotGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log logbook
-		g, err := NewGroup(GroupOptions{Self: "http://127.0.0.1", Discovery: DNSPeers("svc"), Logger: log.logger()})
+		g, err := NewGroup(GroupOptions{Self: "http://127.0.0.1", Dial: netsim.New().Dialer("a"), Discovery: DNSPeers("svc"), Logger: log.logger()})
 		require.NoError(t, err)
 		synctest.Wait() // for the log
 		require.Contains(t, log.String(), "discovery has failed")

@@ -550,7 +550,7 @@ func TestDiscoveryMisbehaves(t *testing.T) {
 func TestDiscoveryHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		g, err := NewGroup(GroupOptions{Self: "http://localhost", Discovery: discoverer(func(context.Context, func([]Member)) error {
+		g, err := NewGroup(GroupOptions{Self: "http://localhost", Dial: netsim.New().Dialer("localhost"), Discovery: discoverer(func(context.Context, func([]Member)) error {
 			<-release
 			return nil
 		})})
