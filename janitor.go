@@ -3,7 +3,6 @@ package covey
 // janitor.go is what a cache does on its own: it removes what has expired, and it ends.
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -131,7 +130,7 @@ func (s *shard[V]) close() {
 		s.end(f)
 		if r := f.right; r != nil && r.isHolder { // others wait for what it was to bring
 			p := s.c.peering
-			p.returning.Go(func() { p.giveBack(r, f.key, context.Canceled) })
+			p.returning.Go(func() { p.returnRight(r, f.key) })
 		}
 		s.c.land(f, zero, closed)
 		if f.bulk != nil {

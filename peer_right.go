@@ -405,6 +405,19 @@ func asForeign(peer string, err error) error {
 	return &foreignError{peer: peer, text: err.Error(), is: err}
 }
 
+// returnRight gives a right back because the cache is being closed, and returns when the owner has
+// it: the word that the cache is no more goes ahead of what is queued, and then the owner would not
+// know what the right is about.
+func (p *peering[V]) returnRight(r *right, key string) {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveFor/6)
+	defer cancel()
+	fill := &wire.Frame{Type: wire.Fill, Cache: p.id, Key: key, Token: r.token, Result: wire.Failed, Code: wire.CodeCancelled}
+	if _, err := r.link.Call(ctx, fill); err != nil {
+		r.link.Close() // and the right ends with it
+	}
+	r.over(context.Canceled)
+}
+
 // sendFill sends the result of a load to the owner, who waits for it. If it cannot be sent the right
 // ends with the link: the owner knows what becomes of rights whose link is down.
 func sendFill(l *link.Link, f *wire.Frame) {

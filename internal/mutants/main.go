@@ -771,7 +771,7 @@ var mutants = []mutant{
 	},
 	{
 		"Close gives rights back", "TestCloseGivesRightsBack",
-		"janitor.go", "p.returning.Go(func() { p.giveBack(r, f.key, context.Canceled) })", "_, _ = p, context.Canceled",
+		"janitor.go", "p.returning.Go(func() { p.returnRight(r, f.key) })", "_ = p",
 	},
 	{
 		"nobody waits for the copies of a closed cache", "TestRecallFromClosedCache",
