@@ -56,8 +56,10 @@ func (p *peering[V]) serveMany(r *link.Request) {
 			answers.expect()
 			return manyItem{answers, index}
 		}
-		if p.c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && v.isOwn(key) && !r.Link().Crowded() {
-			if p.joinBulk(&b, &req, request[V]{ctx: ctx, key: key, hash: hash, gen: gen, keep: p.acts(v, ringHash(key))}, wait) {
+		// If this process may not act for the key yet, what it loaded would not be stored and nobody
+		// could join it later: answerGet waits for a moment.
+		if p.c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && p.acts(v, ringHash(key)) && !r.Link().Crowded() {
+			if p.joinBulk(&b, &req, request[V]{ctx: ctx, key: key, hash: hash, gen: gen, keep: true}, wait) {
 				if b != nil && len(b.flights) == p.c.opt.BulkSize {
 					p.c.startBulk(b, p.c.opt.BulkLoader, nil)
 					b = nil
