@@ -10,7 +10,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,6 +21,95 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+// What each member says of the others' weights counts for nothing, so that all go by one ring, and
+// what is acknowledged holds.
+func TestWeightsThatDiffer(t *testing.T) {
+	inRosters(t, 4, "abcd", Options[string]{}, func(t *testing.T, w *world) {
+		for i, p := range w.procs[:3] {
+			list := members("abcd")
+			list[(i+1)%3].Weight = 20
+			p.opt.Discovery.(roster) <- list
+		}
+		time.Sleep(10 * time.Second)
+		for i := range 40 {
+			k, v := fmt.Sprint("key", i), strconv.Itoa(i)
+			start := time.Now()
+			require.NoError(t, w.procs[i%4].cache.Put(t.Context(), k, v))
+			for _, p := range w.procs {
+				require.Equal(t, w.procs[0].group.Owner(k), p.group.Owner(k))
+				got, err := p.cache.Get(t.Context(), k, constant("loaded"))
+				require.NoError(t, err)
+				require.Equal(t, v, got)
+			}
+			require.Less(t, time.Since(start), time.Second)
+		}
+	})
+}
+
+// Something else answers at the address of one that is listed: it is no member, and Peers says why.
+func TestNoPeer(t *testing.T) {
+	upgraded := func(say string) http.HandlerFunc {
+		return func(rw http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(rw).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(conn, say)
+				_ = conn.Close()
+			}
+		}
+	}
+	const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: covey/1\r\n\r\n"
+	for name, x := range map[string]struct {
+		handler http.HandlerFunc
+		says    string
+	}{
+		"404": {http.NotFound, "404"},
+		"503": {func(rw http.ResponseWriter, _ *http.Request) {
+			http.Error(rw, "starting", http.StatusServiceUnavailable)
+		}, "503"},
+		"never":      {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, ""},
+		"truncated":  {upgraded("HTTP/1.1 101 Swi"), "EOF"},
+		"no hello":   {upgraded(switching), ""},
+		"garbage":    {upgraded(switching + string(make([]byte, 1000))), ""},
+		"long frame": {upgraded(switching + "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inRosters(t, 2, "ab", Options[string]{}, func(t *testing.T, w *world) {
+				a, b := w.procs[0], w.procs[1]
+				l, err := w.net.Listen("x:80")
+				require.NoError(t, err)
+				srv := &http.Server{Handler: x.handler}
+				defer srv.Close()
+				go func() { _ = srv.Serve(l) }()
+				a.list("abx")
+				b.list("abx")
+				time.Sleep(10 * time.Second)
+				start := time.Now()
+				for i := range 20 {
+					k := fmt.Sprint("key", i)
+					for _, p := range w.procs {
+						v, err := p.cache.Get(t.Context(), k, w.slow(0))
+						require.NoError(t, err)
+						require.Equal(t, "value of "+k, v)
+					}
+					require.NoError(t, a.cache.Put(t.Context(), k, "v"))
+				}
+				require.EqualValues(t, 20, w.loads.Load())
+				require.Less(t, time.Since(start), time.Second, "nobody waits for x")
+				found := false
+				for _, p := range a.group.Peers() {
+					if p.URL == "http://x"+DefaultPath {
+						found = true
+						require.Zero(t, p.Share)
+						require.ErrorContains(t, p.Err, x.says)
+					}
+				}
+				require.True(t, found)
+				require.Equal(t, 2, b.group.Stats().Members)
+			})
+		})
+	}
+}
 
 // A Delete whose owner cannot be reached removes the copies within reach, and the value as soon as
 // the owner is back.

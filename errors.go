@@ -159,17 +159,23 @@ func (e *UnconfirmedError) Unwrap() []error {
 func unconfirmed(cache, key string, errs ...error) error {
 	e := &UnconfirmedError{Cache: cache, Key: strings.Clone(key)}
 	var rest []error
-	for _, err := range errs {
-		switch err := err.(type) {
-		case *PeerError:
-			e.Peers = append(e.Peers, err)
-		case *UnconfirmedError:
-			e.Peers = append(e.Peers, err.Peers...)
-			rest = append(rest, err.Err)
-		default:
-			rest = append(rest, err)
+	var sort func(errs []error)
+	sort = func(errs []error) {
+		for _, err := range errs {
+			switch err := err.(type) {
+			case *PeerError:
+				e.Peers = append(e.Peers, err)
+			case *UnconfirmedError:
+				e.Peers = append(e.Peers, err.Peers...)
+				rest = append(rest, err.Err)
+			case interface{ Unwrap() []error }: // of errors.Join
+				sort(err.Unwrap())
+			default:
+				rest = append(rest, err)
+			}
 		}
 	}
+	sort(errs)
 	e.Err = errors.Join(rest...)
 	return e
 }

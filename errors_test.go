@@ -5,10 +5,58 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/coveycache/covey/internal/netsim"
 	"github.com/stretchr/testify/require"
 )
+
+// A write that is not confirmed says of whom, whether the caller or the owner asked in vain.
+func TestUnconfirmedErrorNamesThePeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, net: netsim.New()}
+		for _, name := range []string{"a", "b", "c"} {
+			p := w.at(name, StaticPeers("http://a", "http://b", "http://c"))
+			p.opt.OpTimeout = time.Second // less than a lease, and than it takes to do without c
+			if name == "b" {
+				p.opt.OpTimeout *= 2 // so that it hears what the owner says
+			}
+			p.run()
+		}
+		defer w.close()
+		w.ready()
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := a.key()
+		for name, write := range map[string]func(p *proc) error{
+			"Put":    func(p *proc) error { return p.cache.Put(t.Context(), k, "v") },
+			"Delete": func(p *proc) error { return p.cache.Delete(t.Context(), k) },
+			"Clear":  func(p *proc) error { return p.cache.Clear(t.Context()) },
+		} {
+			for _, p := range []*proc{a, b} {
+				if p == b && name != "Put" { // which it repeats, until the lease of c is over
+					continue
+				}
+				require.NoError(t, a.cache.Put(t.Context(), k, "old"))
+				borrowAt(t, c, k)
+				w.net.Pause("c")
+				err := write(p)
+				w.net.Resume("c")
+				time.Sleep(30 * time.Second)
+				require.ErrorIs(t, err, ErrUnconfirmed, name)
+				var u *UnconfirmedError
+				require.ErrorAs(t, err, &u)
+				require.Equal(t, "test", u.Cache)
+				require.NotEmpty(t, u.Peers, "%s by %s: %v", name, p.name, err)
+				require.Contains(t, err.Error(), c.url)
+				for _, peer := range u.Peers {
+					require.Equal(t, c.url, peer.Peer, "%v", err)
+					require.Contains(t, []PeerCode{PeerSilent, PeerGone, PeerUnreachable}, peer.Code)
+				}
+			}
+		}
+	})
+}
 
 // The end of the caller's context is found in the error of a write, too.
 func TestUnconfirmedErrorHasTheCause(t *testing.T) {

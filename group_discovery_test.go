@@ -244,14 +244,14 @@ func dnsGroup(t *testing.T, dns *fakeDNS) (*Group, *logbook) {
 		Dial: network.Dialer("a"), Logger: log.logger(),
 	})
 	require.NoError(t, err)
-	serveIn(t, network, "a", g)
+	serveIn(t, network, "a:80", g)
 	synctest.Wait() // for the log
 	return g, &log
 }
 
 // serveIn serves a group on a network in memory until the test ends.
-func serveIn(t *testing.T, network *netsim.Network, host string, g *Group) {
-	l, err := network.Listen(host + ":80")
+func serveIn(t *testing.T, network *netsim.Network, address string, g *Group) {
+	l, err := network.Listen(address)
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	mux.Handle(g.Path(), g)
@@ -308,7 +308,7 @@ func TestGroupIsFirstInDNS(t *testing.T) {
 						Self: self, Discovery: &dnsPeers{base: "http://svc", resolver: dns}, Secrets: [][]byte{testSecret}, Dial: network.Dialer("a"), Logger: log.logger(),
 					})
 					require.NoError(t, err)
-					serveIn(t, network, "a", g)
+					serveIn(t, network, "a:80", g)
 					defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
 					require.NoError(t, g.Ready(t.Context()))
 					require.Less(t, time.Since(start), time.Second)

@@ -1,15 +1,13 @@
 package covey
 
 import (
-	"context"
 	"crypto/tls"
 	"log/slog"
-	"net"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/coveycache/covey/internal/netsim"
 	"github.com/stretchr/testify/require"
 )
 
@@ -230,13 +228,15 @@ func TestBadMembersAreLeftOut(t *testing.T) {
 	var log logbook
 	r := make(roster, 1)
 	r <- []Member{{URL: "http://127.0.0.1:1"}, {URL: "http://10.0.0.1"}, {URL: "x"}, {Name: "asks only", Weight: -1}}
-	refuse := func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-		return nil, syscall.ECONNREFUSED
-	}
-	g, err := NewGroup(GroupOptions{Self: "http://127.0.0.1:1", Discovery: r, Dial: refuse, Logger: log.logger()})
+	network := netsim.New()
+	g, err := NewGroup(GroupOptions{Self: "http://127.0.0.1:1", Discovery: r, Dial: network.Dialer("127.0.0.1"), Logger: log.logger()})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
+	serveIn(t, network, "127.0.0.1:1", g)
+	require.NoError(t, g.Ready(t.Context()))
 	require.Len(t, g.Peers(), 2)
+	require.Equal(t, 1, g.Stats().Members)
+	require.Equal(t, "http://127.0.0.1:1/_covey/", g.Owner("k"))
 	for _, want := range []string{"a member is left out", "http://10.0.0.1/_covey/ is not on this machine", "is not a URL of the form"} {
 		require.Eventually(t, func() bool { return strings.Contains(log.String(), want) }, 10*time.Second, time.Millisecond, want)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coveycache/covey/internal/netsim"
 	"github.com/stretchr/testify/require"
 )
 
@@ -62,13 +63,15 @@ func TestHazard15OpenDoors(t *testing.T) {
 	_, err := NewGroup(o)
 	require.ErrorContains(t, err, "10.0.0.2")
 	o.Discovery = StaticPeers(o.Self)
+	network := netsim.New()
+	o.Dial = network.Dialer("127.0.0.1")
 	g, err := NewGroup(o)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, g.Shutdown(t.Context())) }()
+	serveIn(t, network, "127.0.0.1:1", g)
 	c, err := New("test", Options[string]{Group: g})
 	require.NoError(t, err)
-	_, err = c.Get(t.Context(), "k", constant("v"))
-	require.NoError(t, err)
+	require.NoError(t, c.Put(t.Context(), "k", "v"))
 	ask := func(from, path string, header ...string) int {
 		r := httptest.NewRequest("GET", g.Path()+path, nil)
 		r.RemoteAddr, r.Host = from, "127.0.0.1:1"

@@ -9,6 +9,7 @@ package covey
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -233,9 +234,15 @@ func (p *peering[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key
 	select {
 	case <-waits.all:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
 	silent := slices.DeleteFunc(slices.Clone(asked), (*recallOf).confirmed)
+	if ctx.Err() != nil && len(silent) > 0 {
+		errs := []error{context.Cause(ctx)}
+		for _, a := range silent[:min(len(silent), maxPeersSent)] {
+			errs = append(errs, newPeerError(a.link.Name(), link.ErrTimeout))
+		}
+		return nil, errors.Join(errs...)
+	}
 	for _, a := range silent {
 		a.link.Close() // all of them, even if there is no time left to wait
 	}
