@@ -68,7 +68,7 @@ func TestHazard16RightPassesOn(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		require.Less(t, w.loads.Load(), int64(100), "of 900 callers")
+		require.Less(t, w.loads.Load(), int64(50), "of 900 callers, who try four times, each time with a right that passes on twice")
 	})
 }
 

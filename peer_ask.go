@@ -134,7 +134,7 @@ type hold struct {
 	link *link.Link // to the owner
 	over chan struct{}
 	asks int   // how many of them the owner holds; guarded by holds.mu
-	err  error // of the loader, set before over is closed
+	err  error // of the loader, or errRightLost; set before over is closed
 }
 
 // of returns key's hold, nil if there is none.
@@ -178,7 +178,7 @@ func (h *holds) leave(o *hold, err error) {
 	defer h.mu.Unlock()
 	if o.asks--; h.m[o.key] == o && (o.asks == 0 || !errors.Is(err, context.Canceled)) {
 		var foreign *foreignError
-		if errors.As(err, &foreign) {
+		if errors.As(err, &foreign) || errors.Is(err, errRightLost) {
 			o.err = err
 		}
 		h.end(o)
@@ -245,7 +245,7 @@ func (p *peering[V]) getAway(q request[V]) (value V, how verdict, err error) {
 	case how == elsewhere && q.attempt < maxAstray:
 		p.awaitChange(q.ctx, v, againAfter)
 		return value, elsewhere, nil
-	case how == answered || q.ctx.Err() != nil:
+	case how == answered || how == lost || q.ctx.Err() != nil:
 		return value, answered, err
 	}
 	p.c.n.peerErrors.Add(1)
@@ -290,6 +290,14 @@ func (p *peering[V]) ask(q request[V], peer *link.Peer) (value V, how verdict, e
 	}
 }
 
+// lostOr is lost if err says that the load that was waited for has brought nothing, else how.
+func lostOr(how verdict, err error) verdict {
+	if errors.Is(err, errRightLost) {
+		return lost
+	}
+	return how
+}
+
 // isBroken reports whether a link has ended during a request.
 func isBroken(err error) bool {
 	var dial *link.DialError
@@ -330,7 +338,7 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer) (value V, how verdic
 	// 1. While the owner waits for a load there is nothing to ask for: asking would only fill the
 	// link.
 	if err := p.awaitHold(q.ctx, q.key); err != nil {
-		return value, answered, err
+		return value, lostOr(answered, err), err
 	}
 	canLoad := q.load != nil || p.c.opt.Loader != nil
 	l, err := p.linkSoon(q.ctx, peer, canLoad)
@@ -366,7 +374,7 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer) (value V, how verdic
 			}
 		}
 		if err := p.awaitHold(q.ctx, q.key); err != nil { // for what was waited for may wait for a load
-			return value, answered, err
+			return value, lostOr(answered, err), err
 		}
 		f.Flags |= wire.Borrow
 		start = p.c.store.clock.now()
@@ -405,7 +413,7 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer) (value V, how verdic
 	if how == elsewhere {
 		p.group.reconcile(l, p.tenures.view(), a.answer.Ring)
 	}
-	if how == answered { // or else it is no answer for those whom the hold keeps waiting
+	if how == answered || how == lost { // or else it is no answer for those whom the hold keeps waiting
 		a.leave(err)
 	}
 	return value, how, err
