@@ -95,6 +95,13 @@ func (p *peering[V]) pursued() int { return int(p.pursuits.n.Load()) }
 func (p *peering[V]) pursue() {
 	ctx, cancel := context.WithCancel(p.group.ctx)
 	defer cancel()
+	go func() { // an attempt under way is not waited for
+		select {
+		case <-p.c.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	for {
 		some := p.pursuits.some()
 		if len(some) == 0 {
@@ -102,7 +109,7 @@ func (p *peering[V]) pursue() {
 		}
 		failed := false
 		for key, began := range some {
-			if p.c.closed.Load() || ctx.Err() != nil {
+			if ctx.Err() != nil {
 				return
 			}
 			var how verdict
@@ -125,7 +132,6 @@ func (p *peering[V]) pursue() {
 		timer := time.NewTimer(pursueEvery)
 		select {
 		case <-timer.C:
-		case <-p.c.stop:
 		case <-ctx.Done():
 		}
 		timer.Stop()

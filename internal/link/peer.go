@@ -49,17 +49,27 @@ type Peer struct {
 		reason string
 		at     int64
 	}
-	lines []func() // to be logged by unlock
+	lines   []func() // to be logged by unlock, in order
+	logging bool     // somebody logs them
 }
 
 // unlock unlocks the peer and logs what was to be logged: what handles it may use the peer.
 func (p *Peer) unlock() {
-	lines := p.lines
-	p.lines = nil
-	p.mu.Unlock()
-	for _, log := range lines {
-		log()
+	if p.logging { // who is at it logs these too, after what came before them
+		p.mu.Unlock()
+		return
 	}
+	for p.logging = true; len(p.lines) > 0; {
+		lines := p.lines
+		p.lines = nil
+		p.mu.Unlock()
+		for _, log := range lines {
+			log()
+		}
+		p.mu.Lock()
+	}
+	p.logging = false
+	p.mu.Unlock()
 }
 
 // say logs a message about the peer when it is unlocked. The peer is locked.

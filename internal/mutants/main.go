@@ -759,7 +759,7 @@ var mutants = []mutant{
 	},
 	{
 		"I12: pursuits end with the cache", "TestPursuitsEndAtClose",
-		"peer_pursue.go", "\t\tcase <-p.c.stop:\n", "",
+		"peer_pursue.go", "\t\tcase <-p.c.stop:\n\t\t\tcancel()\n", "",
 	},
 	{
 		"I3: Close takes back what the cache has lent", "TestCloseTakesBack",
