@@ -130,7 +130,7 @@ func (s *shard[V]) close() {
 		s.end(f)
 		if r := f.right; r != nil && r.isHolder { // others wait for what it was to bring
 			p := s.c.peering
-			p.returning.Go(func() { p.returnRight(r, f.key) })
+			p.c.wg.Go(func() { p.giveBack(r, f.key, closed) })
 		}
 		s.c.land(f, zero, closed)
 		if f.bulk != nil {

@@ -347,11 +347,13 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, voids uint64, 
 		return pending[V]{f: f, key: key, own: true}, true
 	}
 	s := c.lock(hash)
-	defer s.unlock()
 	if c.closed.Load() {
+		s.unlock()
+		c.peering.giveBack(r, key, c.errClosed())
 		m.fail(key, c.errClosed())
 		return p, false
 	}
+	defer s.unlock()
 	if m.bulk == nil {
 		m.bulk = c.newBulk(m.ctx)
 	}

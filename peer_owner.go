@@ -26,11 +26,17 @@ func (g *Group) serve(r *link.Request) {
 		c.serve(r)
 		return
 	}
-	if r.Type == wire.Recall { // it is closed, and with it its copies are gone
+	switch r.Type {
+	case wire.Recall: // it is closed, and with it its copies are gone
 		r.Answer(&wire.Frame{Type: wire.Done})
-		return
+	case wire.Fill: // the other end has closed it since it got the right, of which the token tells
+		for _, c := range *g.caches.Load() {
+			c.revoke(r.Key, r.Token, r.Link())
+		}
+		r.Answer(&wire.Frame{Type: wire.Done})
+	default:
+		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeUnknownCache})
 	}
-	r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeUnknownCache})
 }
 
 func (p *peering[V]) serve(r *link.Request) {
@@ -353,7 +359,7 @@ func (p *peering[V]) answerLater(
 					return
 				}
 				if token := f.Token; !to.answer(f) && token != 0 {
-					p.refuse(key, hash, token)
+					p.revoke(key, token, to.link())
 				}
 				return
 			}

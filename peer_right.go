@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -126,12 +127,13 @@ func (p *peering[V]) passOn(f *flight[V], token uint64) {
 	p.c.land(f, zero, errRightLost)
 }
 
-// refuse passes on a right that was granted to somebody who no longer waits for it.
-func (p *peering[V]) refuse(key string, hash uint32, token uint64) {
-	s := p.c.lock(hash)
+// revoke passes on a right that the other end of a link was granted, who has no use for it; if there
+// is one with that token.
+func (p *peering[V]) revoke(key string, token uint64, from *link.Link) {
+	s := p.c.lock(p.c.store.hash(key))
 	f := s.rights[token]
 	s.unlock()
-	if f != nil {
+	if f != nil && f.right.link == from {
 		p.passOn(f, token)
 	}
 }
@@ -311,14 +313,17 @@ func (g *Group) unwanted(l *link.Link, f *wire.Frame) {
 	if f.Type == wire.Many {
 		g.unwantedMany(l, f.Items)
 	} else if f.Type == wire.FillRight || f.Type == wire.Hit && f.Flags&wire.Refresh != 0 {
-		if id, ok := g.cacheID(l.CacheName(f.Cache)); ok {
-			fill := &wire.Frame{Type: wire.Fill, Cache: id, Key: strings.Clone(f.Key), Token: f.Token, Result: wire.Failed, Code: wire.CodeCancelled}
-			g.wg.Go(func() { sendFill(l, fill) })
-		} else {
-			l.Close() // the cache is closed: its rights end with the link
+		id, ok := g.cacheID(l.CacheName(f.Cache))
+		if !ok {
+			id = noCache
 		}
+		fill := &wire.Frame{Type: wire.Fill, Cache: id, Key: strings.Clone(f.Key), Token: f.Token, Result: wire.Failed, Code: wire.CodeCancelled}
+		g.wg.Go(func() { sendFill(l, fill) })
 	}
 }
+
+// noCache is a number that no cache has, for one that is closed.
+const noCache = math.MaxUint16
 
 func (g *Group) unwantedMany(l *link.Link, items []byte) {
 	var f wire.Frame
@@ -333,9 +338,13 @@ func (g *Group) unwantedMany(l *link.Link, items []byte) {
 	}
 }
 
-// giveBack tells the owner that nothing will come of a right.
+// giveBack tells the owner that nothing will come of a right, which then passes on: the cache is
+// closed, or has no room for another refresh.
 func (p *peering[V]) giveBack(r *right, key string, err error) {
 	f := failed(err)
+	if errors.Is(err, ErrClosed) {
+		f.Code = wire.CodeCancelled
+	}
 	sendFill(r.link, &wire.Frame{Type: wire.Fill, Cache: p.id, Key: key, Token: r.token, Result: wire.Failed, Code: f.Code, Text: f.Text})
 	r.over(err)
 }
@@ -403,19 +412,6 @@ func asForeign(peer string, err error) error {
 		return nil
 	}
 	return &foreignError{peer: peer, text: err.Error(), is: err}
-}
-
-// returnRight gives a right back because the cache is being closed, and returns when the owner has
-// it: the word that the cache is no more goes ahead of what is queued, and then the owner would not
-// know what the right is about.
-func (p *peering[V]) returnRight(r *right, key string) {
-	ctx, cancel := context.WithTimeout(context.Background(), leaveFor/6)
-	defer cancel()
-	fill := &wire.Frame{Type: wire.Fill, Cache: p.id, Key: key, Token: r.token, Result: wire.Failed, Code: wire.CodeCancelled}
-	if _, err := r.link.Call(ctx, fill); err != nil {
-		r.link.Close() // and the right ends with it
-	}
-	r.over(context.Canceled)
 }
 
 // sendFill sends the result of a load to the owner, who waits for it. If it cannot be sent the right

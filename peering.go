@@ -26,8 +26,7 @@ type peering[V any] struct {
 	pursuits pursuits
 	asks     *sync.Pool
 
-	emptied   chan struct{}  // closed when the cache is closed and has been emptied
-	returning sync.WaitGroup // rights that are being given back since the cache is closed
+	emptied chan struct{} // closed when the cache is closed and has been emptied
 
 	// Memory of requests for many keys, to be used again.
 	buffers sync.Pool // of *[]byte
@@ -93,12 +92,10 @@ func (p *peering[V]) delete(ctx context.Context, key string, o ...DeleteOption) 
 
 func (p *peering[V]) close() error { return p.c.Close() }
 
-// leave takes back what a cache has lent that is closed, and gives back its rights, so that another
-// one of its name may answer for the same keys. In a group that is shut down that has been done, as
-// far as there was time.
+// leave takes back what a cache has lent that is closed, so that another one of its name may answer
+// for the same keys. In a group that is shut down that has been done, as far as there was time.
 func (p *peering[V]) leave() {
 	close(p.emptied)
-	p.returning.Wait()
 	if p.group.ctx.Err() != nil {
 		return
 	}

@@ -69,9 +69,10 @@ type shared interface {
 	adopt(v *view, anew bool) // go by another view; anew: what is stored is worth nothing
 	clearHere()
 	recallAll(ctx context.Context, concerns func(key string) bool) error
-	sweep()            // remove what this process no longer owns
-	lost(l *link.Link) // a link is down
-	number() uint16    // of the cache in this process's frames
+	sweep()                                           // remove what this process no longer owns
+	lost(l *link.Link)                                // a link is down
+	revoke(key string, token uint64, from *link.Link) // pass on a right, if it is one of this cache's
+	number() uint16                                   // of the cache in this process's frames
 	used(key string, hits uint64)
 	reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool)
 	hotKeys(k int) []HotKey

@@ -3,6 +3,7 @@ package covey
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,4 +123,60 @@ func TestRecallFromClosedCache(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "new", v)
 	})
+}
+
+// A right that comes for a cache that is just being closed goes back, however late that is noticed.
+func TestCloseBesideAGrant(t *testing.T) {
+	codec := &hookCodec{}
+	o := Options[string]{LoadTimeout: time.Minute, StaleIfError: time.Hour, Codec: codec}
+	load := map[string]func(p *proc, k string) error{
+		"Get": func(p *proc, k string) error {
+			_, err := p.cache.Get(p.w.t.Context(), k, constant("by b"))
+			return err
+		},
+		"GetMany": func(p *proc, k string) error {
+			_, err := p.cache.GetMany(p.w.t.Context(), []string{k}, func(context.Context, []string) (map[string]string, error) {
+				return map[string]string{k: "by b"}, nil
+			})
+			return err
+		},
+	}
+	for name, get := range load {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 3, o, func(t *testing.T, w *world) {
+				a, b, c := w.procs[0], w.procs[1], w.procs[2]
+				k := a.key()
+				require.NoError(t, a.cache.Put(t.Context(), k, "old", WithTTL(time.Second)))
+				time.Sleep(2 * time.Second)
+				got := make(chan string, 1)
+				var closed time.Time
+				beside := func() { // b has the right and decodes what it is to fall back on
+					go func() {
+						v, _ := c.cache.Get(t.Context(), k, constant("by c"))
+						got <- v
+					}()
+					time.Sleep(time.Second)
+					require.NoError(t, b.cache.Close())
+					closed = time.Now()
+				}
+				codec.decoding.Store(&beside)
+				require.ErrorIs(t, get(b, k), ErrClosed)
+				require.Equal(t, "by c", <-got)
+				require.Less(t, time.Since(closed), 100*time.Millisecond)
+				b.open(t)
+			})
+		})
+	}
+}
+
+// A hookCodec calls a function when it decodes for the first time.
+type hookCodec struct{ decoding atomic.Pointer[func()] }
+
+func (*hookCodec) Name() string                                { return "hook" }
+func (*hookCodec) Append(dst []byte, v string) ([]byte, error) { return append(dst, v...), nil }
+func (c *hookCodec) Decode(src []byte) (string, error) {
+	if f := c.decoding.Swap(nil); f != nil {
+		(*f)()
+	}
+	return string(src), nil
 }

@@ -771,7 +771,7 @@ var mutants = []mutant{
 	},
 	{
 		"Close gives rights back", "TestCloseGivesRightsBack",
-		"janitor.go", "p.returning.Go(func() { p.returnRight(r, f.key) })", "_ = p",
+		"janitor.go", "p.c.wg.Go(func() { p.giveBack(r, f.key, closed) })", "_ = p",
 	},
 	{
 		"nobody waits for the copies of a closed cache", "TestRecallFromClosedCache",
