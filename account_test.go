@@ -29,7 +29,7 @@ type person struct {
 // times as much has passed through.
 func TestAccountedBytesAgainstHeap(t *testing.T) {
 	if testing.Short() {
-		t.Skip("fills tens of megabytes")
+		t.Skip("fills megabytes")
 	}
 	sized := func(size func(r *rand.Rand) int) func(*rand.Rand) any {
 		return func(r *rand.Rand) any { return make([]byte, size(r)) }
@@ -55,7 +55,7 @@ func TestAccountedBytesAgainstHeap(t *testing.T) {
 }
 
 func testAccounting[V any](t *testing.T, value func(*rand.Rand) V) {
-	const limit = 24 << 20
+	const limit = 8 << 20
 	r := rand.New(rand.NewPCG(1, 2))
 	before := liveHeap()
 	c := newCache(t, Options[V]{MaxBytes: limit, TTL: time.Hour})
@@ -83,6 +83,7 @@ func testAccounting[V any](t *testing.T, value func(*rand.Rand) V) {
 // Random operations against a map of what should be there; accounting and bounds are checked after
 // each.
 func TestRandomOperations(t *testing.T) {
+	t.Parallel()
 	for _, ev := range []Eviction{LFU, LRU, FIFO} {
 		for seed := range uint64(5) {
 			r := rand.New(rand.NewPCG(seed, 3))

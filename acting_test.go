@@ -344,6 +344,7 @@ func stayingKey(p, other *proc) string {
 // Keys are written and read, owned and borrowed, while members join, leave, die and stand still:
 // nobody reads what was there before the last write that was confirmed.
 func TestWritesThroughChanges(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: netsim.New()}
 		defer w.close()

@@ -118,6 +118,7 @@ func certified(t *testing.T, ca *authority, mounted, atHand bool, auth tls.Clien
 }
 
 func TestCertificates(t *testing.T) {
+	t.Parallel()
 	ca, other := newAuthority(t), newAuthority(t)
 	for name, s := range map[string]struct {
 		mounted, atHand bool
@@ -131,6 +132,7 @@ func TestCertificates(t *testing.T) {
 		"listener, required, by request": {false, false, tls.RequireAndVerifyClientCert, false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			m := new(mesh)
 			m.open.Store(!s.linkless)
 			all := certified(t, ca, s.mounted, s.atHand, s.auth, m.wrap)
@@ -229,6 +231,7 @@ func doRequest(t *testing.T, cfg *tls.Config, method, url, header string) (statu
 // TestCertificateOfAnotherMember: where certificates alone authenticate, nobody goes by the name of
 // a member with the certificate of another one, over links or plain HTTP.
 func TestCertificateOfAnotherMember(t *testing.T) {
+	t.Parallel()
 	ca := newAuthority(t)
 	for name, linkless := range map[string]bool{"links": false, "plain HTTP": true} {
 		t.Run(name, func(t *testing.T) {
@@ -268,6 +271,7 @@ func TestCertificateOfAnotherMember(t *testing.T) {
 
 // TestVerifyPeer: the hook is asked at both ends, and decides.
 func TestVerifyPeer(t *testing.T) {
+	t.Parallel()
 	type asked struct {
 		at, name string
 		tls      bool

@@ -81,6 +81,7 @@ func anything(ctx context.Context, c *Cache[string], r *rand.Rand) error {
 }
 
 func TestAnythingBesideClose(t *testing.T) {
+	t.Parallel()
 	for on := soak(t, 60); on(); {
 		o := Options[string]{
 			MaxBytes: 1 << 14, MaxEntries: 100, Eviction: Eviction(rand.IntN(3)), TTL: 50 * time.Millisecond, StaleIfError: time.Second,
@@ -124,7 +125,8 @@ func TestAnythingBesideClose(t *testing.T) {
 }
 
 func TestAnythingBesideShutdown(t *testing.T) {
-	for on := soak(t, 6); on(); {
+	t.Parallel()
+	for on := soak(t, 3); on(); {
 		o := Options[string]{MaxBytes: 1 << 14, MaxEntries: 100, L1: 1 << 12, TTL: time.Second}
 		inWorld(t, 3, o, func(t *testing.T, w *world) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -141,7 +143,7 @@ func TestAnythingBesideShutdown(t *testing.T) {
 								return
 							default:
 								_ = anything(ctx, p.cache, r)
-								time.Sleep(time.Duration(r.IntN(5)) * time.Millisecond) // lets the bubble's time go on
+								time.Sleep(time.Duration(r.IntN(10)) * time.Millisecond) // lets the bubble's time go on
 								_ = p.group.HotKeys()
 								_, _ = p.group.Stats(), p.group.Peers()
 							}

@@ -126,6 +126,7 @@ func TestLoaderTTL(t *testing.T) {
 // All shows what is there when an entry's turn comes, also while it walks a table that has been
 // replaced by a larger one.
 func TestAllLooksAgain(t *testing.T) {
+	t.Parallel()
 	grow := func(c *Cache[int]) {
 		for i := range 10_000 {
 			require.NoError(t, c.Put(t.Context(), fmt.Sprint("more", i), i))

@@ -48,6 +48,7 @@ func checkIndex(t *testing.T, x *index, want map[string]*node) {
 }
 
 func TestIndexAgainstMap(t *testing.T) {
+	t.Parallel()
 	for _, segmentBits := range []uint8{0, 3} {
 		for seed := range uint64(20) {
 			r := rand.New(rand.NewPCG(seed, 1))

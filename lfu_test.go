@@ -115,6 +115,7 @@ func (t *lfuTest) check() {
 }
 
 func TestLFURandomOperations(t *testing.T) {
+	t.Parallel()
 	r := newRand(t)
 	weighed, unweighed := 0, 0
 	for range 15 {
@@ -147,6 +148,7 @@ func TestLFURandomOperations(t *testing.T) {
 // The one added last stays, in whichever mode and however often the cache evicts, until it is
 // alone.
 func TestLFUSparesTheLast(t *testing.T) {
+	t.Parallel()
 	r := newRand(t)
 	for _, by := range []string{"frequency", "recency", "return", "value"} {
 		t.Run(by, func(t *testing.T) {
@@ -297,6 +299,7 @@ func zipf(r *rand.Rand, n int) func() int {
 
 // Where LRU does badly the policy does well, and where nothing beats LRU it is close to it.
 func TestLFUAdapts(t *testing.T) {
+	t.Parallel()
 	r := newRand(t)
 	const requests = 100_000
 	popular, moving := zipf(r, 20_000), zipf(r, 3000)
@@ -335,6 +338,7 @@ func TestLFUAdapts(t *testing.T) {
 
 // A cache whose bound changes works as one that always had the new bound.
 func TestLFUResize(t *testing.T) {
+	t.Parallel()
 	r := newRand(t)
 	popular := zipf(r, 20_000)
 	keys := make([]int, 40_000)
@@ -361,6 +365,7 @@ func TestLFUResize(t *testing.T) {
 
 // An eviction harvests so many entries and no more, however many were used.
 func TestLFUAfterManyHits(t *testing.T) {
+	t.Parallel()
 	for by := range modes {
 		for _, weighs := range []bool{false, true} {
 			m := newLFUTest(t, newRand(t))

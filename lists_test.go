@@ -14,6 +14,7 @@ import (
 // Processes that know of different others come to one view as long as each of them is known to
 // somebody, directly or not; and then a write by one of them is seen by all.
 func TestListsDiffer(t *testing.T) {
+	t.Parallel()
 	for i, lists := range []string{
 		"abd abd abc abd", // c knows a and b, who do not know it
 		"abd abd abc cd",
@@ -30,6 +31,7 @@ func TestListsDiffer(t *testing.T) {
 
 // All lists of three processes, and some of four.
 func TestListsEnumerated(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range 64 {
 		of := [3]int{i & 3, i >> 2 & 3, i >> 4 & 3}

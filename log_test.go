@@ -113,6 +113,7 @@ func TestLinesAreQueued(t *testing.T) {
 
 // The origin is down, and thousands of keys fail to refresh: that is one line in ten seconds.
 func TestFailedRefreshesAreLoggedOnce(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log recorder
 		c, err := New("test", Options[int]{

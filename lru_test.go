@@ -194,6 +194,7 @@ func (t *policyTest) useAny() {
 }
 
 func TestLRUAgainstModel(t *testing.T) {
+	t.Parallel()
 	r := newRand(t)
 	for range 20 {
 		m := newLRUTest(t, r)
@@ -298,6 +299,7 @@ func TestHeapShrinks(t *testing.T) {
 // Hits race with everything the policy does under the lock. Those in use
 // must outlive those that are not, and once the hits are over the order is exact.
 func TestLRUConcurrentHits(t *testing.T) {
+	t.Parallel()
 	r := newRand(t)
 	m := newLRUTest(t, r)
 	s, p := m.slots, m.policy.(*lru)

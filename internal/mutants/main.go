@@ -774,8 +774,12 @@ var mutants = []mutant{
 		"janitor.go", "p.c.wg.Go(func() { p.giveBack(r, f.key, closed) })", "_ = p",
 	},
 	{
+		"a right is known by its token when its cache is not", "TestCloseBesideAGrant",
+		"peer_owner.go", "\t\t\tc.revoke(r.Key, r.Token, r.Link())\n", "\t\t\t_ = c\n",
+	},
+	{
 		"nobody waits for the copies of a closed cache", "TestRecallFromClosedCache",
-		"peer_owner.go", "if r.Type == wire.Recall { // it is closed, and with it its copies are gone", "if false {",
+		"peer_owner.go", "case wire.Recall: // it is closed, and with it its copies are gone", "case 0:",
 	},
 	{
 		"a shutdown leaves before it drains", "TestShutdownWithASlowLoad",
