@@ -267,7 +267,7 @@ func (g *Group) viewOf(of *agreed.View) *view {
 	for i, m := range of.Members {
 		members[i] = Member{Name: m.Name, URL: m.URL, Weight: m.Weight, Zone: m.Zone}
 	}
-	v := &view{lineage: of.Lineage, epoch: of.Epoch, tag: max(1, of.Lineage^bits.RotateLeft64(of.Epoch, 32)), ring: newRing(members), self: -1, replaced: make(chan struct{})}
+	v := &view{lineage: of.Lineage, epoch: of.Epoch, tag: max(1, of.Lineage^bits.RotateLeft64(of.Epoch, 32)), ring: g.view.Load().ring.with(members), self: -1, replaced: make(chan struct{})}
 	if of.Has(agreed.ID{Name: g.opt.Name, Instance: g.instance}) {
 		v.self = v.ring.index(g.opt.Name)
 	}

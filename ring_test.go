@@ -193,6 +193,36 @@ func TestRingBalance(t *testing.T) {
 	}
 }
 
+// A ring that is made from the one before it is the ring that its members have.
+func TestRingFromAnother(t *testing.T) {
+	rng := rand.New(rand.NewPCG(15, 16))
+	pool := randomMembers(rng, 12)
+	heavy := int(maxPoints / pointsPerWeight)
+	r := newRing(nil)
+	for i := range 30 {
+		var members []Member
+		for _, j := range rng.Perm(len(pool))[:rng.IntN(len(pool)+1)] {
+			m := pool[j]
+			m.Weight = rng.IntN(3)
+			members = append(members, m)
+		}
+		if i == 14 && !testing.Short() { // so that all have fewer points
+			members = append(members, Member{Name: "heavy", Weight: heavy})
+		}
+		if i%7 == 6 { // all stay, and have moved
+			members = slices.Clone(r.members)
+			for j := range members {
+				members[j].URL = fmt.Sprint("http://", i)
+			}
+		}
+		r = r.with(members)
+		want := newRing(members)
+		require.Equal(t, want.members, r.members)
+		require.Equal(t, want.fingerprint, r.fingerprint)
+		require.True(t, slices.Equal(want.hashes, r.hashes) && slices.Equal(want.owners, r.owners) && slices.Equal(want.start, r.start))
+	}
+}
+
 // A new peer takes its share from all others, who keep what they had otherwise.
 func TestRingMovement(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
@@ -333,8 +363,21 @@ func BenchmarkRingOwner(b *testing.B) {
 }
 
 func BenchmarkRingUpdate(b *testing.B) {
-	members := randomMembers(rand.New(rand.NewPCG(13, 14)), 1000)
-	for b.Loop() {
-		newRing(members)
-	}
+	members := randomMembers(rand.New(rand.NewPCG(13, 14)), 1001)
+	r := newRing(members[:1000])
+	b.Run("first", func(b *testing.B) {
+		for b.Loop() {
+			newRing(members)
+		}
+	})
+	b.Run("join", func(b *testing.B) {
+		for b.Loop() {
+			r.with(members)
+		}
+	})
+	b.Run("leave", func(b *testing.B) {
+		for b.Loop() {
+			r.with(members[1:1000])
+		}
+	})
 }

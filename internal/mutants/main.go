@@ -742,6 +742,10 @@ var mutants = []mutant{
 		"peer_write.go", "return p.acts(v, place) && p.group.steady() >= v.quietUntil(place)", "return p.acts(v, place)",
 	},
 	{
+		"all members make the same ring, whatever they had before", "TestRingFromAnother",
+		"ring.go", "at >= 0 && old.pointsOf(at) == points", "at >= 0",
+	},
+	{
 		"I3: who goes by another view gets no lease", "TestNoTermForThoseBehind",
 		"group_view.go", "v.tag == 0 || l.Ring() != v.tag", "v.tag == 0",
 	},
