@@ -5,6 +5,7 @@ package covey
 // peer which had already cleared would stay there.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -162,23 +163,33 @@ func (p *peering[V]) serveClear(r *link.Request) {
 }
 
 // recallAll takes back all copies, with one request to each borrower; if concerns is given, only
-// from borrowers with a copy of some key that it is true of. It follows clearHere or adopt, so what
-// is lent of those keys meanwhile is newer than the Clear, or nothing.
+// those of keys that it is true of. It follows clearHere or adopt, so what is lent of those keys
+// meanwhile is newer than the Clear, or nothing.
 func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bool) error {
-	borrowers := p.borrowers(concerns)
-	if len(borrowers) == 0 {
+	lent := p.lentTo(concerns)
+	if len(lent) == 0 {
 		return nil
 	}
 	// What is lent from here on may arrive after the recall.
 	last := p.group.tokens.Load()
-	if _, err := p.recallFrom(ctx, slices.Collect(maps.Keys(borrowers)), ""); err != nil {
+	_, err := p.recallFrom(ctx, slices.Collect(maps.Keys(lent)), func(l *link.Link) *wire.Frame {
+		f := &wire.Frame{Type: wire.Recall, Cache: p.id}
+		if concerns != nil {
+			f.Items = namesOf(lent[l])
+		}
+		return f
+	})
+	if err != nil {
 		return err
 	}
 	for i := range p.c.shards {
 		s := p.c.lockAt(i)
 		for key, l := range s.loans {
+			if concerns != nil && !concerns(key) {
+				continue
+			}
 			l.copies = slices.DeleteFunc(l.copies, func(one loan) bool {
-				_, asked := borrowers[one.link]
+				_, asked := lent[one.link]
 				return asked && one.id <= last
 			})
 			if len(l.copies) == 0 && l.debt == 0 {
@@ -190,10 +201,25 @@ func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bo
 	return nil
 }
 
-// borrowers returns the links over which copies are lent, of keys that concerns is true of if it is
-// given.
-func (p *peering[V]) borrowers(concerns func(key string) bool) map[*link.Link]struct{} {
-	links := make(map[*link.Link]struct{})
+// namesOf returns frames that name the keys, for a recall; nil, which stands for all that the
+// borrower has, if there are more of them than fit into one.
+func namesOf(keys []string) (items []byte) {
+	if len(keys) > wire.MaxItems {
+		return nil
+	}
+	for _, key := range keys {
+		items = wire.Append(items, &wire.Frame{Type: wire.Recall, Key: key})
+		if len(items) > wire.MaxBody/2 {
+			return nil
+		}
+	}
+	return items
+}
+
+// lentTo returns the links over which copies are lent, and of which keys, of those that concerns is
+// true of if it is given.
+func (p *peering[V]) lentTo(concerns func(key string) bool) map[*link.Link][]string {
+	lent := make(map[*link.Link][]string)
 	now := p.c.store.clock.steady()
 	for i := range p.c.shards {
 		s := p.c.lockAt(i)
@@ -203,32 +229,53 @@ func (p *peering[V]) borrowers(concerns func(key string) bool) map[*link.Link]st
 			}
 			for _, one := range l.copies {
 				if one.until > now {
-					links[one.link] = struct{}{}
+					lent[one.link] = append(lent[one.link], key)
 				}
 			}
 		}
 		s.unlock()
 	}
-	return links
+	return lent
 }
 
-// serveRecallAll gives back everything that the other end of the link has lent. From here on this
-// process uses none of it, nor what is still on its way.
-func (p *peering[V]) serveRecallAll(r *link.Request) {
+// serveRecallMany gives back what the other end of the link has lent: of the keys that the request
+// names or, if there are none, everything. From here on this process uses none of it, nor what is
+// still on its way.
+func (p *peering[V]) serveRecallMany(r *link.Request) {
 	lender := r.Link()
+	items := bytes.Clone(r.Items)
 	op := r.Keep(nil)
 	p.later(op, func() {
-		now := p.c.store.clock.now()
-		for i := range p.c.shards {
-			s := p.c.lockAt(i)
-			s.recalledAll = now
-			s.unlock()
-		}
-		for _, n := range p.c.copies.from(lender) {
-			s := p.c.lock(n.hash)
-			s.removeCopy(n)
-			s.unlock()
+		if len(items) == 0 || !p.giveBackKeys(items) {
+			p.giveBackAll(lender)
 		}
 		op.Answer(&wire.Frame{Type: wire.Done})
 	})
+}
+
+// giveBackKeys removes the copies of the keys that items name, if they make sense.
+func (p *peering[V]) giveBackKeys(items []byte) (ok bool) {
+	now := p.c.store.clock.now()
+	var one wire.Frame
+	for err := error(nil); len(items) > 0; {
+		if items, err = wire.Next(items, &one); err != nil {
+			return false
+		}
+		p.giveBackCopy(one.Key, now)
+	}
+	return true
+}
+
+func (p *peering[V]) giveBackAll(lender *link.Link) {
+	now := p.c.store.clock.now()
+	for i := range p.c.shards {
+		s := p.c.lockAt(i)
+		s.recalledAll = now
+		s.unlock()
+	}
+	for _, n := range p.c.copies.from(lender) {
+		s := p.c.lock(n.hash)
+		s.removeCopy(n)
+		s.unlock()
+	}
 }

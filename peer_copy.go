@@ -81,12 +81,17 @@ func (l *copies) wants(hash uint32) bool {
 // borrowFrom is how many requests, as far as demand remembers, make a key worth borrowing.
 const borrowFrom = 2
 
-// isLent reports whether a copy is valid. It reads the real clock, since a lease may have ended
-// while the process stood still.
+// isLent reports whether a copy is valid: it has not expired, its lender's lease and this process's
+// own promises last, and its lender has owned the key in each view since. It reads the real clock,
+// since a lease may have ended while the process stood still.
 func (c *Cache[V]) isLent(n *node, now int64) bool {
 	held := borrowedOf[V](n).lender.HeldUntil()
-	return held > 0 && now < held+c.copies.offset && (c.peering.isActing(now) || c.peering.tenures.view().self < 0) && now < n.expires && n.gen.Load() == c.store.gen.Load()
+	return held > 0 && now < held+c.copies.offset && now < n.expires && c.peering.mayBorrow(now) && c.current(n)
 }
+
+// mayBorrow reports whether this process may use what it has borrowed: nobody goes on without it
+// who would not tell it of writes. Whoever owns nothing is told of them as long as it has the lease.
+func (p *peering[V]) mayBorrow(now int64) bool { return p.isActing(now) || p.tenures.view().self < 0 }
 
 // useCopy reports whether a copy is valid, and counts its use.
 func (c *Cache[V]) useCopy(n *node) bool {
@@ -355,22 +360,27 @@ func (l *copies) harvest(n *node) bool {
 // of the key that began before.
 func (p *peering[V]) serveRecall(r *link.Request) {
 	if r.Key == "" {
-		p.serveRecallAll(r)
+		p.serveRecallMany(r)
 		return
 	}
-	hash := p.c.store.hash(r.Key)
-	now := p.c.store.clock.now()
-	saved := uint32(0)
+	saved := p.giveBackCopy(r.Key, p.c.store.clock.now())
+	p.holds.void(r.Key)
+	r.Answer(&wire.Frame{Type: wire.Done, Count: uint64(saved)})
+}
+
+// giveBackCopy removes the copy of a key, if there is one, and returns how many requests it has
+// served. One that was asked for before now is not kept.
+func (p *peering[V]) giveBackCopy(key string, now int64) (saved uint32) {
+	hash := p.c.store.hash(key)
 	s := p.c.lock(hash)
-	if n := p.c.store.index.find(hash, r.Key); n != nil && n.flags&flagBorrowed != 0 {
+	defer s.unlock()
+	if n := p.c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 {
 		saved = borrowedOf[V](n).hits.Load()
 		p.c.copies.harvest(n)
 		s.removeCopy(n)
 	}
-	s.noteRecall(r.Key, now)
-	s.unlock()
-	p.holds.void(r.Key)
-	r.Answer(&wire.Frame{Type: wire.Done, Count: uint64(saved)})
+	s.noteRecall(key, now)
+	return saved
 }
 
 const (

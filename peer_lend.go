@@ -196,7 +196,8 @@ func (p *peering[V]) recall(ctx context.Context, key string, hash uint32) error 
 	}
 	s.unlock()
 
-	asked, err := p.recallFrom(ctx, borrowers, key)
+	frame := &wire.Frame{Type: wire.Recall, Cache: p.id, Key: key}
+	asked, err := p.recallFrom(ctx, borrowers, func(*link.Link) *wire.Frame { return frame })
 	if err != nil {
 		return err
 	}
@@ -215,9 +216,11 @@ func (p *peering[V]) recall(ctx context.Context, key string, hash uint32) error 
 	return nil
 }
 
-// recallFrom has the borrowers give back their copies of a key or, if key is empty, all that this
-// cache has lent them. It returns when none of them can use one any more.
-func (p *peering[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key string) ([]*recallOf, error) {
+// recallFrom has the borrowers give back the copies that the frame for each of them says. It returns
+// when none of them can use one any more.
+func (p *peering[V]) recallFrom(
+	ctx context.Context, borrowers []*link.Link, frame func(*link.Link) *wire.Frame,
+) ([]*recallOf, error) {
 	waits := recalls{all: make(chan struct{}, 1), left: 1}
 	asked := make([]*recallOf, 0, len(borrowers))
 	for _, l := range borrowers {
@@ -225,7 +228,7 @@ func (p *peering[V]) recallFrom(ctx context.Context, borrowers []*link.Link, key
 		a := &recallOf{recalls: &waits, link: l}
 		asked = append(asked, a)
 		waits.expect()
-		if _, err := l.Send(ctx, &wire.Frame{Type: wire.Recall, Cache: p.id, Key: key}, a); err != nil {
+		if _, err := l.Send(ctx, frame(l), a); err != nil {
 			l.Close() // so that the copy goes even if the caller has no time left
 			a.Fail(err)
 		}

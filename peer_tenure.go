@@ -1,8 +1,8 @@
 package covey
 
-// peer_tenure.go decides whether an entry is still valid after the ring has changed: it is if this
-// process has owned its key by every ring since it was stored. A hit only compares generations;
-// this file is for entries of an older one.
+// peer_tenure.go decides whether an entry is still valid after the ring has changed: it is if the
+// process that it comes from, this one or the lender of a copy, has owned its key by every ring
+// since it was stored. A hit only compares generations; this file is for entries of an older one.
 
 import (
 	"sync"
@@ -72,7 +72,7 @@ func (c *Cache[V]) current(n *node) bool {
 	if have == gen {
 		return true
 	}
-	if c.peering == nil || n.flags&flagBorrowed != 0 {
+	if c.peering == nil {
 		return false
 	}
 	t := &c.peering.tenures
@@ -85,11 +85,20 @@ func (c *Cache[V]) current(n *node) bool {
 	}
 	hash := ringHash(n.key)
 	for _, t := range list {
-		if t.from > have && !t.view.owns(hash) {
+		if t.from > have && !c.isFrom(n, t.view, t.view.ring.owner(hash)) {
 			return false
 		}
 	}
 	return n.gen.CompareAndSwap(have, gen)
+}
+
+// isFrom reports whether n comes from the i-th member of v: it is this process's own or, if it is a
+// copy, that member lent it, over the link that is still there.
+func (c *Cache[V]) isFrom(n *node, v *view, i int) bool {
+	if n.flags&flagBorrowed == 0 {
+		return i >= 0 && i == v.self
+	}
+	return i >= 0 && v.peers[i] != nil && v.peers[i].Up() == borrowedOf[V](n).lender
 }
 
 // sweep has what is no longer valid removed in the background. Nothing depends on it but memory:

@@ -107,7 +107,7 @@ func (p *peering[V]) leave() {
 	}
 	ctx, cancel = context.WithTimeout(p.group.ctx, leaveFor)
 	defer cancel()
-	borrowers := p.borrowers(nil)
+	borrowers := p.lentTo(nil)
 	for l := range borrowers { // all of them before any lease is waited for
 		l.Close()
 	}

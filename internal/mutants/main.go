@@ -723,7 +723,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: no copy is used without promises", "TestNoHitWithoutPromises",
-		"peer_copy.go", "(c.peering.isActing(now) || c.peering.tenures.view().self < 0) && ", "",
+		"peer_copy.go", "c.peering.mayBorrow(now) && ", "",
 	},
 	{
 		"I3b: a new owner acts when the view has settled", "TestJoinOutwaitsSilentBorrower",
@@ -776,6 +776,22 @@ var mutants = []mutant{
 	{
 		"Close gives rights back", "TestCloseGivesRightsBack",
 		"janitor.go", "p.c.wg.Go(func() { p.giveBack(r, f.key, closed) })", "_ = p",
+	},
+	{
+		"I3: a copy ends when its key has another owner", "TestCopiesEndWithTheirOwner",
+		"peer_tenure.go", "v.peers[i].Up() == borrowedOf[V](n).lender", "v.peers[i].Up() != nil",
+	},
+	{
+		"I3: a copy ends when a view was missed", "TestCopiesEndWithTheirOwner",
+		"peer_tenure.go", "\tif have < t.cleared.Load() {\n\t\treturn false\n\t}\n", "",
+	},
+	{
+		"a change takes back only what it moves", "TestCopiesOutliveAChange",
+		"peer_clear.go", "\t\t\tf.Items = namesOf(lent[l])\n", "\t\t\t_ = lent\n",
+	},
+	{
+		"a recall that makes no sense takes everything", "TestRecallNamesKeys",
+		"peer_clear.go", "if len(items) == 0 || !p.giveBackKeys(items) {", "if len(items) == 0 || p.giveBackKeys(items) && false {",
 	},
 	{
 		"a right is known by its token when its cache is not", "TestCloseBesideAGrant",

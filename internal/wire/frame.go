@@ -34,7 +34,7 @@ const (
 	GetMany       // Items: one Get or Lookup for each key
 	Clear         // remove everything, and take back what was lent
 	Fill          // Token, and the outcome of a load as Result: Hit with Value, NotFound, Failed, or Done if nothing has changed
-	Recall        // Key: give back what was lent; without a key, everything
+	Recall        // Key: give back what was lent; without a key, of the keys of Items, or everything
 	_             // was Confirm: drop a key that the sender writes
 	Peek          // a Lookup that is not counted
 	Expire        // end the TTL
