@@ -115,7 +115,7 @@ func TestOwnerStandsStillUnderLoad(t *testing.T) {
 		var wg sync.WaitGroup
 		var took []time.Duration
 		stop := make(chan struct{})
-		for i, p := range []*proc{a, c, a, c} {
+		for i, p := range []*proc{a, c, a, c, a, c} {
 			wg.Go(func() {
 				for j := i * 7; ; j++ {
 					select {
@@ -125,7 +125,12 @@ func TestOwnerStandsStillUnderLoad(t *testing.T) {
 					}
 					ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 					start := time.Now()
-					_, err := p.cache.Get(ctx, keys[j%len(keys)], nil)
+					var err error
+					if k := keys[j%len(keys):]; i < 4 {
+						_, err = p.cache.Get(ctx, k[0], nil)
+					} else {
+						_, err = p.cache.GetMany(ctx, k[:min(len(k), 5)], nil)
+					}
 					cancel()
 					require.NoError(t, err)
 					mu.Lock()

@@ -475,10 +475,11 @@ type silence struct {
 	due    time.Time // when the timer fires
 }
 
-func (s *silence) begin(l *link.Link) {
+// begin waits for word of the owner, who was asked at the time since.
+func (s *silence) begin(l *link.Link, since time.Time) {
 	s.limit = max(silentAfter, 3*l.RTT())
-	s.due = time.Now().Add(s.limit)
-	s.timer = time.NewTimer(s.limit)
+	s.due = since.Add(s.limit)
+	s.timer = time.NewTimer(time.Until(s.due))
 	s.passed = s.timer.C
 }
 
@@ -542,7 +543,7 @@ func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash
 	<-a.woken // for an answer that comes at once, as most do, a select would take longer than all the rest here
 	var s silence
 	if !a.over.Load() && f.Flags&wire.CanLoad != 0 {
-		s.begin(l)
+		s.begin(l, time.Now())
 		defer s.timer.Stop()
 	}
 	for !a.over.Load() {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/coveycache/covey/internal/link"
 	"github.com/coveycache/covey/internal/wire"
@@ -67,6 +68,7 @@ type sent struct {
 	op    uint32
 	l     *link.Link
 	voids uint64 // of the holds when it was sent
+	at    time.Time
 }
 
 // manySink gathers the answers to one request for many keys.
@@ -75,6 +77,7 @@ type manySink struct {
 
 	mu    sync.Mutex
 	items [][]byte // of the answers that have not been taken
+	heard bool     // the owner has said something, if only that some keys take a while
 	last  bool
 	err   error
 	late  func(items []byte) // takes what comes after the caller has left
@@ -95,7 +98,7 @@ func (s *manySink) Answer(f *wire.Frame, last bool) {
 	default:
 		s.err = answerError("", &wire.Frame{Type: f.Type, Code: f.Code, Text: strings.Clone(f.Text)})
 	}
-	s.last = s.last || last
+	s.heard, s.last = true, s.last || last
 	s.mu.Unlock()
 	s.wake()
 }
@@ -137,6 +140,12 @@ func (s *manySink) take() (items [][]byte, last bool, err error) {
 	return items, s.last, s.err
 }
 
+func (s *manySink) hasHeard() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard
+}
+
 const maxRequest = 64 << 10 // bytes of the keys in one request, and of the values in one answer
 
 // askAway sends the requests, takes in what the owners answer at once, and starts or joins the
@@ -169,7 +178,7 @@ func (m *many[V]) send(v *view, b *part[V]) {
 		return
 	}
 	b.peer = p.Name()
-	l, err := c.peering.linkTo(m.ctx, p)
+	l, err := c.peering.linkSoon(m.ctx, p, m.canLoad())
 	if err != nil {
 		b.err = err
 		return
@@ -177,7 +186,7 @@ func (m *many[V]) send(v *view, b *part[V]) {
 	f := wire.Frame{Type: wire.GetMany, Cache: c.peering.id, Chain: loadingOf(m.ctx).chain(c.peering.group)}
 	if m.passed {
 		f.Flags = wire.CanLoad | wire.Closure
-	} else if m.load != nil || c.opt.Loader != nil {
+	} else if m.canLoad() {
 		f.Flags = wire.CanLoad
 	}
 	ask := func() {
@@ -191,7 +200,7 @@ func (m *many[V]) send(v *view, b *part[V]) {
 			b.err = peerError(m.ctx, b.peer, err)
 			return
 		}
-		b.asked = append(b.asked, sent{s: s, op: op, l: l, voids: voids})
+		b.asked = append(b.asked, sent{s: s, op: op, l: l, voids: voids, at: time.Now()})
 	}
 	one := wire.Frame{Type: wire.Get}
 	n := 0
@@ -220,8 +229,13 @@ func (p *peering[V]) buffer() *[]byte {
 	return new([]byte)
 }
 
-// collect takes in answers to a request: those that have come once there is one, or all of them.
+// canLoad reports whether this process can load what the owners do not have.
+func (m *many[V]) canLoad() bool { return m.load != nil || m.c.opt.Loader != nil }
+
+// collect takes in answers to a request: those that have come once there is one, or all of them. It
+// gives up an owner that says nothing, if this process can load.
 func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]) {
+	var s silence
 	for q.s != nil {
 		items, last, err := q.s.take()
 		for _, it := range items {
@@ -236,7 +250,7 @@ func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]
 		}
 		if last || err != nil {
 			if err == nil {
-				q.s.last = false
+				q.s.heard, q.s.last = false, false
 				m.c.peering.sinks.Put(q.s)
 			}
 			q.s = nil
@@ -245,16 +259,29 @@ func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]
 		if first && items != nil {
 			return waiting
 		}
+		if first && s.timer == nil && m.canLoad() {
+			s.begin(q.l, q.at)
+			defer s.timer.Stop()
+		}
 		select {
 		case <-q.s.changed:
 		case <-m.ctx.Done():
-			q.l.Cancel(q.op, q.s)
-			l := q.l
-			q.s.leave(func(items []byte) { m.c.peering.group.unwantedMany(l, items) })
-			b.err, q.s = context.Cause(m.ctx), nil
+			m.giveUp(b, q, context.Cause(m.ctx))
+		case <-s.passed:
+			if !q.s.hasHeard() && s.isLong(q.l) {
+				m.giveUp(b, q, newPeerError(b.peer, errSilent))
+			}
 		}
 	}
 	return waiting
+}
+
+// giveUp waits for no more answers to a request, since err.
+func (m *many[V]) giveUp(b *part[V], q *sent, err error) {
+	l, g := q.l, m.c.peering.group
+	l.Cancel(q.op, q.s)
+	q.s.leave(func(items []byte) { g.unwantedMany(l, items) })
+	b.err, q.s = err, nil
 }
 
 // takeIn takes in the answers for some keys.
@@ -298,7 +325,7 @@ func (m *many[V]) takeIn(b *part[V], q *sent, items []byte) (waiting []pending[V
 			}
 		default:
 			f.Text = strings.Clone(f.Text) // the error is kept, the items are not
-			how, err := verdictOn(b.peer, &f, m.load != nil || c.opt.Loader != nil)
+			how, err := verdictOn(b.peer, &f, m.canLoad())
 			switch how {
 			case elsewhere:
 				m.astray = c.peering.tenures.view()

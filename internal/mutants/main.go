@@ -794,6 +794,10 @@ var mutants = []mutant{
 		"peer_clear.go", "if len(items) == 0 || !p.giveBackKeys(items) {", "if len(items) == 0 || p.giveBackKeys(items) && false {",
 	},
 	{
+		"H7: GetMany gives up an owner that is silent", "TestOwnerStandsStillUnderLoad",
+		"peer_many.go", "if !q.s.hasHeard() && s.isLong(q.l) {", "if false {",
+	},
+	{
 		"a right is known by its token when its cache is not", "TestCloseBesideAGrant",
 		"peer_owner.go", "\t\t\tc.revoke(r.Key, r.Token, r.Link())\n", "\t\t\t_ = c\n",
 	},
