@@ -34,8 +34,8 @@ const VersionHeader = "Covey-Version"
 // that cannot have links (v1/ops), and single keys (v1/caches/NAME?key=KEY) for programs that are
 // not part of the group. Any member answers for any key:
 //
-//	GET     returns the value as the cache's Codec encodes it, with Age, Cache-Control and, if it has a version, ETag;
-//	        404 if there is none. A missing value is loaded if the cache has an Options.Loader; with
+//	GET     returns the value as the cache's Codec encodes it, with Age, Cache-Control and, if it
+//	        has a version, ETag; 404 if there is none. A missing value is loaded if the cache has an Options.Loader; with
 //	        Cache-Control: only-if-cached it is not, and the status is 504
 //	PUT     stores the body; Cache-Control: max-age=SECONDS is its TTL, Covey-Version its version
 //	DELETE  removes the key; Covey-Version is the version of the deletion

@@ -58,8 +58,8 @@ func (l *Load) SetTTL(d time.Duration) {
 }
 
 // LoaderTTL makes a [Loader] of a function that returns a value together with its TTL, which means
-// what it means for
-// [Load.SetTTL]. If the function returns an error the TTL does not count. Each call of LoaderTTL allocates: make the loader once.
+// what it means for [Load.SetTTL]. If the function returns an error the TTL does not count. Each
+// call of LoaderTTL allocates: make the loader once.
 func LoaderTTL[V any](load func(ctx context.Context, key string) (V, time.Duration, error)) Loader[V] {
 	return func(ctx context.Context, key string) (V, error) {
 		v, ttl, err := load(ctx, key)

@@ -414,8 +414,8 @@ type DeleteOption struct {
 }
 
 // DeletedAt gives the Delete the version that the deletion has at the origin, and makes it
-// conditional: it fails with
-// [ErrOutdated] if the cache knows a higher version of the key, and does nothing, without an error, if it knows the same one.
+// conditional: it fails with [ErrOutdated] if the cache knows a higher version of the key, and does
+// nothing, without an error, if it knows the same one.
 // For up to five minutes the cache remembers the version: Puts are then refused as [WithVersion]
 // describes, and loaded values of a lower version are not stored. It remembers the last 65,536
 // deletions, or as many as fit into an eighth of Options.MaxBytes, at 68 bytes each.

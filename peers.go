@@ -232,10 +232,10 @@ func (g *Group) Peers() []Peer {
 }
 
 // Ready waits until this process takes its full part in the group: it has been taken in as a member,
-// or, if it only asks, knows who the members are or that there are none yet, and has told those that it has links to which caches
-// it has so far. Until then it loads what it misses and stores nothing. So call it after New and before serving traffic, with
-// the group's HTTP server running. It returns the cause of ctx's end if that comes first, and
-// [ErrClosed] if the group is shut down.
+// or, if it only asks, knows who the members are or that there are none yet, and has told those that
+// it has links to which caches it has so far. Until then it loads what it misses and stores nothing.
+// So call it after New and before serving traffic, with the group's HTTP server running. It returns
+// the cause of ctx's end if that comes first, and [ErrClosed] if the group is shut down.
 func (g *Group) Ready(ctx context.Context) error {
 	select {
 	case <-g.known:

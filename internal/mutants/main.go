@@ -913,7 +913,8 @@ func (m mutant) try(dir string) (killed bool, err error) {
 	if in, name, ok := strings.Cut(m.test, "."); ok {
 		pkg, test = "./"+in, name
 	}
-	// Compiling takes nearly all of the time. The collector is for the compiler only, the test has its usual one.
+	// Compiling takes nearly all of the time. The collector is for the compiler only, the test has
+	// its usual one.
 	binary := filepath.Join(dir, "mutant.test")
 	compile := command(dir, "go", "test", "-c", "-vet=off", "-ldflags=-w", "-o", binary, pkg)
 	compile.Env = append(os.Environ(), "GOGC=400")
