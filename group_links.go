@@ -93,7 +93,7 @@ func (g *Group) hears(l *link.Link) {
 	g.mu.Unlock()
 	g.agreement.LinkUp(id)
 	if !l.Dialed() {
-		g.agreement.Reached() // by somebody else, which will do as well
+		g.agreement.Reached(false)
 	}
 }
 
@@ -169,27 +169,30 @@ func (g *Group) forgetCallers(name string) {
 }
 
 // reachedSelf notes that this process can be reached under its own URL, or that a listed member is
-// this process itself.
+// this process itself. The peer that is this process goes on dialling, every 5 s in the end: should
+// a newer process of this name be there one day, this one has to know.
 func (g *Group) reachedSelf(p *link.Peer) {
-	g.mu.Lock()
-	own := p == g.self
-	if own {
-		g.self = nil
-	}
-	peers := make([]*link.Peer, 0, len(g.peers))
-	for _, other := range g.peers {
-		peers = append(peers, other)
-	}
-	g.mu.Unlock()
-	if !own {
+	if p == g.self {
+		g.agreement.Reached(true)
+		g.knock()
+	} else {
 		g.agreement.Unlist(p.Name())
+	}
+}
+
+// knock dials all to whom there is no link, without waiting for the end of a pause, if this process
+// has begun to found a view: what they said before counts for nothing.
+func (g *Group) knock() {
+	attempt := g.agreement.Founding()
+	if attempt == 0 || g.attempt.Swap(attempt) == attempt {
 		return
 	}
-	g.wg.Go(p.Close)
-	g.agreement.Reached()
-	for _, other := range peers { // what they said before counts for nothing
-		if other.Up() == nil {
-			other.Retry()
+	g.mu.Lock()
+	peers := slices.Collect(maps.Values(g.peers))
+	g.mu.Unlock()
+	for _, p := range peers {
+		if p.Up() == nil {
+			p.Retry()
 		}
 	}
 }

@@ -151,6 +151,7 @@ func (g *Group) attend() {
 			return
 		}
 		timer.Reset(g.agreement.Tick())
+		g.knock()
 		if now := g.steady(); now-dialled >= int64(dialEvery) {
 			dialled = now
 			g.skew.follow()
@@ -172,11 +173,8 @@ func (g *Group) dialWanted() {
 			p.Dial()
 		}
 	}
-	g.mu.Lock()
-	self := g.self
-	g.mu.Unlock()
-	if self != nil {
-		self.Dial()
+	if g.self != nil {
+		g.self.Dial()
 	}
 }
 
@@ -329,6 +327,9 @@ func (g *Group) noteView(e agreed.Event) {
 		say(g.opt.Logger.Info, "covey: this process is the first of its group")
 	case agreed.Replaced:
 		g.replaced.Store(true)
+		if g.self != nil {
+			g.spawn(g.self.Close)
+		}
 		say(g.opt.Logger.Warn, "covey: a newer process goes by this one's name, so that this one is no member any more and stores nothing: if both are to be members they need different names")
 	case agreed.Dissolved:
 		say(g.opt.Logger.Warn, "covey: this process was in a group with others than it has met now, and joins those: what it stored is loaded anew")

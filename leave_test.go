@@ -140,6 +140,32 @@ func TestTwoOfOneName(t *testing.T) {
 	})
 }
 
+// A process that is alone hears from nobody that a newer one has taken its place: it finds that at
+// its own address.
+func TestTwoOfOneNameAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, net: netsim.New()}
+		defer w.close()
+		log := new(logbook)
+		older := w.at("a", StaticPeers("http://a"))
+		older.opt.Logger = log.logger()
+		older.run()
+		w.ready()
+		_ = older.srv.Close() // its address leads elsewhere from now on
+		newer := w.start("a", StaticPeers("http://a"))
+		require.NoError(t, newer.group.Ready(t.Context()))
+		time.Sleep(6 * time.Second)
+		require.False(t, older.group.isActing())
+		require.True(t, newer.group.isActing())
+		time.Sleep(time.Minute)
+		require.True(t, newer.group.isActing())
+		require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), "the older one says:\n%s", log)
+		dials := w.net.Dials()
+		time.Sleep(time.Minute)
+		require.Less(t, w.net.Dials()-dials, 40, "the two end each other's links")
+	})
+}
+
 // A process of another group at a listed address is refused and left out, though it has the secret.
 func TestAnotherGroupAtAListedAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -50,13 +50,15 @@ type Group struct {
 
 	replaced atomic.Bool // a newer process goes by this one's name
 
+	self    *link.Peer    // this process, which it tries to reach; nil: it only asks
+	attempt atomic.Uint64 // to found a view, the last one for which all have been dialled
+
 	// mu comes before the locks of the caches.
 	mu      sync.Mutex
 	closed  bool
 	listed  []Member                   // what the discovery said last
 	peers   map[string]*link.Peer      // by name: the members, the listed, and who would join
 	old     []*link.Peer               // that have got another URL, to be closed
-	self    *link.Peer                 // this process, which it tries to reach; nil: it has
 	linksTo map[agreed.ID][]*link.Link // those of them over which messages can be sent
 	failed  map[string]error           // why a peer could not be dialled last
 	known   chan struct{}              // closed when there is a first list

@@ -634,11 +634,11 @@ var mutants = []mutant{
 		"peering.go", "name += \"@\" + c.opt.Version", "",
 	},
 	{
-		"views: a voter promises nothing to whom it has left out", "internal/view.TestSimulation",
+		"views: a voter promises nothing to whom it has left out", "internal/view.TestNoPromiseToWhoIsLeftOut",
 		"internal/view/promise.go", "!n.leftOut(from) && ", "",
 	},
 	{
-		"views: a promise counts from when it was asked for", "internal/view.TestSimulation",
+		"views: a promise counts from when it was asked for", "internal/view.TestPromiseLastsFromTheAsking",
 		"internal/view/promise.go", "p.promise = max(p.promise, m.at+int64(Lease))", "p.promise = max(p.promise, held+int64(Lease))",
 	},
 	{
@@ -658,15 +658,15 @@ var mutants = []mutant{
 		"internal/view/settle.go", "(l.quorum == 0 || now <= l.quorum+int64(given))", "l.quorum == 0",
 	},
 	{
-		"views: the dead count a lease after their death", "internal/view.TestSimulation",
+		"views: the dead count a lease after their death", "internal/view.TestTheDeadCountAfterALease",
 		"internal/view/agree.go", "n.cfg.Now() > p.dead+int64(given)", "n.cfg.Now() >= p.dead",
 	},
 	{
-		"views: a view that may have been chosen binds", "internal/view.TestSimulation",
+		"views: a view that may have been chosen binds", "internal/view.TestWhatMayBeChosenBinds",
 		"internal/view/agree.go", "p != nil && p.accepted > best", "false && p != nil && p.accepted > best",
 	},
 	{
-		"views: an acceptor keeps its promise", "internal/view.TestSimulation",
+		"views: an acceptor keeps its promise", "internal/view.TestEarlierRoundsAreRefused",
 		"internal/view/agree.go", "\tif m.ballot < n.promised {\n\t\tanswer.accepted = n.promised\n\t\treturn\n\t}\n", "",
 	},
 	{
@@ -674,7 +674,7 @@ var mutants = []mutant{
 		"internal/view/agree.go", "if n.isOver(now) {", "if false {",
 	},
 	{
-		"views: who has no place tells of the view, too", "internal/view.TestSimulation",
+		"views: who has no place tells of the view, too", "internal/view.TestWhoHasNoPlaceTells",
 		"internal/view/promise.go", "\tcase m.epoch < n.view.Epoch: // even if", "\tcase m.epoch < n.view.Epoch && n.isMember(): // even if",
 	},
 	{
@@ -682,20 +682,100 @@ var mutants = []mutant{
 		"internal/view/node.go", "(!p.said || p.lineage == n.view.Lineage)", "true",
 	},
 	{
-		"views: a founder has reached itself first", "internal/view.TestSimulation",
-		"internal/view/found.go", "f.reached < 0 || ", "",
+		"views: a founder has reached itself first", "internal/view.TestWhoSpeaksForAName",
+		"internal/view/found.go", "return f.reached >= 0 && ", "return ",
 	},
 	{
 		"views: a founder asks everybody", "internal/view.TestSimulation",
 		"internal/view/found.go", "missing > 0 && (", "false && (",
 	},
 	{
-		"views: a refusal counts if the founder could be reached by then", "internal/view.TestSimulation",
-		"internal/view/found.go", "at < f.reached", "at < 0",
-	},
-	{
 		"views: who only asks is no member", "internal/view.TestObserver",
 		"internal/view/node.go", "case n.observes() || n.leaving:", "case n.leaving:",
+	},
+	{
+		"views: no promise to who is behind", "internal/view.TestNoPromiseToWhoIsBehind",
+		"internal/view/promise.go", " && m.epoch >= n.view.Epoch", "",
+	},
+	{
+		"views: a voter's own vote is one like the others", "internal/view.TestOwnVote",
+		"internal/view/promise.go", "case id == n.self.ID && n.leftOut(id):", "case false:",
+	},
+	{
+		"views: an acceptor knows of the death itself", "internal/view.TestProofIsChecked",
+		"internal/view/agree.go", "if proven && p.isDead() {", "if proven {",
+	},
+	{
+		"views: a death is proven by the proposer, too", "internal/view.TestProofIsChecked",
+		"internal/view/agree.go", "if proven && p.isDead() {", "if (proven || true) && p.isDead() {",
+	},
+	{
+		"views: who would be left out by a view that waits gets no promise", "internal/view.TestBlockedIsNotForgotten",
+		"internal/view/promise.go", " || isBlocked && !n.blocked.Has(id)", " || isBlocked && false",
+	},
+	{
+		"views: that outlasts the round", "internal/view.TestBlockedIsNotForgotten",
+		"internal/view/agree.go", "\t\tanswer.ballot, answer.ok = m.ballot, true\n", "\t\tanswer.ballot, answer.ok, n.blocked = m.ballot, true, nil\n",
+	},
+	{
+		"views: but not for ever", "internal/view.TestBlockedIsForgottenInTheEnd",
+		"internal/view/promise.go", "n.blocked != nil && n.cfg.Now() < n.blockedAt+2*int64(given)", "n.blocked != nil",
+	},
+	{
+		"views: what was stored before a view that was missed is worth nothing", "internal/view.TestAnew",
+		"internal/view/settle.go", "a.Anew = skipped || ", "a.Anew = ",
+	},
+	{
+		"views: nor what was stored without a place in the view", "internal/view.TestAnew",
+		"internal/view/settle.go", "!v.Has(n.self.ID) || !old.Has(n.self.ID) || ", "!v.Has(n.self.ID) || ",
+	},
+	{
+		"views: nor what others may have written before the dead were counted", "internal/view.TestAnewAfterTheDead",
+		"internal/view/settle.go", " || counted && !n.keptThrough(old)", "",
+	},
+	{
+		"views: what was lent outlives the dead who were counted", "internal/view.TestAnewAfterTheDead",
+		"internal/view/settle.go", "case v.Abrupt || counted:", "case v.Abrupt:",
+	},
+	{
+		"views: proposers take turns", "internal/view.TestProposersTakeTurns",
+		"internal/view/agree.go", "if from != n.self.ID && n.need != 0 {", "if false {",
+	},
+	{
+		"views: two lineages do not tell each other as fast as they can", "internal/view.TestViewsAreAnsweredNowAndThen",
+		"internal/view/settle.go", "if now < p.reacted+int64(repeat) {", "if false {",
+	},
+	{
+		"views: who is no member prepares nothing", "internal/view.TestOnlyMembersVote",
+		"internal/view/agree.go", "if r == nil || !n.isNext(m) || n.view.Index(from) < 0 {", "if r == nil || !n.isNext(m) {",
+	},
+	{
+		"views: who is no member accepts nothing", "internal/view.TestOnlyMembersVote",
+		"internal/view/agree.go", "r.ballot != m.ballot || !n.isNext(m) || n.view.Index(from) < 0:", "r.ballot != m.ballot || !n.isNext(m):",
+	},
+	{
+		"views: an address that refused before the founding may be a process's now", "internal/view.TestFounderNeedsFreshWords",
+		"internal/view/found.go", "at >= max(f.began, n.lateAt) && ", "at >= n.lateAt && ",
+	},
+	{
+		"views: and one that refused before this process stood still", "internal/view.TestFounderNeedsFreshWords",
+		"internal/view/found.go", "at >= max(f.began, n.lateAt) && ", "at >= f.began && ",
+	},
+	{
+		"views: who took part in a founding may be bound to another one", "internal/view.TestFounderNeedsFreshWords",
+		"internal/view/found.go", "return ok && now-c.at < int64(boundFor)", "return ok && now-c.at < 1<<62",
+	},
+	{
+		"views: who no longer reaches itself does not speak for its name", "internal/view.TestWhoSpeaksForAName",
+		"internal/view/found.go", "(!f.finds || now-f.reached < int64(shownFor))", "true",
+	},
+	{
+		"views: nor who has been replaced", "internal/view.TestWhoSpeaksForAName",
+		"internal/view/found.go", " && !n.me.replaced\n", "\n",
+	},
+	{
+		"a process looks who is at its address", "TestTwoOfOneNameAlone",
+		"group_links.go", "\t\tg.agreement.Reached(true)\n", "\t\tg.agreement.Reached(true)\n\t\tgo p.Close()\n",
 	},
 	{
 		"views: the older process of a name stops at once", "internal/view.TestOlderInstanceGivesWay",

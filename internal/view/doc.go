@@ -29,6 +29,9 @@
 // # The first view
 //
 // A process founds a view only after it has reached itself at its own address and has then asked
-// every member that it knows of. Views that descend from one founding are a lineage. When two
-// lineages meet, the smaller one dissolves: its members drop what they have and join the other.
+// every member that it knows of, each of which takes part or refuses the connection. Of two
+// processes that go by one name the older one stops as soon as it hears of the other, if only by
+// calling at its own address, and says nothing in foundings any more. Views that descend from one
+// founding are a lineage. When two lineages meet, the smaller one dissolves: its members drop
+// what they have and join the other.
 package view

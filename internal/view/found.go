@@ -16,14 +16,35 @@ type founding struct {
 	known   bool              // there has been a list
 	names   []string          // of those, sorted
 	refusal map[string]int64  // when the address of one of them last refused a connection
-	reached int64             // when this process reached itself; -1: it has not
+	reached int64             // when this process was last known to be reached under its URL; -1: never
+	finds   bool              // it is able to reach itself
 	attempt uint64            // to found a view; 0: none is under way
 	began   int64
 	sought  int64
-	ok      map[string]Member // who takes part
-	tried   map[string]int64  // since when this process has wanted a link to one of them
-	bound   ID                // to whom this process has said that it takes part
-	until   int64             // until when
+	ok      map[string]consent // who takes part
+	tried   map[string]int64   // since when this process has wanted a link to one of them
+	bound   ID                 // to whom this process has said that it takes part
+	until   int64              // until when
+}
+
+// A consent is somebody's word that it takes part in a founding.
+type consent struct {
+	member Member
+	at     int64
+}
+
+func (f *founding) takesPart(name string, now int64) bool {
+	c, ok := f.ok[name]
+	return ok && now-c.at < int64(boundFor)
+}
+
+// isMissing reports whether somebody who is listed neither takes part nor is known not to run: its
+// address has to have refused a connection since the attempt began and this process last stood
+// still, and not too long ago, as meanwhile it may have been started again.
+func (n *Node) isMissing(name string, now int64) bool {
+	f := &n.found
+	at, refused := f.refusal[name]
+	return !f.takesPart(name, now) && !(refused && at >= max(f.began, n.lateAt) && now-at < int64(shownFor))
 }
 
 func (f *founding) refused(name string, now int64) {
@@ -66,15 +87,25 @@ func (f *founding) unlist(name string) {
 	}
 }
 
-// Reached says that this process has reached itself at its own URL: whoever lists it can reach it
-// from now on.
-func (n *Node) Reached() {
+// Reached says that this process has been reached under its own URL just now, by itself or by
+// another one: whoever lists it can reach it. If it is able to reach itself that has to be said
+// again and again.
+func (n *Node) Reached(byItself bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.found.reached < 0 {
-		n.found.reached = n.cfg.Now()
-		n.look(n.cfg.Now())
+	f, now := &n.found, n.cfg.Now()
+	first := f.reached < 0
+	f.reached, f.finds = now, f.finds || byItself
+	if first {
+		n.look(now)
 	}
+}
+
+// speaks reports whether this process may speak for its name when a view is founded: not if a newer
+// one is at its URL, or may be, as that one may have a place in a view.
+func (n *Node) speaks(now int64) bool {
+	f := &n.found
+	return f.reached >= 0 && (!f.finds || now-f.reached < int64(shownFor)) && !n.me.replaced
 }
 
 // patience is how long a founder waits for those who do not answer, before a majority is enough. Of
@@ -82,15 +113,24 @@ func (n *Node) Reached() {
 // until they meet. But a machine that has died for good must not keep the others from a new start.
 const patience = 30 * time.Second
 
+const (
+	// boundFor is for how long somebody is bound to a founder to whom it has said that it takes
+	// part.
+	boundFor = 2 * askEvery
+	// shownFor is for how long it counts that this process has reached itself, and that an address
+	// has refused a connection. Both are tried every 5 s at least.
+	shownFor = 8 * time.Second
+)
+
 // tryFounding founds a view if nobody who is listed has a place in one, nor anybody who was in the
 // last one that this process knew, and all take part or do not run.
 func (n *Node) tryFounding(now int64) {
 	f := &n.found
-	if f.reached < 0 || !f.known || now < f.until && f.bound.Name < n.self.Name {
+	if !n.speaks(now) || !f.known || now < f.until && f.bound.Name < n.self.Name {
 		return
 	}
 	if f.attempt == 0 {
-		f.attempt, f.began, f.ok = n.cfg.Random()|1, now, make(map[string]Member)
+		f.attempt, f.began, f.ok = n.cfg.Random()|1, now, make(map[string]consent)
 		f.sought = now - int64(askEvery)
 	}
 	if now-f.sought >= int64(askEvery) {
@@ -100,34 +140,32 @@ func (n *Node) tryFounding(now int64) {
 		}
 	}
 	missing, part := 0, 1 // of those who are listed
-	missed := func(name string) bool {
-		at, refused := f.refusal[name]
-		_, ok := f.ok[name]
-		return !ok && (!refused || at < f.reached)
-	}
 	for name := range f.listed {
-		if _, ok := f.ok[name]; ok {
+		if f.takesPart(name, now) {
 			part++
-		} else if missed(name) {
+		} else if n.isMissing(name, now) {
 			missing++
 		}
 	}
-	if len(f.ok)+1 < n.cfg.MinMembers || missing > 0 && (now-f.began < int64(patience) || 2*part <= len(f.listed)+1) {
+	members := []Member{n.self}
+	for name, c := range f.ok {
+		if f.takesPart(name, now) {
+			members = append(members, c.member)
+		}
+	}
+	if len(members) < n.cfg.MinMembers || missing > 0 && (now-f.began < int64(patience) || 2*part <= len(f.listed)+1) {
 		return
 	}
 	if !n.isPast(now) {
 		return
 	}
-	v := &View{First: true, Lineage: n.cfg.Random() | 1, Founded: n.cfg.Wall(), Members: []Member{n.self}}
+	v := &View{First: true, Lineage: n.cfg.Random() | 1, Founded: n.cfg.Wall(), Members: members}
 	v.Epoch = v.Founded
 	quiet := time.Duration(0)
 	if n.known > 0 { // what was lent under the last view may still be used
 		v.Epoch = max(v.Epoch, n.known+rebirth)
 		v.Abrupt = true
 		quiet = given
-	}
-	for _, m := range f.ok {
-		v.Members = append(v.Members, m)
 	}
 	slices.SortFunc(v.Members[1:], func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	v.index()
@@ -175,6 +213,8 @@ func (n *Node) onSeek(from ID, m *message) {
 	case n.isMember():
 		n.tell(from, 0)
 		return
+	case n.self.URL != "" && !n.speaks(now):
+		return
 	case n.observes() || n.leaving:
 		answer.kind, answer.member = seekOK, &n.self
 	case !n.isHomeless() || !n.isPast(now): // somebody may have a place in a view
@@ -183,7 +223,7 @@ func (n *Node) onSeek(from ID, m *message) {
 	case now < f.until && f.bound != from && f.bound.Name < from.Name:
 	default:
 		f.end()
-		f.bound, f.until = from, now+2*int64(askEvery)
+		f.bound, f.until = from, now+int64(boundFor)
 		answer.kind, answer.member, answer.ok = seekOK, &n.self, true
 	}
 	n.send(from, answer)
@@ -195,19 +235,20 @@ func (n *Node) onSeekOK(from ID, m *message) {
 		return
 	}
 	if m.ok {
-		f.ok[from.Name] = *m.member
+		f.ok[from.Name] = consent{*m.member, n.cfg.Now()}
 	} else {
 		f.unlist(from.Name)
 	}
 }
 
-// onSeekNo gives way to somebody else who would found a view himself, which is what ok says. Names decide who does, so that all
-// come to the same founder; that no two founders succeed is seen to when their views settle.
+// onSeekNo gives way to somebody else who would found a view himself, which is what ok says. Names
+// decide who does, so that all come to the same founder; that no two founders succeed is seen to
+// when their views settle.
 func (n *Node) onSeekNo(from ID, m *message) {
 	f := &n.found
 	if m.ok && f.attempt != 0 && uint64(m.at) == f.attempt && from.Name < n.self.Name {
 		f.end()
-		f.bound, f.until = from, n.cfg.Now()+2*int64(askEvery)
+		f.bound, f.until = from, n.cfg.Now()+int64(boundFor)
 	}
 }
 

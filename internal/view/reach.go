@@ -29,6 +29,14 @@ func (n *Node) Retire() {
 	n.count()
 }
 
+// Founding returns the number of this process's attempt to found a view, 0 if none is under way.
+// The addresses of all who are listed have to be tried after it has begun.
+func (n *Node) Founding() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.found.attempt
+}
+
 // Missing says what keeps this process from founding a view: that it has not reached itself, and
 // which of those who are listed have neither answered nor refused a connection.
 func (n *Node) Missing() (self bool, names []string) {
@@ -36,8 +44,7 @@ func (n *Node) Missing() (self bool, names []string) {
 	defer n.mu.Unlock()
 	f := &n.found
 	for name := range f.listed {
-		at, refused := f.refusal[name]
-		if _, ok := f.ok[name]; !ok && (!refused || at < f.reached) {
+		if n.isMissing(name, n.cfg.Now()) {
 			names = append(names, name)
 		}
 	}

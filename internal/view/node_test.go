@@ -1,0 +1,532 @@
+package view
+
+// node_test.go is about single rules: it drives one node by messages and a clock.
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A lone is a node whose neighbours are all the test's.
+type lone struct {
+	t         *testing.T
+	n         *Node
+	now       int64
+	sent      []sent
+	adoptions []Adoption
+	released  []uint64
+}
+
+type sent struct {
+	to ID
+	m  *message
+}
+
+// newLone returns a node that goes by name and has reached itself.
+func newLone(t *testing.T, name string) *lone {
+	l := &lone{t: t, now: int64(time.Hour)}
+	clock := func() int64 { return l.now }
+	drawn := uint64(0)
+	l.n = New(Config{
+		Self: memberOf(name), Now: clock, Held: clock,
+		Wall:   func() uint64 { return uint64(l.now / 1e6) },
+		Random: func() uint64 { drawn += 2; return drawn },
+		Send: func(to ID, b []byte) {
+			m, err := parse(b)
+			require.NoError(t, err)
+			l.sent = append(l.sent, sent{to, m})
+		},
+		Adopt:   func(a Adoption) { l.adoptions = append(l.adoptions, a) },
+		Settled: func(uint64) {},
+		Release: func(epoch uint64) { l.released = append(l.released, epoch) },
+		Note:    func(Event) {},
+	})
+	l.n.Reached(true)
+	return l
+}
+
+// memberOf returns the member of that name: the instance is 1, or what follows the letter.
+func memberOf(name string) Member {
+	id := ID{name[:1], 1}
+	if len(name) > 1 {
+		id.Instance = uint64(name[1] - '0')
+	}
+	return Member{ID: id, URL: "http://" + id.Name, Weight: 1}
+}
+
+func viewOf(epoch uint64, names ...string) *View {
+	v := &View{Lineage: 7, Founded: 1, Epoch: epoch}
+	for _, name := range names {
+		v.Members = append(v.Members, memberOf(name))
+	}
+	v.index()
+	return v
+}
+
+// inView returns a node that is a member of a view that has settled, at epoch 10, and whose
+// promises last.
+func inView(t *testing.T, name string, members ...string) (*lone, *View) {
+	l := newLone(t, name)
+	v := viewOf(10, members...)
+	for _, m := range v.Members {
+		if m.ID != l.n.self.ID {
+			l.n.LinkUp(m.ID)
+		}
+	}
+	for _, m := range v.Members {
+		if m.ID != l.n.self.ID {
+			l.hear(m.Name, &message{kind: tell, lineage: 7, epoch: 10, settled: true, view: v, live: uint64(len(members))})
+			break
+		}
+	}
+	require.Equal(t, v.Members, l.n.view.Members)
+	l.promise()
+	return l, v
+}
+
+// hear has the node hear from somebody.
+func (l *lone) hear(from string, m *message) {
+	l.t.Helper()
+	require.NoError(l.t, l.n.Receive(memberOf(from).ID, m.append(nil)))
+}
+
+// promise has all promise the node, and be heard.
+func (l *lone) promise() {
+	for _, m := range l.n.view.Members {
+		if m.ID != l.n.self.ID {
+			l.hear(m.Name, &message{kind: grant, ok: true, lineage: 7, epoch: l.n.view.Epoch, at: l.now})
+		}
+	}
+}
+
+// told returns what the node has sent to somebody since it was last asked, of a kind.
+func (l *lone) told(to string, k kind) (all []*message) {
+	for _, s := range l.sent {
+		if s.to.Name == to && s.m.kind == k {
+			all = append(all, s.m)
+		}
+	}
+	l.sent = nil
+	return all
+}
+
+// one returns the only such message.
+func (l *lone) one(to string, k kind) *message {
+	l.t.Helper()
+	all := l.told(to, k)
+	require.Len(l.t, all, 1)
+	return all[0]
+}
+
+// asks reports whether the node promises somebody.
+func (l *lone) promises(to string, epoch uint64) bool {
+	l.t.Helper()
+	l.sent = nil
+	l.hear(to, &message{kind: ask, lineage: 7, epoch: epoch, settled: true, at: 5})
+	return l.one(to, grant).ok
+}
+
+// pass lets time pass, with ticks.
+func (l *lone) pass(d time.Duration) {
+	for end := l.now + int64(d); l.now < end; {
+		l.now += min(int64(10*time.Millisecond), end-l.now)
+		l.n.Tick()
+	}
+}
+
+// talk lets time pass, in which all go on promising and being heard, except some.
+func (l *lone) talk(d time.Duration, except ...string) {
+	for end := l.now + int64(d); l.now < end; {
+		l.pass(100 * time.Millisecond)
+		for _, m := range l.n.view.Members {
+			if m.ID != l.n.self.ID && !slices.Contains(except, m.Name) {
+				l.hear(m.Name, &message{kind: grant, ok: true, lineage: 7, epoch: l.n.view.Epoch, at: l.now})
+			}
+		}
+	}
+}
+
+func (l *lone) acts() bool { return l.now < l.n.Until() }
+
+// accept has somebody ask the node to accept the next view, and returns the answer.
+func (l *lone) accept(from string, round uint64, next *View, m message) *message {
+	l.t.Helper()
+	m.kind, m.lineage, m.epoch, m.ballot, m.view = accept, 7, next.Epoch, round<<16, next
+	l.sent = nil
+	l.hear(from, &m)
+	return l.one(from, accepted)
+}
+
+// A voter promises nothing to who goes by an earlier view: it may serve what a later one took away.
+func TestNoPromiseToWhoIsBehind(t *testing.T) {
+	l, v := inView(t, "a", "a", "b", "c")
+	require.True(t, l.promises("b", 10))
+	next := viewOf(11, "a", "b", "c", "d")
+	l.hear("b", &message{kind: learn, lineage: 7, epoch: 11, prev: v, view: next})
+	require.EqualValues(t, 11, l.n.view.Epoch)
+	require.True(t, l.promises("b", 11))
+	require.False(t, l.promises("c", 10))
+	require.True(t, l.promises("c", 11))
+}
+
+// The voter's own vote is a vote like the others': it has none for itself when it has accepted a
+// view without itself, or would have, were it not for a promise that runs.
+func TestOwnVote(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b")
+	require.True(t, l.acts())
+	l.n.LinkDown(memberOf("b").ID)
+	require.True(t, l.acts(), "half of the voters with the most senior one are a quorum")
+	l.n.LinkUp(memberOf("b").ID)
+	require.True(t, l.accept("b", 1, viewOf(11, "b"), message{}).ok)
+	require.False(t, l.acts(), "it has accepted a view without itself")
+
+	l, _ = inView(t, "a", "a", "b", "c")
+	require.True(t, l.promises("c", 10))
+	l.hear("c", &message{kind: grant, lineage: 7, epoch: 10})
+	require.NotZero(t, l.accept("b", 1, viewOf(11, "b"), message{forced: true}).left)
+	l.n.LinkDown(memberOf("c").ID)
+	require.False(t, l.acts(), "a view without itself waits only for the promise to c")
+}
+
+// An acceptor takes a death for proven only if it knows of it, too: the proposer may be the one who
+// is wrong.
+func TestProofIsChecked(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	require.True(t, l.promises("c", 10))
+	proof := message{evidence: []evidence{{index: 2, dead: true}}}
+	require.False(t, l.accept("b", 1, viewOf(11, "a", "b"), proof).ok, "it has promised to c, who lives")
+	require.False(t, l.accept("b", 2, viewOf(11, "a", "b"), message{evidence: []evidence{{index: 2, left: time.Second}}}).ok)
+	l.n.LinkEnded(memberOf("c").ID)
+	l.n.Refused("c")
+	require.False(t, l.accept("b", 3, viewOf(11, "a", "b"), message{}).ok, "the proposer has no proof")
+	require.True(t, l.accept("b", 4, viewOf(11, "a", "b"), proof).ok)
+}
+
+// A view of an earlier round that has to wait for a promise to end is not forgotten meanwhile: who
+// would be left out gets no new promises, or else it would wait for ever.
+func TestBlockedIsNotForgotten(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	without := viewOf(11, "a", "b")
+	require.True(t, l.promises("c", 10))
+	require.Zero(t, l.accept("b", 1, without, message{}).left, "nobody has to wait with a new value: another one may be chosen")
+	require.True(t, l.promises("c", 10))
+	answer := l.accept("b", 2, without, message{forced: true})
+	require.False(t, answer.ok)
+	require.InDelta(t, given, answer.left, float64(time.Millisecond))
+	require.False(t, l.promises("c", 10))
+	require.True(t, l.promises("b", 10))
+	l.hear("b", &message{kind: prepare, lineage: 7, epoch: 11, ballot: 3 << 16})
+	require.False(t, l.promises("c", 10), "nor after another round has begun")
+	l.talk(answer.left)
+	require.True(t, l.accept("b", 3, without, message{forced: true}).ok)
+	require.False(t, l.promises("c", 10))
+}
+
+// But if nobody asks for that view any more all get promises again: it has not been chosen, and may
+// never be.
+func TestBlockedIsForgottenInTheEnd(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	require.True(t, l.promises("c", 10))
+	require.NotZero(t, l.accept("b", 1, viewOf(11, "a", "b"), message{forced: true}).left)
+	l.talk(given + time.Second)
+	require.False(t, l.promises("c", 10))
+	l.talk(given)
+	require.True(t, l.promises("c", 10))
+}
+
+// What this process stored is worth nothing after a view that it may have missed, or in which it
+// had no place.
+func TestAnew(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		members []string // of view 10
+		next    *View
+		anew    bool
+	}{
+		{"the next view", []string{"a", "b", "c"}, viewOf(11, "a", "b", "c", "d"), false},
+		{"the one after it", []string{"a", "b", "c"}, viewOf(12, "a", "b", "c", "d"), true},
+		{"it had no place", []string{"b", "c"}, viewOf(11, "a", "b", "c"), true},
+		{"it has none", []string{"a", "b", "c"}, viewOf(11, "b", "c"), true},
+	} {
+		l, v := inView(t, "a", c.members...)
+		l.adoptions = nil
+		l.hear("b", &message{kind: learn, lineage: 7, epoch: c.next.Epoch, prev: v, view: c.next})
+		require.Len(t, l.adoptions, 1, c.what)
+		require.Equal(t, c.anew, l.adoptions[0].Anew, c.what)
+	}
+}
+
+// Nor is it after a view that was agreed upon by counting the dead, unless this process had a
+// quorum's promises until they died: others may have gone on without it.
+func TestAnewAfterTheDead(t *testing.T) {
+	for _, kept := range []bool{true, false} {
+		l, v := inView(t, "a", "a", "b", "c")
+		if !kept {
+			l.pass(Lease + time.Millisecond) // nobody has promised anything since
+			require.False(t, l.acts())
+		}
+		for _, name := range []string{"b", "c"} {
+			l.n.LinkEnded(memberOf(name).ID)
+			l.n.Refused(name)
+		}
+		l.pass(10 * time.Millisecond)
+		l.n.LinkUp(memberOf("d").ID)
+		l.adoptions = nil
+		reborn := viewOf(10+1+rebirth, "a")
+		reborn.Lineage, reborn.Reborn, reborn.Parent, reborn.Fork = 8, true, 7, 10
+		l.hear("d", &message{kind: learn, lineage: 8, epoch: reborn.Epoch, prev: v, view: reborn})
+		require.Len(t, l.adoptions, 1)
+		require.Equal(t, !kept, l.adoptions[0].Anew)
+		require.NotZero(t, l.adoptions[0].Quiet, "the dead may have lent something")
+	}
+}
+
+// Whoever has promised another one's round lets that one finish: its own turn counts from then. Or
+// else all would propose in step and outbid each other for ever.
+func TestProposersTakeTurns(t *testing.T) {
+	l, _ := inView(t, "b", "a", "b", "c", "d")
+	l.talk(2*suspect, "a", "d") // a and d are silent, and b is the next one to propose
+	require.NotEmpty(t, l.told("c", prepare))
+	first := l.n.promised
+	l.hear("c", &message{kind: prepare, lineage: 7, epoch: 11, ballot: first + 1<<16})
+	require.True(t, l.one("c", promise).ok)
+	l.hear("c", &message{kind: promise, lineage: 7, epoch: 11, ballot: first + 1<<16}) // b has been outbid
+	require.Nil(t, l.n.round)
+	l.pass(gather / 2)
+	require.Empty(t, l.told("c", prepare))
+	l.talk(time.Second, "a", "d")
+	require.NotEmpty(t, l.told("c", prepare), "its turn has come again")
+}
+
+// Two processes who both think theirs the greater view do not tell each other as fast as they can.
+func TestViewsAreAnsweredNowAndThen(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	l.n.LinkUp(memberOf("x").ID)
+	other := viewOf(20, "x", "y")
+	other.Lineage = 9
+	l.sent = nil
+	for range 20 {
+		l.hear("x", &message{kind: tell, lineage: 9, epoch: 20, view: other, live: 2})
+	}
+	require.Len(t, l.told("x", tell), 1)
+	l.pass(repeat)
+	l.hear("x", &message{kind: tell, lineage: 9, epoch: 20, view: other, live: 2})
+	require.Len(t, l.told("x", tell), 1)
+}
+
+// A voter promises nothing to whom it has accepted a view without.
+func TestNoPromiseToWhoIsLeftOut(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	require.True(t, l.accept("b", 1, viewOf(11, "a", "b"), message{}).ok)
+	require.True(t, l.promises("b", 10))
+	require.False(t, l.promises("c", 10))
+}
+
+// A promise lasts from when it was asked for, however long it was on its way.
+func TestPromiseLastsFromTheAsking(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	asked := l.now + int64(100*time.Millisecond)
+	l.pass(time.Second)
+	l.hear("b", &message{kind: grant, ok: true, lineage: 7, epoch: 10, at: asked})
+	require.Equal(t, asked+int64(Lease), l.n.Until())
+	l.hear("b", &message{kind: grant, ok: true, lineage: 7, epoch: 10, at: l.now + 1})
+	require.Equal(t, asked+int64(Lease), l.n.Until(), "nobody has asked for that one")
+}
+
+// The dead count as such when what they have promised is over: until then somebody else may act by
+// their promises.
+func TestTheDeadCountAfterALease(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	for _, name := range []string{"b", "c"} {
+		l.n.LinkEnded(memberOf(name).ID)
+		l.n.Refused(name)
+	}
+	l.pass(given)
+	require.EqualValues(t, 10, l.n.view.Epoch)
+	l.pass(roundFor + time.Second)
+	require.Equal(t, []Member{memberOf("a")}, l.n.view.Members)
+	require.True(t, l.n.view.Reborn)
+}
+
+// An acceptor that has promised a round its vote gives none to an earlier one.
+func TestEarlierRoundsAreRefused(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	l.hear("c", &message{kind: prepare, lineage: 7, epoch: 11, ballot: 5 << 16})
+	answer := l.accept("b", 4, viewOf(11, "a", "b"), message{})
+	require.False(t, answer.ok)
+	require.EqualValues(t, 5<<16, answer.accepted)
+	require.True(t, l.accept("c", 5, viewOf(11, "a", "c"), message{}).ok)
+}
+
+// A view that somebody has accepted in an earlier round may have been chosen: the next round is for
+// the same view.
+func TestWhatMayBeChosenBinds(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c", "d", "e")
+	l.talk(2*suspect, "e")
+	ballot := l.n.round.ballot
+	l.sent = nil
+	for i, name := range []string{"b", "c"} {
+		bound := viewOf(11, "a", "b", "c", "d", string(rune('x'+i)))
+		l.hear(name, &message{
+			kind: promise, ok: true, lineage: 7, epoch: 11, ballot: ballot, accepted: uint64(1+i) << 8, view: bound,
+			evidence: []evidence{{index: 4}},
+		})
+	}
+	l.pass(50 * time.Millisecond)
+	m := l.one("b", accept)
+	m.view = m.change.apply(l.n.view)
+	require.Equal(t, viewOf(11, "a", "b", "c", "d", "y").Members, m.view.Members, "the one of the later round")
+	require.True(t, m.forced)
+}
+
+// Who has no place in a view tells those who go by an earlier one: all others may have gone.
+func TestWhoHasNoPlaceTells(t *testing.T) {
+	l, v := inView(t, "c", "a", "b", "c")
+	l.hear("a", &message{kind: learn, lineage: 7, epoch: 11, prev: v, view: viewOf(11, "a", "b")})
+	l.sent = nil
+	l.hear("b", &message{kind: ask, lineage: 7, epoch: 10, settled: true, at: 5})
+	require.EqualValues(t, 11, l.one("b", tell).epoch)
+}
+
+// What others say about the next view counts only if they are members of this one: a newer process
+// of a member's name has no vote.
+func TestOnlyMembersVote(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c", "d", "e")
+	l.talk(2*suspect, "e")
+	require.NotNil(t, l.n.round)
+	l.n.round = nil
+	l.n.propose(l.now)
+	ballot := l.n.promised
+	for _, name := range []string{"b2", "c2", "d2"} {
+		l.n.LinkUp(memberOf(name).ID)
+		l.hear(name, &message{kind: promise, ok: true, lineage: 7, epoch: 11, ballot: ballot})
+		l.hear(name, &message{kind: promise, lineage: 7, epoch: 11, ballot: ballot + 1})
+	}
+	require.NotNil(t, l.n.round)
+	require.Zero(t, l.n.round.dueAt)
+	l.n.round.view = viewOf(11, "a", "b", "c", "d")
+	l.n.proposeView()
+	for _, name := range []string{"b2", "c2", "d2"} {
+		l.hear(name, &message{kind: accepted, ok: true, lineage: 7, epoch: 11, ballot: ballot})
+		l.hear(name, &message{kind: accepted, lineage: 7, epoch: 11, ballot: ballot, accepted: ballot + 1})
+	}
+	require.EqualValues(t, 10, l.n.view.Epoch)
+	for _, name := range []string{"b", "c"} {
+		l.hear(name, &message{kind: accepted, ok: true, lineage: 7, epoch: 11, ballot: ballot})
+	}
+	require.EqualValues(t, 11, l.n.view.Epoch)
+}
+
+// founder returns a process that lists others and would found a view with them.
+func founder(t *testing.T, name string, listed ...string) *lone {
+	l := newLone(t, name)
+	var list []Member
+	for _, other := range listed {
+		list = append(list, memberOf(other))
+	}
+	l.n.List(list)
+	l.pass(50 * time.Millisecond)
+	require.NotZero(t, l.n.Founding())
+	return l
+}
+
+// agree has somebody take part in the founding that is under way.
+func (l *lone) agree(from string) {
+	m := memberOf(from)
+	l.hear(from, &message{kind: seekOK, ok: true, at: int64(l.n.Founding()), member: &m})
+}
+
+// A founder goes by what it hears while it tries: who took part some time ago may be bound to
+// another one, and an address that refused may be a process's again.
+func TestFounderNeedsFreshWords(t *testing.T) {
+	t.Run("refusal", func(t *testing.T) {
+		l := newLone(t, "a")
+		l.n.Refused("b")
+		l.pass(time.Second)
+		l.n.List([]Member{memberOf("b")})
+		l.pass(time.Second)
+		require.Nil(t, l.n.view, "it refused before the attempt")
+		_, missing := l.n.Missing()
+		require.Equal(t, []string{"b"}, missing)
+		l.n.Refused("b")
+		l.pass(50 * time.Millisecond)
+		require.NotNil(t, l.n.view)
+	})
+	t.Run("pause", func(t *testing.T) {
+		l := founder(t, "a", "b", "c")
+		l.n.Refused("b")
+		l.n.LinkUp(memberOf("c").ID)
+		l.now += int64(time.Second) // it stands still
+		l.pass(10 * time.Millisecond)
+		l.agree("c")
+		l.pass(50 * time.Millisecond)
+		require.Nil(t, l.n.view, "b may have been started meanwhile")
+		l.n.Refused("b")
+		l.pass(50 * time.Millisecond)
+		require.Len(t, l.n.view.Members, 2)
+	})
+	t.Run("consent", func(t *testing.T) {
+		l := founder(t, "a", "b", "c")
+		l.n.LinkUp(memberOf("b").ID)
+		l.n.LinkUp(memberOf("c").ID)
+		l.agree("b")
+		l.pass(boundFor)
+		l.agree("c")
+		l.pass(50 * time.Millisecond)
+		require.Nil(t, l.n.view, "b may be bound to another founder by now")
+		l.agree("b")
+		l.pass(50 * time.Millisecond)
+		require.Len(t, l.n.view.Members, 3)
+	})
+}
+
+// A process speaks for its name, when a view is founded, only as long as it reaches itself: a newer
+// one that is at its URL may have a place in a view.
+func TestWhoSpeaksForAName(t *testing.T) {
+	seeks := func(l *lone) []*message {
+		l.sent = nil
+		l.n.LinkUp(memberOf("a").ID)
+		l.hear("a", &message{kind: seek, at: 77})
+		l.n.LinkDown(memberOf("a").ID)
+		return l.told("a", seekOK)
+	}
+	t.Run("reached", func(t *testing.T) {
+		l := newLone(t, "b")
+		require.NotEmpty(t, seeks(l))
+		l.pass(shownFor)
+		require.Empty(t, seeks(l))
+		l.n.List([]Member{memberOf("c")})
+		l.n.Refused("c")
+		l.pass(50 * time.Millisecond)
+		require.Zero(t, l.n.Founding())
+		l.n.Reached(true)
+		require.NotEmpty(t, seeks(l))
+		l.pass(boundFor)
+		require.NotZero(t, l.n.Founding())
+	})
+	t.Run("at first", func(t *testing.T) {
+		l := newLone(t, "b")
+		l.n.found.reached, l.n.found.finds = -1, false
+		l.n.List(nil)
+		l.pass(time.Second)
+		require.Empty(t, seeks(l))
+		require.Nil(t, l.n.view)
+		l.n.Reached(true)
+		l.pass(time.Second)
+		require.NotNil(t, l.n.view)
+	})
+	t.Run("by others", func(t *testing.T) {
+		l := newLone(t, "b")
+		l.n.found.finds = false // it has never been able to reach itself
+		l.pass(2 * shownFor)
+		require.NotEmpty(t, seeks(l))
+	})
+	t.Run("replaced", func(t *testing.T) {
+		l := newLone(t, "b")
+		l.n.LinkUp(memberOf("b2").ID)
+		require.Empty(t, seeks(l))
+	})
+}
