@@ -46,7 +46,9 @@ soak: fuzz ## Run every stress test and every fuzz test for FUZZTIME (default 1m
 
 SEEDS ?= 200
 .PHONY: nightly
-nightly: soak mutants ## What takes too long for every change: soak, mutants, and SEEDS histories for lincheck
+nightly: soak mutants ## What takes too long for every change: soak, mutants, and many histories of the views and for lincheck (SEEDS)
+	go test -timeout 2h -v -run 'Simulation|Start|ListsDiffer' ./internal/view -view.seeds 500 -view.seed 1000 -view.starts 500
+	cd internal/view/model && go run . -seeds 500 -seed 1000
 	cd lincheck && go test -timeout 2h . -args -seeds $(SEEDS)
 
 .PHONY: mutants
