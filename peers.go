@@ -339,7 +339,7 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 // GroupStats is a snapshot of a group's gauges, as this process sees it.
 type GroupStats struct {
 	Members int    // by the view that this process goes by
-	Epoch   uint64 // of that view; greater by one with each change, unless the process comes to another group. 0: there is none
+	Epoch   uint64 // of that view; greater with each change, unless this process has come into another group. 0: there is none
 	Settled bool   // all have given back what the view takes away from them
 	Acting  bool   // this process has the promises of a quorum, and may serve what it stores
 	Links   int    // links that are up, in both directions

@@ -642,19 +642,19 @@ var mutants = []mutant{
 		"internal/view/promise.go", "p.promise = max(p.promise, m.at+int64(Lease))", "p.promise = max(p.promise, held+int64(Lease))",
 	},
 	{
-		"views: no view without somebody to whom a promise runs", "internal/view.TestSimulation",
+		"views: no view without somebody to whom a promise runs", "internal/view.TestProofIsChecked",
 		"internal/view/agree.go", "if p == n.me || now >= p.given ||", "if true || p == n.me || now >= p.given ||",
 	},
 	{
-		"views: one change at a time", "internal/view.TestSimulation",
+		"views: one change at a time", "internal/view.TestOneChangeAtATime",
 		"internal/view/agree.go", "case !n.settled: // one change at a time", "case !n.settled && now-n.adopted < int64(10*time.Millisecond): // one change at a time",
 	},
 	{
-		"views: a view settles when all have given back what they lent", "internal/view.TestSimulation",
+		"views: a view settles when all have given back what they lent", "internal/view.TestSettlesWhenAllHaveGivenBack",
 		"internal/view/settle.go", "l.missing > 0 && (", "false && (",
 	},
 	{
-		"views: or when a quorum has, and a lease later", "internal/view.TestSimulation",
+		"views: or when a quorum has, and a lease later", "internal/view.TestSettlesWhenAllHaveGivenBack",
 		"internal/view/settle.go", "(l.quorum == 0 || now <= l.quorum+int64(given))", "l.quorum == 0",
 	},
 	{
@@ -670,7 +670,7 @@ var mutants = []mutant{
 		"internal/view/agree.go", "\tif m.ballot < n.promised {\n\t\tanswer.accepted = n.promised\n\t\treturn\n\t}\n", "",
 	},
 	{
-		"views: a view that nobody can change is given up", "internal/view.TestSimulation",
+		"views: a view that nobody can change is given up", "internal/view.TestViewWithoutVotersIsGivenUp",
 		"internal/view/agree.go", "if n.isOver(now) {", "if false {",
 	},
 	{
@@ -678,7 +678,7 @@ var mutants = []mutant{
 		"internal/view/promise.go", "\tcase m.epoch < n.view.Epoch: // even if", "\tcase m.epoch < n.view.Epoch && n.isMember(): // even if",
 	},
 	{
-		"views: a member that has gone over keeps nobody from a new start", "internal/view.TestSimulation",
+		"views: a member that has gone over keeps nobody from a new start", "internal/view.TestMembersWhoHaveGoneOver",
 		"internal/view/node.go", "(!p.said || p.lineage == n.view.Lineage)", "true",
 	},
 	{
@@ -686,7 +686,7 @@ var mutants = []mutant{
 		"internal/view/found.go", "return f.reached >= 0 && ", "return ",
 	},
 	{
-		"views: a founder asks everybody", "internal/view.TestSimulation",
+		"views: a founder asks everybody", "internal/view.TestFounderNeedsFreshWords",
 		"internal/view/found.go", "missing > 0 && (", "false && (",
 	},
 	{

@@ -391,6 +391,86 @@ func TestWhoHasNoPlaceTells(t *testing.T) {
 	require.EqualValues(t, 11, l.one("b", tell).epoch)
 }
 
+// unsettled returns a node that goes by a view that has not settled, as the first one to see to
+// that.
+func unsettled(t *testing.T) *lone {
+	l, v := inView(t, "a", "a", "b", "c", "d", "e")
+	l.hear("b", &message{kind: learn, lineage: 7, epoch: 11, prev: v, view: viewOf(11, "a", "b", "c", "d", "e", "f")})
+	require.Equal(t, []uint64{11}, l.released)
+	l.n.Released(11)
+	l.talk(time.Second)
+	require.NotEmpty(t, l.told("d", learn))
+	require.False(t, l.n.settled)
+	return l
+}
+
+// One change at a time: what a view takes away has to be given back before the next one.
+func TestOneChangeAtATime(t *testing.T) {
+	l := unsettled(t)
+	l.talk(2*suspect, "e")
+	require.Empty(t, l.told("b", prepare))
+	l.hear("b", &message{kind: settled, settled: true, lineage: 7, epoch: 11})
+	l.talk(time.Second, "e")
+	require.NotEmpty(t, l.told("b", prepare))
+}
+
+// A view has settled when all have given back what it takes away from them, or when a quorum has
+// and what the others have lent is over.
+func TestSettlesWhenAllHaveGivenBack(t *testing.T) {
+	gives := func(l *lone, names ...string) {
+		for _, name := range names {
+			l.hear(name, &message{kind: learnt, lineage: 7, epoch: 11})
+		}
+		l.talk(100 * time.Millisecond)
+	}
+	l := unsettled(t)
+	gives(l, "b", "c", "d")
+	require.False(t, l.n.settled, "e may have lent what is no longer its own")
+	l.talk(given - 200*time.Millisecond)
+	require.False(t, l.n.settled)
+	l.talk(300 * time.Millisecond)
+	require.True(t, l.n.settled)
+	require.NotEmpty(t, l.told("e", settled))
+
+	l = unsettled(t)
+	gives(l, "b", "c", "d", "e")
+	require.True(t, l.n.settled)
+
+	l = unsettled(t)
+	gives(l, "b")
+	l.talk(2 * given)
+	require.False(t, l.n.settled, "no quorum has")
+}
+
+// A view is given up when so many voters have died that the others are no quorum, and this process
+// may have missed something since.
+func TestViewWithoutVotersIsGivenUp(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	l.pass(Lease + time.Millisecond)
+	for _, name := range []string{"b", "c"} {
+		l.n.LinkEnded(memberOf(name).ID)
+		l.n.Refused(name)
+	}
+	l.pass(given)
+	require.NotNil(t, l.n.view)
+	l.pass(time.Second)
+	require.Nil(t, l.n.view)
+	require.False(t, l.acts())
+}
+
+// Who has no place in a view may found one as soon as all members of it have said that they have
+// gone over to another one, or have none.
+func TestMembersWhoHaveGoneOver(t *testing.T) {
+	l, _ := inView(t, "a", "b", "c")
+	l.n.List(nil)
+	for _, name := range []string{"b", "c"} {
+		require.False(t, l.n.isMember())
+		l.hear(name, &message{kind: ask, at: 5})
+		l.pass(50 * time.Millisecond)
+	}
+	require.True(t, l.n.isMember())
+}
+
 // What others say about the next view counts only if they are members of this one: a newer process
 // of a member's name has no vote.
 func TestOnlyMembersVote(t *testing.T) {
