@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -114,9 +115,11 @@ func TestRecallFromClosedCache(t *testing.T) {
 		require.NoError(t, a.cache.Put(t.Context(), k, "old"))
 		borrowAt(t, b, k)
 		require.NoError(t, b.cache.Close())
-		start := time.Now()
+		start, links := time.Now(), a.group.allLinks()
 		require.NoError(t, a.cache.Put(t.Context(), k, "new"))
 		require.Less(t, time.Since(start), 10*time.Millisecond)
+		synctest.Wait()
+		require.ElementsMatch(t, links, a.group.allLinks(), "a link was ended for want of an answer")
 		b.open(t)
 		require.NoError(t, b.group.Ready(t.Context()))
 		v, err := b.cache.Get(t.Context(), k, nil)
