@@ -1,0 +1,213 @@
+package promcovey
+
+// metrics.go says which number becomes which metric.
+
+import (
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/coveycache/covey"
+)
+
+type descs struct {
+	all []*prometheus.Desc
+
+	entries, bytes, maxEntries, maxBytes, l1Entries, l1Bytes, loading, breaker      *prometheus.Desc
+	requests, coalesced                                                             *prometheus.Desc
+	loads, loadSeconds, refused, refreshes, refreshSkips, softTimeouts, discarded   *prometheus.Desc
+	peerErrors, loans, recalls, served, notOwner, undecodable, unconfirmed          *prometheus.Desc
+	puts, deletes, evictions, expirations, tooLarge, extraKeys                      *prometheus.Desc
+	members, settled, acting, links, pursued, epoch                                 *prometheus.Desc
+	peerMember, peerUp, peerPlain, peerSameView, peerRoundTrip, peerShare, peerSelf *prometheus.Desc
+}
+
+func newDescs(fixed prometheus.Labels) (d descs) {
+	is := func(name, help string, labels ...string) *prometheus.Desc {
+		one := prometheus.NewDesc("covey_"+name, help, labels, fixed)
+		d.all = append(d.all, one)
+		return one
+	}
+	cache := func(name, help string, labels ...string) *prometheus.Desc {
+		return is(name, help, append([]string{"cache"}, labels...)...)
+	}
+	d.entries = cache("entries", "Entries stored, stale and negative ones included, without copies of other peers' keys.")
+	d.bytes = cache("bytes", "Accounted bytes of the entries.")
+	d.maxEntries = cache("capacity_entries", "The bound on the entries. 0 means none.")
+	d.maxBytes = cache("capacity_bytes", "The bound on the bytes, copies of other peers' keys included. 0 means none.")
+	d.l1Entries = cache("l1_entries", "Copies of other peers' keys.")
+	d.l1Bytes = cache("l1_bytes", "Accounted bytes of the copies of other peers' keys.")
+	d.loading = cache("loads_in_flight", "Loads in progress.")
+	d.breaker = cache("breaker_state", "What the breaker does with loads. The series of the state is 1, the others are 0; all are if there is none.", "state")
+	d.requests = cache("requests_total", "Requests of callers, by where the answer came from.", "result")
+	d.coalesced = cache("loads_coalesced_total", "Misses that waited for a load that somebody else had started.")
+	d.loads = cache("loads_total", "Loads that ran a loader, by what came of them.", "result")
+	d.loadSeconds = cache("load_duration_seconds", "How long loads took.")
+	d.refused = cache("loads_refused_total", "Loads that the protection of the origin refused.", "reason")
+	d.refreshes = cache("refreshes_total", "Loads started in the background.")
+	d.refreshSkips = cache("refreshes_skipped_total", "Refreshes not started because too many were running.")
+	d.softTimeouts = cache("soft_timeouts_total", "Stale values served because the load took too long.")
+	d.discarded = cache("fills_discarded_total", "Loaded values not stored: outrun by a write, outdated or too late.")
+	d.peerErrors = cache("peer_errors_total", "Peers asked in vain.")
+	d.loans = cache("loans_total", "Copies lent to other peers.")
+	d.recalls = cache("recalls_total", "Requests to other peers to give copies back.")
+	d.served = cache("served_total", "Gets and lookups answered for other peers.")
+	d.notOwner = cache("not_owner_total", "Those of them for keys that this process does not own.")
+	d.undecodable = cache("undecodable_total", "Values from peers that the codec did not understand.")
+	d.unconfirmed = cache("writes_unconfirmed_total", "Writes of which it is not known whether they took effect everywhere.")
+	d.puts = cache("puts_total", "Values put in this process.")
+	d.deletes = cache("deletes_total", "Keys deleted in this process.")
+	d.evictions = cache("evictions_total", "Live entries that left because the cache was full.")
+	d.expirations = cache("expirations_total", "Entries whose time was over.")
+	d.tooLarge = cache("too_large_total", "Values not stored because they were too large.")
+	d.extraKeys = cache("extra_keys_total", "Keys that a bulk loader returned unasked.")
+
+	group := func(name, help string, labels ...string) *prometheus.Desc {
+		return is("group_"+name, help, append([]string{"self"}, labels...)...)
+	}
+	d.members = group("members", "Members of the group by the view that this process goes by.")
+	d.settled = group("settled", "1 if all have given back what the view takes away from them.")
+	d.acting = group("acting", "1 if this process may serve what it stores.")
+	d.links = group("links", "Links that are up, in both directions.")
+	d.pursued = group("writes_pursued", "Keys whose deletion could not be confirmed and goes on.")
+	d.epoch = group("view_epoch", "The view's number, which grows with each change. 0 means that there is no view.")
+
+	peer := func(name, help string) *prometheus.Desc { return is("peer_"+name, help, "self", "peer") }
+	d.peerMember = peer("member", "1 if the peer is a member, 0 if it is only listed.")
+	d.peerUp = peer("up", "1 if there is a link to the peer.")
+	d.peerPlain = peer("plain", "1 if the peer is asked by plain HTTP requests since it refuses links.")
+	d.peerSameView = peer("same_view", "1 if the peer goes by the same view as this process, as far as it has said.")
+	d.peerRoundTrip = peer("round_trip_seconds", "How long the peer took to answer last. 0 means that there is no link.")
+	d.peerShare = peer("share_ratio", "The part of all keys that the peer owns.")
+	d.peerSelf = peer("self", "1 if the peer is this process.")
+	return d
+}
+
+func (c *Collector) collectCache(ch chan<- prometheus.Metric, name string, s covey.Stats) {
+	gauge := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), append([]string{name}, labels...)...)
+	}
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(max(v, 0)), append([]string{name}, labels...)...)
+	}
+	d := &c.d
+	gauge(d.entries, s.Entries)
+	gauge(d.bytes, s.Bytes)
+	gauge(d.maxEntries, s.MaxEntries)
+	gauge(d.maxBytes, s.MaxBytes)
+	gauge(d.l1Entries, s.L1Entries)
+	gauge(d.l1Bytes, s.L1Bytes)
+	gauge(d.loading, s.Loading)
+	for _, state := range []covey.BreakerState{covey.BreakerClosed, covey.BreakerHalfOpen, covey.BreakerOpen} {
+		gauge(d.breaker, one(s.Breaker == state), state.String())
+	}
+
+	counter(d.requests, s.Hits, "hit")
+	counter(d.requests, s.L1Hits, "hit_l1")
+	counter(d.requests, s.PeerHits, "hit_peer")
+	counter(d.requests, s.StaleHits, "stale")
+	counter(d.requests, s.NegativeHits, "negative")
+	counter(d.requests, s.Misses, "miss")
+	counter(d.coalesced, s.Coalesced)
+
+	// The numbers are read one after another, so that a difference may be less than 0 for a moment.
+	counter(d.loads, s.Loads-s.LoadErrors-s.LoadNotFound, "ok")
+	counter(d.loads, s.LoadNotFound, "not_found")
+	counter(d.loads, s.LoadErrors-s.LoadTimeouts-s.LoadPanics, "error")
+	counter(d.loads, s.LoadTimeouts, "timeout")
+	counter(d.loads, s.LoadPanics, "panic")
+	ch <- c.histogram(d.loadSeconds, &s.LoadTimes, name)
+	counter(d.refused, s.RefusedSlots, "slots")
+	counter(d.refused, s.RefusedRate, "rate")
+	counter(d.refused, s.RefusedOpen, "breaker")
+	counter(d.refreshes, s.Refreshes)
+	counter(d.refreshSkips, s.RefreshSkips)
+	counter(d.softTimeouts, s.SoftTimeouts)
+	counter(d.discarded, s.Discarded)
+
+	counter(d.peerErrors, s.PeerErrors)
+	counter(d.loans, s.Loans)
+	counter(d.recalls, s.Recalls)
+	counter(d.served, s.Served)
+	counter(d.notOwner, s.NotOwner)
+	counter(d.undecodable, s.Undecodable)
+	counter(d.unconfirmed, s.Unconfirmed)
+
+	counter(d.puts, s.Puts)
+	counter(d.deletes, s.Deletes)
+	counter(d.evictions, s.Evictions)
+	counter(d.expirations, s.Expirations)
+	counter(d.tooLarge, s.TooLarge)
+	counter(d.extraKeys, s.ExtraKeys)
+}
+
+func (c *Collector) collectGroup(ch chan<- prometheus.Metric, g *covey.Group) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{g.Name()}, labels...)...)
+	}
+	d, s := &c.d, g.Stats()
+	gauge(d.members, float64(s.Members))
+	gauge(d.settled, float64(one(s.Settled)))
+	gauge(d.acting, float64(one(s.Acting)))
+	gauge(d.links, float64(s.Links))
+	gauge(d.pursued, float64(s.Pursued))
+	gauge(d.epoch, float64(s.Epoch))
+	last := ""
+	for i, p := range g.Peers() { // sorted by name; a list may have one twice, which Prometheus would refuse
+		if i > 0 && p.Name == last {
+			continue
+		}
+		last = p.Name
+		gauge(d.peerMember, float64(one(p.Err == nil)), p.Name)
+		gauge(d.peerUp, float64(one(p.Up)), p.Name)
+		gauge(d.peerPlain, float64(one(p.Plain != nil)), p.Name)
+		gauge(d.peerSameView, float64(one(p.SameRing || p.Self)), p.Name)
+		gauge(d.peerRoundTrip, p.RTT.Seconds(), p.Name)
+		gauge(d.peerShare, p.Share, p.Name)
+		gauge(d.peerSelf, float64(one(p.Self)), p.Name)
+	}
+}
+
+func one(is bool) int64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+const (
+	schema  = 2                // of native histograms: four buckets for each doubling, as covey's own
+	zero    = time.Microsecond // what is shorter counts as 0
+	classic = 4                // the factor between the ends of two classic buckets
+	longest = 3 * time.Minute  // that has a classic bucket of its own
+)
+
+// histogram makes a metric of h. Every classic bucket ends where one of covey's does. Of a native
+// one the buckets are those that have the middle of covey's: as there are four for each doubling in
+// both, what is off is within one of them.
+func (c *Collector) histogram(d *prometheus.Desc, h *covey.Histogram, labels ...string) prometheus.Metric {
+	if !c.native {
+		buckets := make(map[float64]uint64)
+		total, end := uint64(0), time.Duration(16*time.Microsecond)
+		for at, n := range h.Buckets() {
+			if total += uint64(n); at == end && end < longest {
+				buckets[at.Seconds()] = total
+				end *= classic
+			}
+		}
+		return prometheus.MustNewConstHistogram(d, total, h.Sum().Seconds(), buckets, labels...)
+	}
+	buckets := make(map[int]int64)
+	var total, zeros, start = uint64(0), uint64(0), time.Duration(0)
+	for end, n := range h.Buckets() {
+		if total += uint64(n); start < zero {
+			zeros += uint64(n)
+		} else if n > 0 {
+			middle := math.Sqrt(start.Seconds() * end.Seconds())
+			buckets[int(math.Ceil(math.Log2(middle)*4))] += n
+		}
+		start = end
+	}
+	return prometheus.MustNewConstNativeHistogram(d, total, h.Sum().Seconds(), buckets, nil, zeros, schema, zero.Seconds(), time.Time{}, labels...)
+}
