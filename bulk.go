@@ -370,6 +370,7 @@ func (s *shard[V]) addToBulk(q request[V], b **bulk[V], old *node) *flight[V] {
 		*b = s.c.newBulk(q.ctx)
 	}
 	f := s.addFlight(q.key, q.hash, old)
+	f.grant = q.grant
 	(*b).add(f)
 	_ = s.attach(q.ctx, f) // a load that has not begun waits for nobody
 	return f

@@ -73,6 +73,17 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	if err := o.validate(name); err != nil {
 		return nil, err
 	}
+	c := makeCache(name, o)
+	if o.Group != nil {
+		if err := c.joinGroup(o.Group); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// makeCache makes a cache that is not in its group yet.
+func makeCache[V any](name string, o Options[V]) *Cache[V] {
 	userSize := o.Size != nil
 	o = o.withDefaults()
 	_, plain := any(o.Codec).(plainCodec[V])
@@ -108,12 +119,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 	for i := range c.shards {
 		c.shards[i].segment, c.shards[i].c = &c.store.index.segments[i], c
 	}
-	if o.Group != nil {
-		if err := c.joinGroup(o.Group); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
+	return c
 }
 
 // largestValue applies the default of Options.MaxValueBytes.
@@ -427,12 +433,8 @@ func (c *Cache[V]) setBounds(set func(maxBytes, maxEntries *int64)) error {
 	c.maxEntries.Store(maxEntries)
 	c.maxValue.Store(largestValue(c.userMaxValue, maxBytes))
 	s.mu.Unlock()
-	if c.copies.demand != nil {
-		limit := c.opt.L1
-		if maxBytes > 0 {
-			limit = min(limit, maxBytes/2)
-		}
-		c.copies.limit.Store(limit)
+	if c.peering != nil {
+		c.copies.limit.Store(c.copiesLimit(maxBytes))
 		c.trimCopies(nil)
 	}
 	for c.trim() {
@@ -461,7 +463,7 @@ func (c *Cache[V]) Stats() Stats {
 
 		L1Hits: n.localHits.sum(), L1Entries: c.copies.count.Load(), L1Bytes: c.copies.bytes.Load(), Loans: n.loans.Load(), Recalls: n.recalls.Load(),
 		PeerHits: n.peerHits.Load(), PeerErrors: n.peerErrors.Load(), Served: n.served.sum(), NotOwner: n.notOwner.Load(),
-		Undecodable: n.undecodable.Load(), Unconfirmed: n.unconfirmed.Load(),
+		Alone: n.alone.Load(), Undecodable: n.undecodable.Load(), Unconfirmed: n.unconfirmed.Load(),
 
 		Puts: c.puts.sum(), Deletes: n.deletes.Load(), Evictions: s.evictions.Load(), Expirations: s.expirations.Load(),
 		TooLarge: n.tooLarge.Load(), ExtraKeys: n.extra.Load(),

@@ -261,12 +261,12 @@ func TestCodecsThatDiffer(t *testing.T) {
 		other, err := New("test", Options[string]{Group: b.group, Version: "3", Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		require.NoError(t, b.group.Ready(t.Context()))
-		_, _, err = a.cache.Lookup(t.Context(), b.key())
+		_, err = a.cache.Get(t.Context(), b.key(), nil)
 		var peer *PeerError
 		require.True(t, errors.As(err, &peer), "%v", err)
 		require.Equal(t, PeerHasNoCache, peer.Code)
 		require.ErrorContains(t, err, "codec string@3 there, string@2 here: the types of the values differ, or Options.Codec or Version")
-		_, _, err = other.Lookup(t.Context(), a.key())
+		_, err = other.Get(t.Context(), a.key(), nil)
 		require.ErrorContains(t, err, "codec string@2 there, string@3 here")
 	})
 }

@@ -152,7 +152,7 @@ func (g *Group) admits(w http.ResponseWriter, r *http.Request, isKey bool) bool 
 func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // there may be a load to wait for
 	c := (*g.caches.Load())[name]
-	if c == nil {
+	if c == nil || c.isStandIn() {
 		http.Error(w, fmt.Sprintf("covey: there is no cache %q", name), http.StatusNotFound)
 		return
 	}

@@ -294,20 +294,16 @@ func (g *Group) release(epoch uint64) {
 	if v.epoch != epoch {
 		return
 	}
-	var wg sync.WaitGroup
-	for _, c := range *g.caches.Load() {
-		wg.Go(func() {
-			for g.ctx.Err() == nil && g.view.Load() == v {
-				ctx, cancel := context.WithTimeout(g.ctx, g.opt.OpTimeout)
-				err := c.recallAll(ctx, func(key string) bool { return !v.isOwn(key) })
-				cancel()
-				if err == nil {
-					return
-				}
+	g.forEach(func(c shared) {
+		for g.ctx.Err() == nil && g.view.Load() == v {
+			ctx, cancel := context.WithTimeout(g.ctx, g.opt.OpTimeout)
+			err := c.recallAll(ctx, func(key string) bool { return !v.isOwn(key) })
+			cancel()
+			if err == nil {
+				return
 			}
-		})
-	}
-	wg.Wait()
+		}
+	})
 	g.agreement.Released(epoch)
 	if g.closing.Load() { // Close tells of what there is
 		return

@@ -45,6 +45,7 @@ func (c *Cache[V]) loadContext(ctx context.Context, l *loading) (context.Context
 // refresh.
 func (s *shard[V]) start(q request[V], old *node, refresh func()) *flight[V] {
 	f := s.addFlight(q.key, q.hash, old)
+	f.grant = q.grant
 	s.launch(q.ctx, f, q.load, refresh)
 	return f
 }
@@ -179,6 +180,10 @@ func (c *Cache[V]) finish(f *flight[V], o outcome[V]) {
 	}
 	if f.right != nil && f.right.isHolder {
 		c.peering.deliver(f, o)
+		return
+	}
+	if f.grant != nil {
+		c.peering.keepLoaded(f, o)
 		return
 	}
 	w := write[V]{key: f.key, hash: f.hash, f: f}

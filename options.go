@@ -127,13 +127,16 @@ type Options[V any] struct {
 	Breaker *Breaker
 
 	// Group shares the cache with the caches of the same name in the other processes of the group.
-	// nil means that this process is alone. Every member that owns keys must have the cache, with a
-	// codec of the same name: keys that a member without it owns are loaded on every Get, and
-	// writes of them return ErrUnconfirmed.
+	// nil means that this process is alone. Every member that owns keys should have the cache, with
+	// a codec of the same name and the same Version. Where one does not, as during a deploy, each
+	// process loads what that one owns for itself, once, and keeps it for 10 s at most; a Put of it
+	// stores nothing. All that is promised of writes holds there, too: they reach all processes that
+	// have a cache of that name, whatever its codec.
 	Group *Group
 	// L1 bounds the bytes, out of MaxBytes, that copies of other peers' hot keys may take in this
 	// process. 0 means a quarter of MaxBytes, or 16 MiB if there is no MaxBytes; more than half of
-	// MaxBytes is an error; negative means no copies.
+	// MaxBytes is an error; negative means no copies but of keys whose owners do not share the
+	// cache (see Group), for which there is a sixteenth of MaxBytes then.
 	L1 int64
 	// Codec turns values into bytes where they leave the process; its name and Version have to be
 	// the same in all processes that share the cache. nil means the bytes themselves for a V that is
@@ -155,8 +158,9 @@ type Options[V any] struct {
 	Codec Codec[V]
 	// Version tells values apart that look the same and mean something else, such as an amount in
 	// cents that was one in euros: change it together with the meaning, or with what a MarshalJSON
-	// writes. Processes with different versions do not share the cache. It may be any text; with
-	// the codec's name it may have 254 bytes. Without a group it has no effect.
+	// writes. Processes with different versions share no values, but a Put or Delete by one of them
+	// removes what the others have (see Group). It may be any text; with the codec's name it may
+	// have 254 bytes. Without a group it has no effect.
 	Version string
 	// Events are functions that the cache calls when something happens. The zero value has none.
 	Events Events[V]

@@ -356,7 +356,13 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer) (value V, how verdic
 	// answered.
 	var start int64
 	var lead *fetch[V] // that this caller leads
-	if l.Plain() == nil && p.c.copies.wants(q.hash) {
+	switch {
+	case !p.sharesWith(l):
+		if value, joined, how, err := p.joinAlone(q); joined {
+			return value, how, err
+		}
+		start = p.c.store.clock.now()
+	case l.Plain() == nil && p.c.copies.wants(q.hash):
 		joined, leads := p.joinFetch(q.ctx, l, q.key, q.hash)
 		if joined != nil && !leads {
 			p.c.n.peerHits.Add(1)
@@ -408,6 +414,9 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer) (value V, how verdic
 	case wire.FillRight:
 		p.abandonFetch(q.key, q.hash, lead)
 		return p.loadUnderRight(q, l, a)
+	case wire.Alone:
+		p.abandonFetch(q.key, q.hash, lead)
+		return p.loadAlone(q, l, answer, start)
 	}
 	how, err = verdictOn(peer.Name(), &a.answer, q.load != nil)
 	if how == elsewhere {
@@ -510,20 +519,11 @@ func (p *peering[V]) linkSoon(ctx context.Context, peer *link.Peer, canLoad bool
 	return l, err
 }
 
-// linkTo returns the link to a peer, if the peer has the cache with the same codec.
+// linkTo returns the link to a peer.
 func (p *peering[V]) linkTo(ctx context.Context, peer *link.Peer) (*link.Link, error) {
 	l, err := peer.Link(ctx)
 	if err != nil {
 		return nil, peerError(ctx, peer.Name(), err)
-	}
-	codec, ok := l.Codec(p.c.name)
-	if !ok {
-		return nil, &PeerError{Peer: peer.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("it has no cache %q: every member has to have it", p.c.name)}
-	}
-	if codec != p.codec {
-		err := &PeerError{Peer: peer.Name(), Code: PeerHasNoCache, Err: fmt.Errorf("codec %s there, %s here: the types of the values differ, or Options.Codec or Version; old and new processes differ so during a deploy", codec, p.codec)}
-		p.c.log.warn("covey: cannot share this cache with a peer; each process loads its values for itself", peer.Name(), "err", err)
-		return nil, err
 	}
 	return l, nil
 }

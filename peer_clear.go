@@ -122,7 +122,14 @@ func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, bega
 func (p *peering[V]) clearOwn(ctx context.Context, began int64) error {
 	if began == 0 {
 		p.c.clearHere()
-		return p.recallAll(ctx, nil)
+	}
+	switch err := p.recallAll(ctx, nil); {
+	case err != nil:
+		return err
+	case p.c.closed.Load(): // what a stand-in had lent may be another cache's
+		return p.c.errClosed()
+	case began == 0:
+		return nil
 	}
 	for i := range p.c.shards {
 		for n := range p.c.store.index.segments[i].table.Load().all {
@@ -150,8 +157,7 @@ func (p *peering[V]) serveClear(r *link.Request) {
 		epoch := p.tenures.view().epoch
 		ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 		defer cancel()
-		err := p.clearOwn(ctx, began)
-		if err != nil {
+		if err := p.clearOwn(ctx, began); err != nil {
 			op.Answer(written(unconfirmed(p.c.name, "", err)))
 			return
 		}
@@ -271,6 +277,11 @@ func (p *peering[V]) giveBackAll(lender *link.Link) {
 	for i := range p.c.shards {
 		s := p.c.lockAt(i)
 		s.recalledAll = now
+		for key, f := range s.flights {
+			if f.grant != nil && f.grant.lender == lender {
+				s.unlink(key)
+			}
+		}
 		s.unlock()
 	}
 	for _, n := range p.c.copies.from(lender) {

@@ -78,6 +78,22 @@ func (l *copies) wants(hash uint32) bool {
 	return n >= borrowFrom && (!isFull || n >= l.demand.Bar())
 }
 
+// copiesLimit returns how many bytes copies may take out of MaxBytes. Without L1 there are only
+// those of keys that this process loads for itself (see peer_alone.go).
+func (c *Cache[V]) copiesLimit(maxBytes int64) int64 {
+	limit := c.opt.L1
+	if limit <= 0 {
+		limit = defaultMaxBytes / 16
+		if maxBytes > 0 {
+			limit = maxBytes / 16
+		}
+	}
+	if maxBytes > 0 {
+		limit = min(limit, maxBytes/2)
+	}
+	return limit
+}
+
 // borrowFrom is how many requests, as far as demand remembers, make a key worth borrowing.
 const borrowFrom = 2
 
@@ -85,8 +101,14 @@ const borrowFrom = 2
 // own promises last, and its lender has owned the key in each view since. It reads the real clock,
 // since a lease may have ended while the process stood still.
 func (c *Cache[V]) isLent(n *node, now int64) bool {
-	held := borrowedOf[V](n).lender.HeldUntil()
-	return held > 0 && now < held+c.copies.offset && now < n.expires && c.peering.mayBorrow(now) && c.current(n)
+	return c.peering.isLeased(borrowedOf[V](n).lender, now) && now < n.expires && c.current(n)
+}
+
+// isLeased reports whether what the other end of a link has lent may be used at that time of the
+// cache's clock, as far as the lease and the promises go.
+func (p *peering[V]) isLeased(lender *link.Link, now int64) bool {
+	held := lender.HeldUntil()
+	return held > 0 && now < held+p.c.copies.offset && p.mayBorrow(now)
 }
 
 // mayBorrow reports whether this process may use what it has borrowed: nobody goes on without it
@@ -114,26 +136,16 @@ func (c *Cache[V]) useCopy(n *node) bool {
 // borrow keeps a copy that came with an answer. The request was made at the time start, under
 // generation gen.
 func (p *peering[V]) borrow(l *link.Link, key string, hash uint32, value V, answer *wire.Frame, start int64, gen uint32) {
-	limit := p.c.copies.limit.Load() / 8
-	size := p.c.baseSize + int64(unsafe.Sizeof(loanOf{})) + sizeof.Class(int64(len(key)))
 	flags := uint8(flagBorrowed)
 	if answer.Type == wire.NotFound {
 		flags |= flagNegative
-	} else {
-		of := p.c.measure(key, value, false)
-		if of < 0 || int64(of) > limit {
-			return
-		}
-		size += int64(of)
 	}
-	if size > limit {
+	size, ok := p.c.copySize(key, value, flags)
+	if !ok {
 		return
 	}
 	now := p.c.store.clock.now()
-	e := &borrowed[V]{}
-	e.value, e.lender = value, l
-	p.c.stamp(&e.node, strings.Clone(key), hash, size, now-int64(answer.Age), now)
-	e.flags, e.guard, e.expires = flags, guardAlways, never
+	e := p.c.newCopy(l, strings.Clone(key), hash, value, flags, size, now-int64(answer.Age), now)
 	if answer.HasVersion {
 		e.flags |= flagVersioned
 		e.version = answer.Version
@@ -147,18 +159,58 @@ func (p *peering[V]) borrow(l *link.Link, key string, hash uint32, value V, answ
 		s.unlock()
 		return
 	}
-	if old := p.c.store.index.find(hash, key); old != nil {
+	kept := s.insertCopy(e)
+	s.unlock()
+	if kept {
+		p.c.trimFor(e)
+	}
+}
+
+// copySize returns what a copy takes, and whether that is not too much for one.
+func (c *Cache[V]) copySize(key string, value V, flags uint8) (size int64, ok bool) {
+	limit := c.copies.limit.Load() / 8
+	size = c.baseSize + int64(unsafe.Sizeof(loanOf{})) + sizeof.Class(int64(len(key)))
+	if flags&flagNegative == 0 {
+		of := c.measure(key, value, false)
+		if of < 0 || int64(of) > limit {
+			return 0, false
+		}
+		size += int64(of)
+	}
+	return size, size <= limit
+}
+
+// newCopy makes a copy that does not expire.
+func (c *Cache[V]) newCopy(
+	lender *link.Link, key string, hash uint32, value V, flags uint8, size, begin, end int64,
+) *borrowed[V] {
+	e := &borrowed[V]{}
+	e.value, e.lender = value, lender
+	c.stamp(&e.node, key, hash, size, begin, end)
+	e.flags, e.guard, e.expires = flags, guardAlways, never
+	return e
+}
+
+// insertCopy puts a copy into the index, in the place of an older one. It reports whether it has:
+// what this process owned until the view changed is in the way until it has been swept up. If so,
+// trimFor has to follow.
+func (s *shard[V]) insertCopy(e *borrowed[V]) bool {
+	c := s.c
+	if old := c.store.index.find(e.hash, e.key); old != nil {
 		if old.flags&flagBorrowed == 0 {
-			s.unlock()
-			return
+			return false
 		}
 		s.removeCopy(old)
 	}
-	s.insert(&e.node, p.c.store.index.shift)
-	p.c.copies.add(&e.node, &e.loanOf)
-	s.unlock()
-	p.c.trimCopies(&e.node)
-	for p.c.trim() {
+	s.insert(&e.node, c.store.index.shift)
+	c.copies.add(&e.node, &e.loanOf)
+	return true
+}
+
+// trimFor brings the cache within its bounds after a copy has come.
+func (c *Cache[V]) trimFor(e *borrowed[V]) {
+	c.trimCopies(&e.node)
+	for c.trim() {
 	}
 }
 
@@ -323,7 +375,9 @@ func (c *Cache[V]) trimCopies(newest *node) {
 		s := c.lock(n.hash)
 		s.removeCopy(n)
 		s.unlock()
-		l.demand.Leaves(n.hash)
+		if l.demand != nil {
+			l.demand.Leaves(n.hash)
+		}
 	}
 }
 
@@ -349,7 +403,7 @@ func (l *copies) victim(newest *node) *node {
 // whether there were any.
 func (l *copies) harvest(n *node) bool {
 	m := n.mark.Swap(0)
-	if m > 0 {
+	if m > 0 && l.demand != nil {
 		l.demand.Add(n.hash, uint32(m))
 	}
 	return m > 0
@@ -380,6 +434,9 @@ func (p *peering[V]) giveBackCopy(key string, now int64) (saved uint32) {
 		s.removeCopy(n)
 	}
 	s.noteRecall(key, now)
+	if f := s.flights[key]; f != nil && f.grant != nil {
+		s.unlink(key)
+	}
 	return saved
 }
 

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,16 +75,9 @@ func (p *peering[V]) lend(r *link.Request, hash uint32, n *node) bool {
 			return false
 		}
 	}
-	l := s.loans[n.key]
+	l := s.lendingOf(n.key)
 	if l == nil {
-		if len(s.loans) >= maxLoans && !s.forgetLoans(p.c.store.clock.steady()) {
-			return false
-		}
-		if s.loans == nil {
-			s.loans = make(map[string]*lending)
-		}
-		l = new(lending)
-		s.loans[n.key] = l
+		return false
 	}
 	if l.debt > 0 {
 		l.debt--
@@ -100,6 +94,22 @@ func (p *peering[V]) lend(r *link.Request, hash uint32, n *node) bool {
 	p.c.n.loans.Add(1)
 	r.Answer(&f)
 	return true
+}
+
+// lendingOf returns what is lent of key, nil if there is no room to remember it.
+func (s *shard[V]) lendingOf(key string) *lending {
+	l := s.loans[key]
+	if l == nil {
+		if len(s.loans) >= maxLoans && !s.forgetLoans(s.c.store.clock.steady()) {
+			return nil
+		}
+		if s.loans == nil {
+			s.loans = make(map[string]*lending)
+		}
+		l = new(lending)
+		s.loans[strings.Clone(key)] = l
+	}
+	return l
 }
 
 func (l *lending) lend(one loan) {

@@ -69,6 +69,8 @@ type sent struct {
 	l     *link.Link
 	voids uint64 // of the holds when it was sent
 	at    time.Time
+	gen   uint32 // of the cache, by which the owner was looked up
+	asked int64  // the same time by the cache's clock, if the owner does not share the keys; else 0
 }
 
 // manySink gathers the answers to one request for many keys.
@@ -152,7 +154,7 @@ const maxRequest = 64 << 10 // bytes of the keys in one request, and of the valu
 // loads of what they do not have. It returns the flights to wait for; finish takes in the rest.
 func (m *many[V]) askAway(v *view, gen uint32, away batches[V]) (waiting []pending[V]) {
 	for _, b := range away {
-		m.send(v, b)
+		m.send(v, gen, b)
 	}
 	for _, b := range away {
 		for i := range b.asked {
@@ -165,7 +167,7 @@ func (m *many[V]) askAway(v *view, gen uint32, away batches[V]) (waiting []pendi
 	return waiting
 }
 
-func (m *many[V]) send(v *view, b *part[V]) {
+func (m *many[V]) send(v *view, gen uint32, b *part[V]) {
 	c := m.c
 	b.answered = slices.Grow(b.answered, len(b.keys))[:len(b.keys)]
 	if b.owner < 0 {
@@ -189,6 +191,10 @@ func (m *many[V]) send(v *view, b *part[V]) {
 	} else if m.canLoad() {
 		f.Flags = wire.CanLoad
 	}
+	asked := int64(0)
+	if !c.peering.sharesWith(l) {
+		asked = c.store.clock.now()
+	}
 	ask := func() {
 		s, _ := c.peering.sinks.Get().(*manySink)
 		if s == nil {
@@ -200,7 +206,7 @@ func (m *many[V]) send(v *view, b *part[V]) {
 			b.err = peerError(m.ctx, b.peer, err)
 			return
 		}
-		b.asked = append(b.asked, sent{s: s, op: op, l: l, voids: voids, at: time.Now()})
+		b.asked = append(b.asked, sent{s: s, op: op, l: l, voids: voids, at: time.Now(), gen: gen, asked: asked})
 	}
 	one := wire.Frame{Type: wire.Get}
 	n := 0
@@ -316,6 +322,10 @@ func (m *many[V]) takeIn(b *part[V], q *sent, items []byte) (waiting []pending[V
 			if p, ok := m.loadHeld(key, b.hashes[i], q.l, q.voids, &f); ok {
 				waiting = append(waiting, p)
 			}
+		case wire.Alone:
+			if p, ok := m.loadAlone(b, i, q, &f); ok {
+				waiting = append(waiting, p)
+			}
 		case wire.Done: // too long to come with others
 			v, err := c.Get(m.ctx, key, c.single(m.load))
 			if err == nil {
@@ -389,6 +399,32 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, voids uint64, 
 	_ = s.attach(m.ctx, f) // a load that has not begun waits for nobody
 	c.peering.announce(f)
 	return pending[V]{f: f, key: key, own: true}, true
+}
+
+// loadAlone makes the i-th key, which its owner does not share, part of the call's own load, if what
+// that brings may be kept. Otherwise failover sees to the key.
+func (m *many[V]) loadAlone(b *part[V], i int, q *sent, answer *wire.Frame) (p pending[V], ok bool) {
+	c, key := m.c, b.keys[i]
+	unsharing := c.peering.unsharedWith(q.l)
+	g := grantOf(q.l, answer, q.asked)
+	if g != nil && (m.load != nil || c.opt.Loader != nil) {
+		p, hit, err := m.join(request[V]{ctx: m.ctx, key: key, hash: b.hashes[i], gen: q.gen, keep: true, grant: g})
+		switch {
+		case err != nil:
+			m.fail(key, err)
+			return p, false
+		case hit != nil:
+			c.useCopy(hit)
+			if hit.flags&flagNegative == 0 {
+				m.found[key] = entryOf[V](hit).value
+			}
+			return p, false
+		case p.f != nil:
+			return p, true
+		}
+	}
+	b.answered[i], b.unshared = false, unsharing
+	return p, false
 }
 
 // isLacking reports whether the owner has not answered for some of the keys, and will not.

@@ -60,6 +60,9 @@ func (p *peering[V]) serve(r *link.Request) {
 			return
 		}
 	}
+	if r.Codec() != p.codec && p.serveAlone(r) {
+		return
+	}
 	switch r.Type {
 	case wire.Get:
 		p.serveGet(r)

@@ -37,6 +37,8 @@ func (p *peering[V]) refreshAway(ctx context.Context, v *view, key string) (valu
 		return value, errElsewhere
 	case f.Type == wire.NotFound:
 		return value, ErrNotFound
+	case f.Type == wire.Alone:
+		return p.refreshAlone(ctx, l, key)
 	case f.Type != wire.Hit:
 		return value, answerError(l.Name(), &f)
 	}
@@ -44,6 +46,30 @@ func (p *peering[V]) refreshAway(ctx context.Context, v *view, key string) (valu
 		return value, &PeerError{Peer: l.Name(), Err: err}
 	}
 	return value, nil
+}
+
+// refreshAlone is Refresh of a key whose owner does not share it. What other processes keep of it
+// goes.
+func (p *peering[V]) refreshAlone(ctx context.Context, l *link.Link, key string) (value V, err error) {
+	p.unsharedWith(l)
+	hash := p.c.store.hash(key)
+	s := p.c.lock(hash)
+	if p.c.closed.Load() {
+		s.unlock()
+		return value, p.c.errClosed()
+	}
+	f := p.c.newFlight(strings.Clone(key), hash, nil)
+	s.detach(f)
+	s.launch(ctx, f, p.c.opt.Loader, nil)
+	s.unlock()
+	value, _, err = p.c.wait(ctx, f, nil)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return value, err
+	}
+	if e := p.change(ctx, &change[V]{kind: wire.Delete, key: key, hash: hash}); e != nil {
+		err = e
+	}
+	return value, err
 }
 
 // serveReload refreshes a key for another peer.

@@ -124,8 +124,11 @@ func (p *peering[V]) tell(ctx context.Context, v *view, peer *link.Peer, ch *cha
 		return elsewhere, err
 	}
 	f := wire.Frame{Type: ch.kind, Cache: p.id, Key: ch.key}
-	switch ch.kind {
-	case wire.Put:
+	switch {
+	case ch.kind == wire.Put && !p.sharesWith(l): // what is there has to go all the same
+		f.Type = wire.Delete
+		f.Version, f.HasVersion = ch.put.version, ch.put.hasVersion
+	case ch.kind == wire.Put:
 		f.Version, f.HasVersion = ch.put.version, ch.put.hasVersion
 		if ch.put.hasTTL {
 			f.Flags, f.TTL = wire.HasTTL, wireTTL(ch.put.ttl)
@@ -140,7 +143,7 @@ func (p *peering[V]) tell(ctx context.Context, v *view, peer *link.Peer, ch *cha
 			gone := &change[V]{kind: wire.Delete, key: ch.key, hash: ch.hash}
 			return answered, errors.Join(fmt.Errorf("%w: cache %q, key %q: %w", ErrTooLarge, p.c.name, ch.key, err), p.c.change(ctx, gone))
 		}
-	case wire.Delete:
+	case ch.kind == wire.Delete:
 		f.Version, f.HasVersion = ch.del.version, ch.del.hasVersion
 	}
 	if ch.began != 0 { // what has come since is not to be undone
@@ -199,8 +202,8 @@ func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *v
 	for {
 		// 3. Nobody else may act, or have lent what may still be used.
 		if err := p.awaitTurn(ctx, v, ch.key); err != nil {
-			if errors.Is(err, errElsewhere) {
-				return err
+			if errors.Is(err, errElsewhere) || errors.Is(err, ErrClosed) {
+				return err // nothing has been done
 			}
 			return p.unconfirmed(ch, err)
 		}
@@ -322,8 +325,11 @@ func (p *peering[V]) drop(key string, hash uint32) {
 func (p *peering[V]) serveWrite(r *link.Request) {
 	ch := &change[V]{kind: r.Type, key: strings.Clone(r.Key), foreign: true}
 	ch.hash = p.c.store.hash(ch.key)
-	switch r.Type {
-	case wire.Put:
+	switch {
+	case r.Type == wire.Put && r.Codec() != p.codec: // it is about another kind of value
+		ch.kind = wire.Delete
+		ch.del = DeleteOption{version: r.Version, hasVersion: r.HasVersion}
+	case r.Type == wire.Put:
 		if ch.negative = r.Flags&wire.Negative != 0; !ch.negative {
 			var err error
 			if ch.value, err = p.decode(ownValue(r)); err != nil {
@@ -332,7 +338,7 @@ func (p *peering[V]) serveWrite(r *link.Request) {
 			}
 		}
 		ch.put = PutOption{ttl: userTTL(r.TTL), hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion}
-	case wire.Delete:
+	case r.Type == wire.Delete:
 		ch.del = DeleteOption{version: r.Version, hasVersion: r.HasVersion}
 	}
 	if r.Age > 0 {

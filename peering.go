@@ -25,6 +25,7 @@ type peering[V any] struct {
 
 	pursuits pursuits
 	asks     *sync.Pool
+	unshared sync.Map // the peers, and their codecs, that have been logged for not sharing the cache
 
 	emptied chan struct{} // closed when the cache is closed and has been emptied
 
@@ -40,6 +41,12 @@ func (c *Cache[V]) joinGroup(g *Group) error {
 	if err != nil {
 		return fmt.Errorf("covey: cache %q: %w", c.name, err)
 	}
+	p := c.newPeering(g, codec)
+	return g.join(c.name, codec, p, &p.id)
+}
+
+// newPeering gives the cache what it needs to take part in a group.
+func (c *Cache[V]) newPeering(g *Group, codec string) *peering[V] {
 	p := &peering[V]{c: c, group: g, codec: codec, emptied: make(chan struct{})}
 	p.asks = newAsks(&p.holds)
 	p.pursuits.wake = func() { c.spawn(p.pursue) }
@@ -47,11 +54,11 @@ func (c *Cache[V]) joinGroup(g *Group) error {
 	c.hot = freq.NewTop(c.store.clock.now())
 	c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }
 	c.copies.offset = int64(g.skew.start.Sub(c.store.clock.start))
-	c.copies.limit.Store(c.opt.L1)
+	c.copies.limit.Store(c.copiesLimit(c.opt.MaxBytes))
 	if c.opt.L1 > 0 {
 		c.copies.demand = freq.NewDemand(c.opt.L1)
 	}
-	return g.join(c.name, p.codec, p, &p.id)
+	return p
 }
 
 // codecName returns what tells the encoding of this cache's values from others, if they can be

@@ -83,6 +83,9 @@ type shared interface {
 	plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error
 	delete(ctx context.Context, key string, o ...DeleteOption) error
 	close() error
+	isStandIn() bool
+	retire() (loans []map[string]*lending)
+	inherit(loans []map[string]*lending)
 }
 
 // NewGroup makes this process a member of a group. It waits for the first list of members, for 2 s
@@ -279,18 +282,25 @@ func (g *Group) join(name, codec string, c shared, number *uint16) error {
 	if g.closed {
 		return fmt.Errorf("%w: the group is shut down", ErrClosed)
 	}
-	old := *g.caches.Load()
-	if old[name] != nil {
+	if there := (*g.caches.Load())[name]; there != nil && !there.isStandIn() {
 		return fmt.Errorf("covey: cache %q: the group has a cache of that name already", name)
 	}
+	return g.add(name, codec, c, number)
+}
+
+// add adds a cache, in the place of its stand-in if there is one. The group is locked.
+func (g *Group) add(name, codec string, c shared, number *uint16) error {
 	id, err := g.node.AddCache(name, codec)
 	if err != nil {
 		return fmt.Errorf("covey: cache %q: %w", name, err)
 	}
 	*number = id
-	caches := maps.Clone(old)
-	caches[name] = c
+	caches := maps.Clone(*g.caches.Load())
 	c.adopt(g.view.Load(), true)
+	if there := caches[name]; there != nil {
+		c.inherit(there.retire())
+	}
+	caches[name] = c
 	g.caches.Store(&caches)
 	return nil
 }
@@ -378,18 +388,30 @@ func (g *Group) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaveFor)
 	defer cancel()
 	g.agreement.Retire()
-	var wg sync.WaitGroup
 	var dirty atomic.Bool
-	for _, c := range *g.caches.Load() {
-		wg.Go(func() {
-			if c.recallAll(ctx, nil) != nil {
-				dirty.Store(true)
-			}
-		})
-	}
-	wg.Wait()
+	g.forEach(func(c shared) {
+		if c.recallAll(ctx, nil) != nil {
+			dirty.Store(true)
+		}
+	})
 	select {
 	case <-g.agreement.Leave(!dirty.Load()):
 	case <-ctx.Done():
+	}
+}
+
+// forEach calls f for all caches at once, and returns when it has ended for all that there are: one
+// that takes the place of its stand-in meanwhile has taken over what that one had lent.
+func (g *Group) forEach(f func(c shared)) {
+	for {
+		caches := g.caches.Load()
+		var wg sync.WaitGroup
+		for _, c := range *caches {
+			wg.Go(func() { f(c) })
+		}
+		wg.Wait()
+		if g.caches.Load() == caches {
+			return
+		}
 	}
 }

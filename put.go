@@ -25,8 +25,9 @@ import (
 // gone. If that cannot be made sure of before ctx ends, or within GroupOptions.OpTimeout, it
 // returns [ErrUnconfirmed]: the value may or may not be stored, and peers that could not be asked
 // are told to drop the key as soon as they can be reached. To be sure, Put it again. If ctx has
-// ended before, Put does nothing and returns the cause. Without a group, Put waits for nobody and
-// does not look at ctx.
+// ended before, Put does nothing and returns the cause. An owner that does not share the cache
+// stores nothing (see Options.Group). Without a group, Put waits for nobody and does not look at
+// ctx.
 func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) error {
 	return c.put(ctx, &change[V]{kind: wire.Put, key: key, value: v, put: joinPutOptions(key, opts)})
 }

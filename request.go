@@ -13,6 +13,8 @@ type request[V any] struct {
 	gen  uint32    // the generation under which it has been looked up who owns the key
 	keep bool      // what is loaded may be stored
 
+	grant *grant // the key's owner does not share it; nil: it does, or has not been asked
+
 	attempt int // how often the call has begun again
 }
 
@@ -31,7 +33,8 @@ const (
 // enrol makes the request a waiter of the key's flight. If there is none, begin makes one, whose
 // first waiter is the request; it gets what the cache still has of the key, or nil. If the key has
 // become available meanwhile, enrol returns its node instead. If the ring has changed since the
-// owner was looked up it returns neither, and the caller has to look again.
+// owner was looked up, or what the owner granted is no more, it returns neither, and the caller has
+// to look again.
 func (s *shard[V]) enrol(
 	q request[V], begin func(old *node) (*flight[V], error),
 ) (f *flight[V], hit *node, err error) {
@@ -43,7 +46,7 @@ func (s *shard[V]) enrol(
 	}
 	// 2. If the ring has changed, this process may no longer be the one to load. Whoever changes it
 	// after this finds the flight, and its result is not stored.
-	if c.store.gen.Load() != q.gen {
+	if c.store.gen.Load() != q.gen || q.grant != nil && !s.holds(q.key, q.grant) {
 		return nil, nil, nil
 	}
 	// 3. A write or another load may have brought the key since the caller looked.

@@ -12,6 +12,9 @@ import (
 // receive serves a request, or has it served. It runs on the goroutine that reads the link.
 func (g *Group) receive(r *link.Request) {
 	c := (*g.caches.Load())[r.CacheName()]
+	if c == nil && r.CacheName() != "" && standsIn(r.Type) {
+		c = g.standIn(r.CacheName())
+	}
 	switch {
 	case c == nil || r.Type == wire.Top:
 		g.serve(r)

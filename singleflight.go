@@ -43,6 +43,7 @@ type flight[V any] struct {
 	old      *node    // what the key had when the flight began: for ErrUnchanged, and to fall back on
 	bulk     *bulk[V] // the bulk load that it is a part of, or nil
 	noStore  bool     // store nothing: this process may not own the key
+	grant    *grant   // of the key's owner, which does not share it; nil: none; not changed
 	load     *loading // nil: it runs at another peer, under a right
 	right    *right   // the load runs at another peer, or on behalf of one; nil: neither
 	remote   []waiter // the waiters at other peers
@@ -72,7 +73,7 @@ func (c *Cache[V]) newFlight(key string, hash uint32, old *node) *flight[V] {
 // join one whose result is not, as writes need not reach that one (see outwaitLoad).
 func (s *shard[V]) joinable(key string, keep bool) *flight[V] {
 	f := s.flights[key]
-	if f != nil && (f.gen != s.c.store.gen.Load() || keep && f.noStore) { // the ring has changed under it, or has settled
+	if f != nil && (f.gen != s.c.store.gen.Load() || keep && f.noStore || f.grant != nil && !s.c.inForce(f.grant)) { // the ring has changed under it, or has settled
 		s.unlink(key)
 		return nil
 	}

@@ -56,6 +56,7 @@ type Stats struct {
 	Recalls     int64 // requests to other peers to give copies back, because of a write
 	Served      int64 // gets and lookups answered for other peers
 	NotOwner    int64 // those of them for keys that this process does not own
+	Alone       int64 // answers of owners that have no such cache, or with another codec: this process loads for itself
 	Undecodable int64 // values from peers that the codec did not understand
 	Unconfirmed int64 // writes that returned ErrUnconfirmed
 
@@ -89,7 +90,7 @@ type counters struct {
 	deletes, tooLarge, extra                      atomic.Int64
 	loading                                       atomic.Int64
 	peerHits, peerErrors, notOwner                atomic.Int64
-	undecodable, unconfirmed                      atomic.Int64
+	undecodable, unconfirmed, alone               atomic.Int64
 	loans, recalls                                atomic.Int64
 	served, localHits                             striped
 }

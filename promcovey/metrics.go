@@ -17,7 +17,7 @@ type descs struct {
 	entries, bytes, maxEntries, maxBytes, l1Entries, l1Bytes, loading, breaker      *prometheus.Desc
 	requests, coalesced                                                             *prometheus.Desc
 	loads, loadSeconds, refused, refreshes, refreshSkips, softTimeouts, discarded   *prometheus.Desc
-	peerErrors, loans, recalls, served, notOwner, undecodable, unconfirmed          *prometheus.Desc
+	peerErrors, loans, recalls, served, notOwner, alone, undecodable, unconfirmed   *prometheus.Desc
 	puts, deletes, evictions, expirations, tooLarge, extraKeys                      *prometheus.Desc
 	members, settled, acting, links, pursued, epoch                                 *prometheus.Desc
 	peerMember, peerUp, peerPlain, peerSameView, peerRoundTrip, peerShare, peerSelf *prometheus.Desc
@@ -54,6 +54,7 @@ func newDescs(fixed prometheus.Labels) (d descs) {
 	d.recalls = cache("recalls_total", "Requests to other peers to give copies back.")
 	d.served = cache("served_total", "Gets and lookups answered for other peers.")
 	d.notOwner = cache("not_owner_total", "Those of them for keys that this process does not own.")
+	d.alone = cache("alone_total", "Answers of owners that have no such cache, or with another codec.")
 	d.undecodable = cache("undecodable_total", "Values from peers that the codec did not understand.")
 	d.unconfirmed = cache("writes_unconfirmed_total", "Writes of which it is not known whether they took effect everywhere.")
 	d.puts = cache("puts_total", "Values put in this process.")
@@ -131,6 +132,7 @@ func (c *Collector) collectCache(ch chan<- prometheus.Metric, name string, s cov
 	counter(d.recalls, s.Recalls)
 	counter(d.served, s.Served)
 	counter(d.notOwner, s.NotOwner)
+	counter(d.alone, s.Alone)
 	counter(d.undecodable, s.Undecodable)
 	counter(d.unconfirmed, s.Unconfirmed)
 

@@ -12,7 +12,7 @@ import (
 // Apart has serve called on another goroutine, with a copy of r that is valid until it is answered.
 // So serve may take its time, while the link goes on.
 func (r *Request) Apart(serve func(*Request)) {
-	apart := &Request{Frame: r.Clone(), link: r.link, cache: r.cache, op: r.Keep(nil)}
+	apart := &Request{Frame: r.Clone(), link: r.link, cache: r.cache, codec: r.codec, op: r.Keep(nil)}
 	r.link.apart.add(func() {
 		serve(apart)
 		apart.endUnserved()

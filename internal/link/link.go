@@ -65,7 +65,15 @@ type Link struct {
 // A cacheNames is what the other end has said about its caches.
 type cacheNames struct {
 	names  []string // by number
-	codecs map[string]string
+	codecs []string // by number
+	byName map[string]string
+}
+
+func (c *cacheNames) at(number uint16) (name, codec string) {
+	if int(number) < len(c.names) {
+		return c.names[number], c.codecs[number]
+	}
+	return "", ""
 }
 
 func newLink(n *Node, conn net.Conn, dialer *Peer, peer *wire.Hello) *Link {
@@ -201,17 +209,15 @@ func (l *Link) Dialed() bool { return l.dialer != nil }
 // Codec returns the name of the other end's codec for a cache, and whether it
 // has such a cache.
 func (l *Link) Codec(cache string) (codec string, ok bool) {
-	codec, ok = l.caches.Load().codecs[cache]
+	codec, ok = l.caches.Load().byName[cache]
 	return codec, ok
 }
 
 // CacheName returns the other end's name for the cache of that number, "" if
 // it has not named it.
 func (l *Link) CacheName(number uint16) string {
-	if names := l.caches.Load().names; int(number) < len(names) {
-		return names[number]
-	}
-	return ""
+	name, _ := l.caches.Load().at(number)
+	return name
 }
 
 // RemoteAddr returns the other end's address.

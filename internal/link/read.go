@@ -251,7 +251,7 @@ func (l *Link) pause() error {
 
 // hearCaches notes the names of the other end's caches.
 func (l *Link) hearCaches(f *wire.Frame) error {
-	c := &cacheNames{codecs: make(map[string]string)}
+	c := &cacheNames{byName: make(map[string]string)}
 	var one wire.Frame
 	for items := f.Items; len(items) > 0; {
 		var err error
@@ -262,11 +262,11 @@ func (l *Link) hearCaches(f *wire.Frame) error {
 			return ErrProtocol
 		}
 		for int(one.Cache) >= len(c.names) {
-			c.names = append(c.names, "")
+			c.names, c.codecs = append(c.names, ""), append(c.codecs, "")
 		}
 		one = one.Clone()
-		c.names[one.Cache] = one.Key
-		c.codecs[one.Key] = one.Text
+		c.names[one.Cache], c.codecs[one.Cache] = one.Key, one.Text
+		c.byName[one.Key] = one.Text
 	}
 	l.caches.Store(c)
 	if l.exchange != nil {

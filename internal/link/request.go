@@ -16,6 +16,7 @@ type Request struct {
 	wire.Frame
 	link  *Link
 	cache string
+	codec string
 	done  bool // answered or kept
 	op    *Op  // of one that is served apart, or nil
 }
@@ -26,6 +27,9 @@ func (r *Request) Link() *Link { return r.link }
 // CacheName returns the name of the cache that the request is about, "" if
 // the other end has not named it.
 func (r *Request) CacheName() string { return r.cache }
+
+// Codec returns the name of the other end's codec for that cache.
+func (r *Request) Codec() string { return r.codec }
 
 // Answer queues the answer to r, of which f.Op is set. It does not block and
 // may be called under a lock. f.Value must not change any more; the rest of f
@@ -221,7 +225,8 @@ func (l *Link) serve(f *wire.Frame) error {
 		return ErrProtocol
 	}
 	r := &l.in.request
-	*r = Request{Frame: *f, link: l, cache: l.CacheName(f.Cache)}
+	cache, codec := l.caches.Load().at(f.Cache)
+	*r = Request{Frame: *f, link: l, cache: cache, codec: codec}
 	switch {
 	case l.served != nil && !l.served.restrict(&r.Frame):
 	case l.served != nil && f.Type == wire.Announce:

@@ -439,7 +439,7 @@ var mutants = []mutant{
 	},
 	{
 		"I13: whoever clears takes back what he has lent", "TestHazard13UnconfirmedClear",
-		"peer_clear.go", "\t\treturn p.recallAll(ctx, nil)\n", "\t\treturn ctx.Err()\n",
+		"peer_clear.go", "switch err := p.recallAll(ctx, nil); {", "switch err := ctx.Err(); {",
 	},
 	{
 		"plain HTTP: a write that was given up comes to nothing", "internal/link.TestPlainLateWrite",
@@ -455,7 +455,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: leases that are held end by the later clock", "TestSuspendedBorrower",
-		"peer_copy.go", "now < held+c.copies.offset", "now-c.store.clock.skew.ahead.Load() < held+c.copies.offset",
+		"peer_copy.go", "now < held+p.c.copies.offset", "now-p.c.store.clock.skew.ahead.Load() < held+p.c.copies.offset",
 	},
 	{
 		"I3: a clock that is set forward ends no loan", "TestOwnersClockJumps",
@@ -782,6 +782,70 @@ var mutants = []mutant{
 		"internal/view/node.go", "\tn.leave(false)\n", "",
 	},
 	{
+		"I3: a recall voids the load under a grant", "TestWriteVoidsLoadAlone",
+		"peer_copy.go", "if f := s.flights[key]; f != nil && f.grant != nil {", "if false {",
+	},
+	{
+		"I3: so does a recall of everything", "TestOwnerClosesDuringLoadAlone",
+		"peer_clear.go", "if f.grant != nil && f.grant.lender == lender {", "if false {",
+	},
+	{
+		"I3: a recall may overtake a grant", "TestWriteOvertakesGrant",
+		"request.go", " || q.grant != nil && !s.holds(q.key, q.grant)", "",
+	},
+	{
+		"I3: a recall of everything may overtake a grant", "TestRecallOfAllOvertakesGrant",
+		"peer_alone.go", " && s.recalledAll < g.asked", "",
+	},
+	{
+		"I3: a load whose grant is over is not joined", "TestGrantEnds",
+		"singleflight.go", " || f.grant != nil && !s.c.inForce(f.grant)", "",
+	},
+	{
+		"I3: what a load under a voided grant brings is not kept", "TestWriteVoidsLoadAlone",
+		"peer_alone.go", "\tmay := f.linked && ", "\tmay := ",
+	},
+	{
+		"I3: nothing is granted while a write waits", "TestNoGrantDuringAWrite",
+		"peer_alone.go", " || s.writing[key] != nil", "",
+	},
+	{
+		"I3: a grant is recorded", "TestOwnerWithoutTheCache",
+		"peer_alone.go", "\tl.lend(loan{to, p.c.store.clock.steady() + int64(aloneFor), p.group.tokens.Add(1)})\n", "",
+	},
+	{
+		"I3b: only who acts grants", "TestNoGrantWithoutPromises",
+		"peer_alone.go", " || !p.acts(v, ringHash(key))", "",
+	},
+	{
+		"I3: a cache takes over what its stand-in has granted", "TestOwnerGetsTheCache",
+		"peers.go", "\t\tc.inherit(there.retire())\n", "\t\tthere.retire()\n",
+	},
+	{
+		"I3: what is done for all caches is done for one that comes meanwhile", "TestStandInIsReplaced",
+		"peers.go", "\t\tif g.caches.Load() == caches {\n\t\t\treturn\n\t\t}\n", "\t\treturn\n",
+	},
+	{
+		"I3: a stand-in that has been replaced confirms nothing", "TestStandInIsReplaced",
+		"peer_clear.go", "\tcase p.c.closed.Load(): // what a stand-in had lent may be another cache's\n\t\treturn p.c.errClosed()\n", "",
+	},
+	{
+		"users do not see stand-ins", "TestStandInIsReplaced",
+		"group_http.go", "if c == nil || c.isStandIn() {", "if c == nil {",
+	},
+	{
+		"values of another codec do not come from the owner", "TestCodecOfARequest",
+		"peer_owner.go", "if r.Codec() != p.codec && p.serveAlone(r) {", "if false {",
+	},
+	{
+		"values of another codec are not stored", "TestCodecOfARequest",
+		"peer_write.go", "case r.Type == wire.Put && r.Codec() != p.codec:", "case false:",
+	},
+	{
+		"a process loads once what it loads alone", "TestAloneTogether",
+		"peer_alone.go", "if f == nil || f.grant == nil || f.gen != q.gen {", "if true {",
+	},
+	{
 		"I3b: no hit without promises: at the owner", "TestNoHitWithoutPromises",
 		"cache.go", "c.store.fresh(n) && (c.peering == nil || c.peering.group.isActing())", "c.store.fresh(n)",
 	},
@@ -803,7 +867,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: no copy is used without promises", "TestNoHitWithoutPromises",
-		"peer_copy.go", "c.peering.mayBorrow(now) && ", "",
+		"peer_copy.go", " && p.mayBorrow(now)", "",
 	},
 	{
 		"I3b: a new owner acts when the view has settled", "TestJoinOutwaitsSilentBorrower",

@@ -56,6 +56,7 @@ const (
 	Done                           // it has been done; to a Clear, Ring: the epoch of this peer's view all the while; 0: it has changed
 	Unsupported                    // the request's type is not known here
 	Many                           // Items: an answer for each of some keys
+	Alone                          // this peer has no such cache, or another codec: load it yourself; with Loan, what you load may be kept for TTL, until it is recalled
 )
 
 // Frames about the link itself.

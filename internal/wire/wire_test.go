@@ -134,8 +134,8 @@ func TestGolden(t *testing.T) {
 func TestNumbers(t *testing.T) {
 	require.Equal(t, []Type{1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16},
 		[]Type{Get, Put, Delete, Lookup, GetMany, Clear, Fill, Recall, Peek, Expire, Update, Announce, Top, Reload, Await})
-	require.Equal(t, []Type{0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48},
-		[]Type{Hit, NotFound, FillRight, Held, Failed, NotOwner, Done, Unsupported, Many})
+	require.Equal(t, []Type{0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49},
+		[]Type{Hit, NotFound, FillRight, Held, Failed, NotOwner, Done, Unsupported, Many, Alone})
 	require.Equal(t, []Type{0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b},
 		[]Type{HelloFrame, Challenge, Proof, Welcome, KeepAlive, KeepAliveOK, Chunk, Credit, Cancel, GoAway, Caches, View})
 	require.Equal(t, []Code{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17},

@@ -1,0 +1,917 @@
+package covey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+	"github.com/stretchr/testify/require"
+)
+
+// An origin of the tests that the cache is in front of: what each key has, and how often it was
+// asked for that.
+type source struct {
+	mu    sync.Mutex
+	has   map[string]int
+	loads map[string]map[string]int // by process and key
+	takes time.Duration
+}
+
+func newSource() *source {
+	return &source{has: make(map[string]int), loads: make(map[string]map[string]int)}
+}
+
+// write changes what a key has, before the cache is told.
+func (s *source) write(key string) (now string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.has[key]++
+	return fmt.Sprint(s.has[key])
+}
+
+// take sets how long a load takes that begins from now on.
+func (s *source) take(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takes = d
+}
+
+// loader returns a process's loader: what it returns is what the key had when it began.
+func (s *source) loader(p *proc) Loader[string] {
+	return func(ctx context.Context, key string) (string, error) {
+		s.mu.Lock()
+		if s.loads[p.name] == nil {
+			s.loads[p.name] = make(map[string]int)
+		}
+		s.loads[p.name][key]++
+		v, takes := fmt.Sprint(s.has[key]), s.takes
+		s.mu.Unlock()
+		select {
+		case <-time.After(takes):
+			return v, nil
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+}
+
+func (s *source) bulk(p *proc) BulkLoader[string] {
+	one := s.loader(p)
+	return func(ctx context.Context, keys []string) (map[string]string, error) {
+		all := make(map[string]string)
+		for _, k := range keys {
+			v, err := one(ctx, k)
+			if err != nil {
+				return all, err
+			}
+			all[k] = v
+		}
+		return all, nil
+	}
+}
+
+// loaded returns how often a process has loaded since the last time.
+func (s *source) loaded(p *proc) (n int) {
+	for _, of := range s.loadedKeys(p) {
+		n += of
+	}
+	return n
+}
+
+func (s *source) loadedSoFar(p *proc) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, of := range s.loads[p.name] {
+		n += of
+	}
+	return n
+}
+
+// loadedKeys is loaded for each key.
+func (s *source) loadedKeys(p *proc) map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.loads[p.name]
+	delete(s.loads, p.name)
+	return n
+}
+
+// openAs makes p's cache under a name and with a version.
+func (p *proc) openAs(t *testing.T, name, version string) {
+	t.Helper()
+	o := p.w.o
+	o.Group, o.Version = p.group, version
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	p.cache, err = New(name, o)
+	require.NoError(t, err)
+}
+
+// inUnshared runs a test where the first of three processes does not share a cache with the others:
+// it has none, or one of another kind.
+func inUnshared(t *testing.T, o Options[string], f func(t *testing.T, w *world)) {
+	for name, open := range map[string]func(t *testing.T, owner *proc){
+		"there is none":   func(*testing.T, *proc) {},
+		"another version": func(t *testing.T, owner *proc) { owner.openAs(t, "test", "2") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 3, o, func(t *testing.T, w *world) {
+				require.NoError(t, w.procs[0].cache.Close())
+				open(t, w.procs[0])
+				time.Sleep(time.Millisecond)
+				f(t, w)
+			})
+		})
+	}
+}
+
+// What an owner has that does not share the cache, the others load once each, and keep until a write,
+// which is confirmed by all.
+func TestOwnerWithoutTheCache(t *testing.T) {
+	inUnshared(t, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		ctx, s := t.Context(), newSource()
+		k := a.key()
+		get := func(p *proc) string {
+			v, err := p.cache.Get(ctx, k, s.loader(p))
+			require.NoError(t, err)
+			return v
+		}
+		loads := func(atB, atC int, msg string) {
+			t.Helper()
+			time.Sleep(time.Millisecond) // what was asked for when the key was recalled is not kept
+			for range 3 {
+				v := fmt.Sprint(s.has[k])
+				require.Equal(t, v, get(b), msg)
+				require.Equal(t, v, get(c), msg)
+			}
+			require.Equal(t, atB, s.loaded(b), msg)
+			require.Equal(t, atC, s.loaded(c), msg)
+		}
+		_, ok, err := b.cache.Lookup(ctx, k)
+		require.NoError(t, err)
+		require.False(t, ok)
+		_, err = b.cache.Get(ctx, k, nil)
+		require.ErrorIs(t, err, ErrNoLoader)
+		var peer *PeerError
+		require.True(t, errors.As(err, &peer))
+		require.Equal(t, PeerHasNoCache, peer.Code)
+
+		loads(1, 1, "each once")
+		e, ok, err := b.cache.Lookup(ctx, k)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, SourceL1, e.Source)
+		time.Sleep(aloneFor + time.Millisecond)
+		loads(1, 1, "when the time is over")
+		for _, p := range []*proc{b, c} {
+			put := s.write(k)
+			require.NoError(t, p.cache.Put(ctx, k, put))
+			loads(1, 1, "after a Put")
+			require.NoError(t, p.cache.PutNotFound(ctx, k))
+			loads(1, 1, "after a PutNotFound")
+			s.write(k)
+			require.NoError(t, p.cache.Delete(ctx, k))
+			loads(1, 1, "after a Delete")
+			s.write(k)
+			require.NoError(t, p.cache.Expire(ctx, k))
+			loads(1, 1, "after an Expire")
+			s.write(k)
+			require.NoError(t, p.cache.Clear(ctx))
+			loads(1, 1, "after a Clear")
+			require.NoError(t, p.cache.Put(ctx, k, s.write(k), WithVersion(uint64(s.has[k]))))
+			loads(1, 1, "after a Put with a version")
+			s.write(k)
+			require.NoError(t, p.cache.DeleteMany(ctx, []string{k, b.key()}))
+			loads(1, 1, "after a DeleteMany")
+			require.NoError(t, p.cache.PutMany(ctx, map[string]string{k: s.write(k), c.key(): "v"}))
+			loads(1, 1, "after a PutMany")
+		}
+		if a.cache.closed.Load() { // what it has under another name is another cache
+			a.openAs(t, "other", "")
+			loads(0, 0, "it makes no difference")
+			return
+		}
+		for range 3 {
+			s.write(k)
+			require.NoError(t, a.cache.Delete(ctx, k))
+			loads(1, 1, "after a Delete by the owner, of values of another kind")
+			require.NoError(t, a.cache.Put(ctx, k, s.write(k)))
+			loads(1, 1, "after a Put by the owner")
+			require.Equal(t, fmt.Sprint(s.has[k]), get(a))
+			require.Zero(t, s.loaded(a))
+			s.write(k)
+			require.NoError(t, b.cache.Put(ctx, k, "other"))
+			require.Equal(t, fmt.Sprint(s.has[k]), get(a))
+			require.Equal(t, 1, s.loaded(a), "what the owner had is gone")
+		}
+	})
+}
+
+// A process loads such a key once for all who ask at the same time, by Get or GetMany.
+func TestAloneTogether(t *testing.T) {
+	inUnshared(t, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		ctx, s := t.Context(), newSource()
+		s.takes = 50 * time.Millisecond
+		keys := append(a.keys(5), append(b.keys(2), c.keys(2)...)...)
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				if i%2 == 0 {
+					v, err := b.cache.Get(ctx, keys[0], s.loader(b))
+					require.NoError(t, err)
+					require.Equal(t, "0", v)
+					return
+				}
+				all, err := b.cache.GetMany(ctx, keys, s.bulk(b))
+				require.NoError(t, err)
+				require.Len(t, all, len(keys))
+			})
+		}
+		wg.Wait()
+		require.Equal(t, len(keys), s.loaded(b))
+		all, err := b.cache.GetMany(ctx, keys, s.bulk(b))
+		require.NoError(t, err)
+		require.Len(t, all, len(keys))
+		require.Zero(t, s.loaded(b))
+		all, err = c.cache.GetMany(ctx, keys, s.bulk(c))
+		require.NoError(t, err)
+		require.Len(t, all, len(keys))
+		require.Equal(t, 5, s.loaded(c), "what the others own is shared")
+		all, err = b.cache.GetMany(ctx, a.keys(6), nil)
+		require.ErrorIs(t, err, ErrNoLoader)
+		require.Len(t, all, 5)
+		stats := b.cache.Stats()
+		require.NotZero(t, stats.Alone)
+		require.NotZero(t, stats.L1Hits)
+		require.Zero(t, stats.Unconfirmed+stats.PeerErrors)
+	})
+}
+
+// What is kept has a bound, also without copies.
+func TestAloneWithoutL1(t *testing.T) {
+	inUnshared(t, Options[string]{MaxBytes: 1 << 20, L1: -1}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		s := newSource()
+		keys := a.keys(200)
+		for i, k := range keys {
+			for range 2 {
+				_, err := b.cache.Get(t.Context(), k, s.loader(b))
+				require.NoError(t, err)
+			}
+			require.Equal(t, i+1, s.loadedSoFar(b))
+		}
+		for _, k := range keys {
+			_, err := b.cache.Get(t.Context(), k, constant(strings.Repeat("x", 2<<10)))
+			require.NoError(t, err)
+			require.NoError(t, b.cache.Delete(t.Context(), k))
+			time.Sleep(time.Millisecond)
+			_, err = b.cache.Get(t.Context(), k, constant(strings.Repeat("x", 2<<10)))
+			require.NoError(t, err)
+		}
+		stats := b.cache.Stats()
+		require.LessOrEqual(t, stats.L1Bytes, int64(1<<20/16))
+		require.Greater(t, stats.L1Bytes, int64(1<<20/32))
+		require.NoError(t, b.cache.SetMaxBytes(1<<19))
+		require.LessOrEqual(t, b.cache.Stats().L1Bytes, int64(1<<19/16))
+	})
+}
+
+// Nobody who comes after a write gets what a load has brought that began before, nor is that kept.
+func TestWriteVoidsLoadAlone(t *testing.T) {
+	writes := map[string]func(*Cache[string], string) error{
+		"delete": func(c *Cache[string], k string) error { return c.Delete(context.Background(), k) },
+		"put":    func(c *Cache[string], k string) error { return c.Put(context.Background(), k, "1") },
+		"clear":  func(c *Cache[string], _ string) error { return c.Clear(context.Background()) },
+	}
+	for name, write := range writes {
+		t.Run(name, func(t *testing.T) {
+			inUnshared(t, Options[string]{}, func(t *testing.T, w *world) {
+				a, b, c := w.procs[0], w.procs[1], w.procs[2]
+				s := newSource()
+				s.takes = 100 * time.Millisecond
+				k := a.key()
+				var wg sync.WaitGroup
+				get := func(want string) {
+					wg.Go(func() {
+						v, err := b.cache.Get(t.Context(), k, s.loader(b))
+						require.NoError(t, err)
+						require.Equal(t, want, v)
+					})
+				}
+				get("0")
+				time.Sleep(50 * time.Millisecond)
+				get("0")
+				time.Sleep(time.Millisecond)
+				s.write(k)
+				start := time.Now()
+				require.NoError(t, write(c.cache, k))
+				require.Less(t, time.Since(start), 10*time.Millisecond, "it waits for no load")
+				time.Sleep(time.Millisecond)
+				get("1")
+				time.Sleep(20 * time.Millisecond)
+				get("1")
+				time.Sleep(40 * time.Millisecond) // the first load has ended
+				get("1")
+				wg.Wait()
+				get("1")
+				wg.Wait()
+				require.Equal(t, 2, s.loaded(b))
+			})
+		})
+	}
+}
+
+// Between the owner's word and the load a write may come.
+func TestWriteOvertakesGrant(t *testing.T) {
+	inUnshared(t, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		s := newSource()
+		p := b.cache.peering
+		v := p.tenures.view()
+		for _, write := range []func(k string) error{
+			func(k string) error { return c.cache.Delete(t.Context(), k) },
+			func(string) error { return c.cache.Clear(t.Context()) },
+		} {
+			k := a.key()
+			q := request[string]{ctx: t.Context(), key: k, hash: b.cache.store.hash(k), load: s.loader(b), gen: b.cache.store.gen.Load()}
+			l, err := p.linkTo(t.Context(), v.peers[v.owner(k)])
+			require.NoError(t, err)
+			asked := b.cache.store.clock.now()
+			answer, err := l.Call(t.Context(), &wire.Frame{Type: wire.Get, Flags: wire.CanLoad, Cache: p.id, Key: k})
+			require.NoError(t, err)
+			require.NotNil(t, grantOf(l, &answer, asked))
+			time.Sleep(time.Millisecond)
+			require.NoError(t, write(k))
+			_, how, err := p.loadAlone(q, l, &answer, asked)
+			require.Contains(t, []verdict{elsewhere, unshared}, how)
+			require.Error(t, err)
+			require.Zero(t, s.loaded(b), "what came of that would not be recalled any more")
+		}
+	})
+}
+
+// So may the end of the owner's cache.
+func TestRecallOfAllOvertakesGrant(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		s := newSource()
+		k := a.key()
+		require.NoError(t, a.cache.Close())
+		a.openAs(t, "test", "2")
+		p := b.cache.peering
+		v := p.tenures.view()
+		q := request[string]{ctx: t.Context(), key: k, hash: b.cache.store.hash(k), load: s.loader(b), gen: b.cache.store.gen.Load()}
+		l, err := p.linkTo(t.Context(), v.peers[v.owner(k)])
+		require.NoError(t, err)
+		asked := b.cache.store.clock.now()
+		answer, err := l.Call(t.Context(), &wire.Frame{Type: wire.Get, Flags: wire.CanLoad, Cache: p.id, Key: k})
+		require.NoError(t, err)
+		require.NotNil(t, grantOf(l, &answer, asked))
+		time.Sleep(time.Millisecond)
+		require.NoError(t, a.cache.Close())
+		_, how, err := p.loadAlone(q, l, &answer, asked)
+		require.Equal(t, unshared, how)
+		require.Error(t, err)
+		require.NoError(t, c.cache.Delete(t.Context(), k))
+	})
+}
+
+// An owner that does not act grants nothing.
+func TestNoGrantWithoutPromises(t *testing.T) {
+	inUnshared(t, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		s := newSource()
+		k := a.key()
+		a.group.agreement.Retire()
+		for range 3 {
+			v, err := b.cache.Get(t.Context(), k, s.loader(b))
+			require.NoError(t, err)
+			require.Equal(t, "0", v)
+		}
+		require.Equal(t, 3, s.loaded(b))
+	})
+}
+
+// A write waits for the lease of a process that does not say that it has dropped what it keeps.
+func TestWriteOutwaitsWhoKeeps(t *testing.T) {
+	inUnshared(t, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		ctx, s := t.Context(), newSource()
+		k := a.key()
+		_, err := b.cache.Get(ctx, k, s.loader(b))
+		require.NoError(t, err)
+		w.net.Pause("b")
+		s.write(k)
+		start := time.Now()
+		require.NoError(t, c.cache.Delete(ctx, k))
+		require.Greater(t, time.Since(start), time.Second)
+		v, err := b.cache.Get(ctx, k, s.loader(b))
+		require.NoError(t, err)
+		require.Equal(t, "1", v)
+		w.net.Resume("b")
+		w.ready()
+	})
+}
+
+// A load that goes on when its grant is over, or the lease, is joined by nobody, and not kept.
+func TestGrantEnds(t *testing.T) {
+	inUnshared(t, Options[string]{LoadTimeout: time.Minute}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		s := newSource()
+		k := a.key()
+		for name, until := range map[string]time.Duration{"lease": 2500 * time.Millisecond, "grant": aloneFor} {
+			time.Sleep(aloneFor)
+			s.take(15 * time.Second)
+			ended := make(chan string, 1)
+			go func() {
+				v, _ := b.cache.Get(t.Context(), k, s.loader(b))
+				ended <- v
+			}()
+			time.Sleep(time.Second)
+			if name == "lease" {
+				w.net.Partition("a", "b")
+			}
+			time.Sleep(until)
+			s.take(0)
+			s.write(k)
+			v, err := b.cache.Get(t.Context(), k, s.loader(b))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(s.has[k]), v, name)
+			w.net.Heal("a", "b")
+			time.Sleep(aloneFor + time.Second) // what was kept then is over
+			require.NotEqual(t, v, <-ended)
+			_, ok, err := b.cache.Lookup(t.Context(), k)
+			require.NoError(t, err)
+			require.False(t, ok)
+		}
+	})
+}
+
+// An owner that gets the cache remembers who keeps what, and so does one that closes it.
+func TestOwnerGetsTheCache(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		ctx, s := t.Context(), newSource()
+		k := a.key()
+		require.NoError(t, a.cache.Close())
+		for _, version := range []string{"", "2", ""} {
+			time.Sleep(time.Millisecond)
+			for range 3 {
+				v, err := b.cache.Get(ctx, k, s.loader(b))
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprint(s.has[k]), v)
+			}
+			require.Equal(t, 1, s.loaded(b))
+			start := time.Now()
+			a.openAs(t, "test", version)
+			require.Equal(t, start, time.Now(), "New waits for nobody")
+			v, err := b.cache.Get(ctx, k, s.loader(b))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(s.has[k]), v)
+			require.Zero(t, s.loaded(b), "what is kept is still good")
+			s.write(k)
+			require.NoError(t, c.cache.Delete(ctx, k))
+			v, err = b.cache.Get(ctx, k, s.loader(b))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(s.has[k]), v)
+			require.Equal(t, 1, s.loaded(b))
+			require.NoError(t, a.cache.Close())
+			s.write(k)
+			require.NoError(t, c.cache.Put(ctx, k, "x"))
+			v, err = b.cache.Get(ctx, k, s.loader(b))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(s.has[k]), v)
+			require.Equal(t, 1, s.loaded(b))
+			require.NoError(t, c.cache.Delete(ctx, k))
+		}
+	})
+}
+
+// A cache that its owner closes remembers nothing, so what was granted ends.
+func TestOwnerClosesDuringLoadAlone(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		s := newSource()
+		s.takes = 100 * time.Millisecond
+		k := a.key()
+		require.NoError(t, a.cache.Close())
+		a.openAs(t, "test", "2")
+		time.Sleep(time.Millisecond)
+		first := make(chan string, 1)
+		go func() {
+			v, _ := b.cache.Get(t.Context(), k, s.loader(b))
+			first <- v
+		}()
+		time.Sleep(50 * time.Millisecond)
+		require.NoError(t, a.cache.Close())
+		s.write(k)
+		require.NoError(t, c.cache.Delete(t.Context(), k))
+		v, err := b.cache.Get(t.Context(), k, s.loader(b))
+		require.NoError(t, err)
+		require.Equal(t, "1", v)
+		require.Equal(t, "0", <-first)
+	})
+}
+
+// While a write waits, nothing is granted: what is loaded then would be from before it.
+func TestNoGrantDuringAWrite(t *testing.T) {
+	inUnshared(t, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		s := newSource()
+		k := a.key()
+		_, err := c.cache.Get(t.Context(), k, s.loader(c))
+		require.NoError(t, err)
+		w.net.Pause("c")
+		deleted := make(chan error, 1)
+		go func() { deleted <- b.cache.Delete(t.Context(), k) }()
+		time.Sleep(time.Second)
+		for range 2 {
+			v, err := b.cache.Get(t.Context(), k, s.loader(b))
+			require.NoError(t, err)
+			require.Equal(t, "0", v)
+		}
+		require.Equal(t, 2, s.loaded(b), "it is not kept")
+		s.write(k)
+		require.NoError(t, <-deleted)
+		v, err := b.cache.Get(t.Context(), k, s.loader(b))
+		require.NoError(t, err)
+		require.Equal(t, "1", v)
+		w.net.Resume("c")
+		w.ready()
+	})
+}
+
+// Who has another kind of values may not know it yet.
+func TestCodecOfARequest(t *testing.T) {
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := a.key()
+		require.NoError(t, a.cache.Close())
+		a.openAs(t, "test", "2")
+		require.NoError(t, a.cache.Put(t.Context(), k, "of version 2"))
+		p := b.cache.peering
+		v := p.tenures.view()
+		l, err := p.linkTo(t.Context(), v.peers[v.owner(k)])
+		require.NoError(t, err)
+		ask := func(f wire.Frame) wire.Type {
+			f.Cache, f.Key = p.id, k
+			answer, err := l.Call(t.Context(), &f)
+			require.NoError(t, err)
+			return answer.Type
+		}
+		require.Equal(t, wire.Alone, ask(wire.Frame{Type: wire.Get}))
+		require.Equal(t, wire.Done, ask(wire.Frame{Type: wire.Lookup}))
+		require.Equal(t, wire.Alone, ask(wire.Frame{Type: wire.Reload}))
+		require.Equal(t, wire.Done, ask(wire.Frame{Type: wire.Fill, Token: 1, Result: wire.Hit, Value: []byte("x")}))
+		got, err := a.cache.Get(t.Context(), k, nil)
+		require.NoError(t, err)
+		require.Equal(t, "of version 2", got)
+		require.Equal(t, wire.Done, ask(wire.Frame{Type: wire.Put, Value: []byte("of no version")}))
+		_, ok, err := a.cache.Lookup(t.Context(), k)
+		require.NoError(t, err)
+		require.False(t, ok)
+	})
+}
+
+// What is done for all caches is done for one, too, that takes a stand-in's place meanwhile; and what
+// that one does then counts for nothing.
+func TestStandInIsReplaced(t *testing.T) {
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		s := newSource()
+		k := a.key()
+		require.NoError(t, a.cache.Close())
+		time.Sleep(time.Millisecond)
+		_, err := b.cache.Get(t.Context(), k, s.loader(b))
+		require.NoError(t, err)
+		standIn := (*a.group.caches.Load())["test"]
+		require.True(t, standIn.isStandIn())
+		resp := httptest.NewRecorder()
+		req := httptest.NewRequest(http.MethodGet, a.url+"v1/caches/test?key="+k, nil)
+		req.Header.Set("Authorization", "Bearer "+string(testSecret))
+		a.group.ServeHTTP(resp, req)
+		require.Equal(t, http.StatusNotFound, resp.Code, "users do not see it")
+		lent := make(map[bool]int) // of a stand-in or not
+		a.group.forEach(func(c shared) {
+			if c == standIn {
+				a.openAs(t, "test", "")
+			}
+			lent[c.isStandIn()]++
+		})
+		require.Equal(t, map[bool]int{true: 1, false: 1}, lent)
+		require.Equal(t, 1, len(a.cache.peering.lentTo(nil)))
+		require.ErrorIs(t, standIn.(*peering[struct{}]).clearOwn(t.Context(), 0), ErrClosed)
+		_, err = New("test", Options[string]{Group: a.group})
+		require.ErrorContains(t, err, "has a cache of that name already")
+	})
+}
+
+// A member that leaves, or a view that takes keys from it, ends what others keep of its keys.
+func TestOwnerWithoutTheCacheLeaves(t *testing.T) {
+	inUnshared(t, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		ctx, s := t.Context(), newSource()
+		keys := a.keys(20)
+		all, err := b.cache.GetMany(ctx, keys, s.bulk(b))
+		require.NoError(t, err)
+		require.Len(t, all, 20)
+		go a.stop()
+		time.Sleep(time.Second)
+		w.procs = w.procs[1:]
+		require.Equal(t, 2, b.group.Stats().Members)
+		for _, k := range keys {
+			s.write(k)
+			require.NoError(t, c.cache.Delete(ctx, k))
+			v, err := b.cache.Get(ctx, k, s.loader(b))
+			require.NoError(t, err)
+			require.Equal(t, "1", v)
+		}
+	})
+}
+
+// Refresh loads anew, and what the others keep goes.
+func TestRefreshAlone(t *testing.T) {
+	s := newSource()
+	o := Options[string]{Loader: func(ctx context.Context, key string) (string, error) { return s.loader(&proc{name: "any"})(ctx, key) }}
+	inUnshared(t, o, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		k := a.key()
+		for _, p := range []*proc{b, c} {
+			_, err := p.cache.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+		}
+		now := s.write(k)
+		v, err := b.cache.Refresh(t.Context(), k)
+		require.NoError(t, err)
+		require.Equal(t, now, v)
+		for _, p := range []*proc{b, c} {
+			v, err := p.cache.Get(t.Context(), k, nil)
+			require.NoError(t, err)
+			require.Equal(t, now, v)
+		}
+	})
+}
+
+// Who does not share the cache is logged once; who is about to get it is not.
+func TestUnsharedIsLoggedOnce(t *testing.T) {
+	var log logbook
+	inWorld(t, 3, Options[string]{Logger: log.logger()}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		s := newSource()
+		lines := func(says string) int { return strings.Count(log.String(), says) }
+		ask := func() {
+			for _, k := range a.keys(3) {
+				_, err := b.cache.Get(t.Context(), k, s.loader(b))
+				require.NoError(t, err)
+			}
+			time.Sleep(aloneFor)
+		}
+		require.NoError(t, a.cache.Close())
+		ask()
+		require.Zero(t, lines("does not share"))
+		time.Sleep(strangePatience)
+		ask()
+		ask()
+		require.Equal(t, 1, lines(`msg="covey: a member does not share this cache; each process loads for itself what that one owns" cache=test peer=http://a/_covey/ keptFor=10s err="covey: peer http://a/_covey/: it has no cache`), "%s", &log)
+		a.openAs(t, "test", "2")
+		ask()
+		ask()
+		require.Equal(t, 2, lines("does not share"))
+		require.Equal(t, 1, lines("codec string@2 there, string here"))
+	})
+}
+
+// Over plain HTTP nothing can be taken back, so nothing is kept; writes are confirmed all the same.
+func TestAlonePlain(t *testing.T) {
+	inMesh(t, 3, Options[string]{}, func(t *testing.T, w *world, _ *mesh) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		ctx, s := t.Context(), newSource()
+		require.NoError(t, a.cache.Close())
+		a.openAs(t, "test", "2")
+		k := a.key()
+		for range 3 {
+			s.write(k)
+			require.NoError(t, c.cache.Delete(ctx, k))
+			require.NoError(t, c.cache.Put(ctx, k, "x"))
+			for _, p := range w.procs {
+				v, err := p.cache.Get(ctx, k, s.loader(p))
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprint(s.has[k]), v)
+				all, err := p.cache.GetMany(ctx, []string{k}, s.bulk(p))
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprint(s.has[k]), all[k])
+			}
+			_, ok, err := b.cache.Lookup(ctx, k)
+			require.NoError(t, err)
+			require.False(t, ok)
+		}
+	})
+}
+
+// A load of readers and writers, who see that nobody gets what was there before a write that had
+// been confirmed before he came.
+type witnesses struct {
+	w       *world
+	s       *source
+	keys    []string
+	acked   []atomic.Int64 // of each key: what the last confirmed write has made of it
+	reads   atomic.Int64
+	writes  atomic.Int64
+	unsure  atomic.Int64 // writes that returned ErrUnconfirmed
+	stop    chan struct{}
+	running sync.WaitGroup
+}
+
+// watch begins to read at every process, and to write each key at one process after another.
+func (w *world) watch(t *testing.T, s *source, keys []string, every time.Duration) *witnesses {
+	of := &witnesses{w: w, s: s, keys: keys, acked: make([]atomic.Int64, len(keys)), stop: make(chan struct{})}
+	for i := range keys {
+		of.running.Go(func() { of.write(t, i, every, rand.New(rand.NewPCG(uint64(i), 1))) })
+		of.running.Go(func() { of.read(t, every/8, rand.New(rand.NewPCG(uint64(i), 2))) })
+	}
+	return of
+}
+
+func (of *witnesses) end() {
+	close(of.stop)
+	of.running.Wait()
+}
+
+func (of *witnesses) pause(d time.Duration) (more bool) {
+	select {
+	case <-of.stop:
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// any returns the cache of some process that runs.
+func (of *witnesses) any(r *rand.Rand) (*proc, *Cache[string]) {
+	of.s.mu.Lock()
+	defer of.s.mu.Unlock()
+	p := of.w.procs[r.IntN(len(of.w.procs))]
+	return p, p.cache
+}
+
+func (of *witnesses) write(t *testing.T, i int, every time.Duration, r *rand.Rand) {
+	k := of.keys[i]
+	for of.pause(time.Duration(r.Int64N(int64(2 * every)))) {
+		_, c := of.any(r)
+		v := of.s.write(k)
+		var err error
+		switch r.IntN(4) {
+		case 0:
+			err = c.Put(t.Context(), k, v)
+		case 1:
+			err = c.PutMany(t.Context(), map[string]string{k: v})
+		case 2:
+			err = c.DeleteMany(t.Context(), []string{k})
+		default:
+			err = c.Delete(t.Context(), k)
+		}
+		n, _ := strconv.Atoi(v)
+		switch {
+		case err == nil:
+			of.writes.Add(1)
+			of.acked[i].Store(int64(n))
+		case !errors.Is(err, ErrClosed):
+			of.unsure.Add(1)
+			t.Logf("%s: %v", c.peering.group.opt.Name, err)
+		}
+	}
+}
+
+func (of *witnesses) read(t *testing.T, every time.Duration, r *rand.Rand) {
+	for of.pause(time.Duration(r.Int64N(int64(2 * every)))) {
+		p, c := of.any(r)
+		floors := make([]int64, len(of.keys))
+		for i := range floors {
+			floors[i] = of.acked[i].Load()
+		}
+		got := make(map[string]string)
+		var err error
+		if r.IntN(4) == 0 {
+			got, err = c.GetMany(t.Context(), of.keys, of.s.bulk(p))
+		} else {
+			k := of.keys[r.IntN(len(of.keys))]
+			var v string
+			if v, err = c.Get(t.Context(), k, of.s.loader(p)); err == nil {
+				got[k] = v
+			}
+		}
+		if err != nil && !errors.Is(err, ErrClosed) {
+			t.Errorf("at %s: %v", p.name, err)
+		}
+		for i, k := range of.keys {
+			v, ok := got[k]
+			if n, _ := strconv.Atoi(v); ok && int64(n) < floors[i] {
+				t.Errorf("%v: key %s at %s has %d, %d was confirmed before", time.Now(), k, p.name, n, floors[i])
+			}
+			if ok {
+				of.reads.Add(1)
+			}
+		}
+	}
+}
+
+// The owner of some keys closes its cache and opens it, with this version or another, again and
+// again while all read and write.
+func TestOwnerGetsTheCacheUnderLoad(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		w.net.SetDelay(time.Millisecond)
+		s := newSource()
+		s.takes = 20 * time.Millisecond
+		a := w.procs[0]
+		of := w.watch(t, s, append(a.keys(3), w.procs[1].keys(2)...), 40*time.Millisecond)
+		r := rand.New(rand.NewPCG(1, 1))
+		for i := range 30 {
+			time.Sleep(time.Duration(r.Int64N(int64(400 * time.Millisecond))))
+			p := w.procs[i/10]
+			require.NoError(t, p.cache.Close())
+			time.Sleep(time.Duration(r.Int64N(int64(400*time.Millisecond))) * time.Duration(r.IntN(2)))
+			o := w.o
+			o.Group, o.Logger, o.Version = p.group, slog.New(slog.DiscardHandler), []string{"", "2"}[r.IntN(2)]
+			c, err := New("test", o)
+			require.NoError(t, err)
+			s.mu.Lock()
+			p.cache = c
+			s.mu.Unlock()
+		}
+		of.end()
+		t.Logf("%d reads, %d writes", of.reads.Load(), of.writes.Load())
+		require.Zero(t, of.unsure.Load())
+		require.Greater(t, of.reads.Load(), int64(1000))
+		require.Greater(t, of.writes.Load(), int64(100))
+	})
+}
+
+// A rolling deploy from one version to the next.
+func TestRollingDeployOfAVersion(t *testing.T) {
+	inWorld(t, 3, Options[string]{Version: "1"}, func(t *testing.T, w *world) {
+		w.net.SetDelay(time.Millisecond)
+		s := newSource()
+		s.takes = 20 * time.Millisecond
+		var keys []string
+		for _, p := range w.procs {
+			keys = append(keys, p.keys(4)...)
+		}
+		quiet, busy := keys[:9], keys[9:]
+		of := w.watch(t, s, busy, 200*time.Millisecond)
+		w.o.Version = "2"
+		for i := range w.procs {
+			s.mu.Lock()
+			p := w.procs[0]
+			w.procs = w.procs[1:] // it gets no requests any more
+			s.mu.Unlock()
+			time.Sleep(time.Second)
+			p.stop()
+			time.Sleep(500 * time.Millisecond)
+			next := &proc{w: w, name: p.name, url: p.url, opt: p.opt}
+			next.run()
+			require.NoError(t, next.group.Ready(t.Context()))
+			s.mu.Lock()
+			w.procs = append(w.procs, next)
+			s.mu.Unlock()
+			time.Sleep(2 * time.Second)
+			for _, p := range w.procs {
+				s.loaded(p)
+			}
+			const rounds = 30
+			for range rounds { // for 3 s
+				for _, p := range w.procs {
+					for _, k := range quiet {
+						v, err := p.cache.Get(t.Context(), k, s.loader(p))
+						require.NoError(t, err)
+						require.Equal(t, "0", v)
+					}
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			for _, p := range w.procs {
+				n := s.loadedKeys(p)
+				for _, k := range quiet {
+					require.LessOrEqual(t, n[k], 1, "deployed %d: key %s at %s", i+1, k, p.name)
+				}
+			}
+		}
+		of.end()
+		t.Logf("%d reads, %d writes", of.reads.Load(), of.writes.Load())
+		require.Zero(t, of.unsure.Load())
+	})
+}
