@@ -84,6 +84,7 @@ var kinds = map[string]kind{
 	"lists that differ":      {faults: []fault{resets}, peers: 4, lists: true},
 	"lists that change":      {faults: []fault{lists, resets}, peers: 4, long: true},
 	"close and new":          {faults: []fault{reopens}},
+	"versions that differ":   {faults: []fault{retypes}},
 	"shutdowns":              {faults: []fault{shutdowns}, long: true},
 	"crashes":                {faults: []fault{crashes}, long: true},
 	"anything":               {faults: []fault{resets, cuts, pauses, reopens, shutdowns, crashes}, peers: 5, long: true},

@@ -201,9 +201,11 @@ func (p *process) start() {
 
 var errCrashed = errors.New("lincheck: the process is dead")
 
-func (l *life) open(w *world) {
+func (l *life) open(w *world) { l.openAs(w, "") }
+
+func (l *life) openAs(w *world, version string) {
 	o := w.o
-	o.Group, o.Logger = l.group, slog.New(slog.DiscardHandler)
+	o.Group, o.Logger, o.Version = l.group, slog.New(slog.DiscardHandler), version
 	c, err := covey.New("test", o)
 	require.NoError(w.t, err)
 	l.cache.Store(c)
@@ -265,6 +267,7 @@ func (w *world) count(l *life) {
 	w.gone.Unconfirmed += s.Unconfirmed
 	w.gone.Loads += s.Loads
 	w.gone.Hits += s.Hits
+	w.gone.Alone += s.Alone
 }
 
 // close ends all, and returns what the caches did.
@@ -344,6 +347,24 @@ func reopens(r *rand.Rand, w *world) {
 		time.Sleep(upTo(r, 100*time.Millisecond) * time.Duration(r.IntN(2)))
 		w.note("open cache", p)
 		l.open(w)
+	}
+}
+
+// retypes closes a cache and, after a while, makes it again, with values of this kind or another.
+func retypes(r *rand.Rand, w *world) {
+	p, _ := w.two(r)
+	if !p.busy.TryLock() { // to wait for a mutex would stop the time
+		return
+	}
+	defer p.busy.Unlock()
+	if l := p.life.Load(); l != nil {
+		w.note("close cache", p)
+		w.count(l)
+		_ = l.cache.Load().Close()
+		time.Sleep(upTo(r, time.Second) * time.Duration(r.IntN(2)))
+		version := []string{"", "2"}[r.IntN(2)]
+		w.note("open cache with version "+version, p)
+		l.openAs(w, version)
 	}
 }
 
