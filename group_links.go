@@ -105,7 +105,7 @@ func (g *Group) hearsNoMore(l *link.Link, err error) {
 		delete(g.linksTo, id)
 	}
 	g.mu.Unlock()
-	if hasEnded(err) {
+	if hasEnded(err) || l.Plain() != nil { // over plain HTTP nothing says who has ended what
 		g.agreement.LinkEnded(id)
 	} else {
 		g.agreement.LinkDown(id)
@@ -180,16 +180,30 @@ func (g *Group) reachedSelf(p *link.Peer) {
 	}
 }
 
-// knock dials all to whom there is no link, without waiting for the end of a pause, if this process
-// has begun to found a view: what they said before counts for nothing.
+// knock dials without waiting for the end of a pause, while this process has no place in a view:
+// itself, and all to whom there is no link if it would found a view. What they said before that
+// counts for nothing, nor does what they said some time ago.
 func (g *Group) knock() {
-	attempt := g.agreement.Founding()
-	if attempt == 0 || g.attempt.Swap(attempt) == attempt {
+	homeless, attempt := g.agreement.Founding()
+	if !homeless {
 		return
 	}
+	now := g.steady()
 	g.mu.Lock()
-	peers := slices.Collect(maps.Values(g.peers))
+	begins := attempt != 0 && attempt != g.attempt
+	if !begins && now-g.knocked < int64(time.Second) {
+		g.mu.Unlock()
+		return
+	}
+	g.knocked, g.attempt = now, attempt
+	var peers []*link.Peer
+	if attempt != 0 {
+		peers = slices.Collect(maps.Values(g.peers))
+	}
 	g.mu.Unlock()
+	if g.self != nil {
+		peers = append(peers, g.self)
+	}
 	for _, p := range peers {
 		if p.Up() == nil {
 			p.Retry()

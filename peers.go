@@ -50,8 +50,7 @@ type Group struct {
 
 	replaced atomic.Bool // a newer process goes by this one's name
 
-	self    *link.Peer    // this process, which it tries to reach; nil: it only asks
-	attempt atomic.Uint64 // to found a view, the last one for which all have been dialled
+	self *link.Peer // this process, which it tries to reach; nil: it only asks
 
 	// mu comes before the locks of the caches.
 	mu      sync.Mutex
@@ -62,6 +61,8 @@ type Group struct {
 	linksTo map[agreed.ID][]*link.Link // those of them over which messages can be sent
 	failed  map[string]error           // why a peer could not be dialled last
 	known   chan struct{}              // closed when there is a first list
+	attempt uint64                     // to found a view, the last one for which all have been dialled
+	knocked int64                      // when that was
 }
 
 // A shared cache is a Cache of any type as its group sees it.

@@ -694,6 +694,18 @@ var mutants = []mutant{
 		"internal/view/node.go", "case n.observes() || n.leaving:", "case n.leaving:",
 	},
 	{
+		"views: the proof of a death: the end of the link", "internal/view.TestProofOfDeath",
+		"internal/view/agree.go", "(p.ended || now-p.heard > int64(orphaned))", "true",
+	},
+	{
+		"views: the proof of a death: where it was", "internal/view.TestProofOfDeath",
+		"internal/view/agree.go", "return p.gone || p.isAway() && (p.ended", "return p.gone || p.links == 0 && (p.ended",
+	},
+	{
+		"views: what was lent under the promises of earlier voters", "internal/view.TestLoansByTheVotersBefore",
+		"internal/view/agree.go", "next.Abrupt || n.cfg.Now() < n.settledAt+int64(given)", "next.Abrupt || false",
+	},
+	{
 		"views: no promise to who is behind", "internal/view.TestNoPromiseToWhoIsBehind",
 		"internal/view/promise.go", " && m.epoch >= n.view.Epoch", "",
 	},
@@ -703,11 +715,11 @@ var mutants = []mutant{
 	},
 	{
 		"views: an acceptor knows of the death itself", "internal/view.TestProofIsChecked",
-		"internal/view/agree.go", "if proven && p.isDead() {", "if proven {",
+		"internal/view/agree.go", "if proven && p.isDead(now) {", "if proven {",
 	},
 	{
 		"views: a death is proven by the proposer, too", "internal/view.TestProofIsChecked",
-		"internal/view/agree.go", "if proven && p.isDead() {", "if (proven || true) && p.isDead() {",
+		"internal/view/agree.go", "if proven && p.isDead(now) {", "if (proven || true) && p.isDead(now) {",
 	},
 	{
 		"views: who would be left out by a view that waits gets no promise", "internal/view.TestBlockedIsNotForgotten",

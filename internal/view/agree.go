@@ -1,7 +1,7 @@
 package view
 
-// agree.go is the agreement on the next view: one decree of Paxos (Lamport 1998) among the voters of
-// the present one.
+// agree.go is the agreement on the next view: one decree of Paxos (Lamport 1998) among the voters
+// of the present one.
 
 import (
 	"cmp"
@@ -44,14 +44,16 @@ func (n *Node) agreed(v *View, have func(id ID) bool) bool {
 	return true
 }
 
-// isDead reports whether there is proof that a process no longer acts.
-func (p *peer) isDead() bool { return p.gone || p.refused }
-
-// isSuperseded reports whether a newer process goes by the name of one that seems to have died. The
-// older one may run on: that it is replaced is no proof, if it was not seen to end.
-func (p *peer) isSuperseded(now int64) bool {
-	return p.replaced && p.links == 0 && (p.ended || now-p.heard > int64(orphaned))
+// isDead reports whether there is proof that a process no longer acts: it has said so; or there is
+// no link to it any more, which its own end has closed, and its address refuses connections, or a
+// newer process goes by its name. That alone is none, as the process may be cut off, and run on.
+// But after a long silence it will do.
+func (p *peer) isDead(now int64) bool {
+	return p.gone || p.isAway() && (p.ended || now-p.heard > int64(orphaned))
 }
+
+// isAway reports whether a process is not where it was.
+func (p *peer) isAway() bool { return p.links == 0 && (p.refused || p.replaced) }
 
 // provenDead reports whether somebody is dead, and has been for so long that nobody has a promise
 // from it.
@@ -73,7 +75,7 @@ func (n *Node) noteDeaths(now int64) {
 		for _, p := range peers {
 			switch {
 			case p == n.me:
-			case !p.isDead() && !p.isSuperseded(now):
+			case !p.isDead(now):
 				p.dead = 0
 			case p.dead == 0:
 				p.dead = now
@@ -91,9 +93,9 @@ func (n *Node) evidence(now int64) (all []evidence) {
 	}
 	for i, p := range members {
 		switch {
-		case p == n.me && n.leaving, p != n.me && p.isDead():
+		case p == n.me && n.leaving, p != n.me && p.isDead(now):
 			all = append(all, evidence{index: uint32(i), dead: true})
-		case p != n.me && (healthy && now-p.heard >= int64(suspect) || p.replaced):
+		case p != n.me && (healthy && now-p.heard >= int64(suspect) || p.replaced || p.isAway()):
 			all = append(all, evidence{index: uint32(i), left: time.Duration(max(0, p.given-now))})
 		}
 	}
@@ -342,6 +344,9 @@ func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
 		for _, e := range of {
 			wait = max(wait, int64(e.left))
 		}
+		// What it lent before it came into this view was for as long as the voters of the view
+		// before had promised.
+		next.Abrupt = next.Abrupt || n.cfg.Now() < n.settledAt+int64(given)
 	}
 	size := len((&message{kind: tell, view: next}).append(nil))
 	for _, j := range n.joiners() {
@@ -408,7 +413,7 @@ func (n *Node) onAccept(from ID, m *message) {
 			continue
 		}
 		proven := slices.ContainsFunc(m.evidence, func(e evidence) bool { return e.index == uint32(i) && e.dead })
-		if proven && p.isDead() {
+		if proven && p.isDead(now) {
 			continue
 		}
 		if m.forced { // it binds all the same, and waits

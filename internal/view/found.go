@@ -118,8 +118,8 @@ const (
 	// part.
 	boundFor = 2 * askEvery
 	// shownFor is for how long it counts that this process has reached itself, and that an address
-	// has refused a connection. Both are tried every 5 s at least.
-	shownFor = 8 * time.Second
+	// has refused a connection, both of which it tries every second.
+	shownFor = 3 * time.Second
 )
 
 // tryFounding founds a view if nobody who is listed has a place in one, nor anybody who was in the
@@ -191,7 +191,7 @@ func (n *Node) isPast(now int64) bool {
 					return false
 				}
 			case p.links > 0: // it does not go by that view any more, or else this process would not be homeless
-			case !p.isDead() && !p.isSuperseded(now) && !(refuses && !p.replaced):
+			case !p.isDead(now) && !(refuses && !p.replaced):
 				return false
 			}
 		}

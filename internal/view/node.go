@@ -48,8 +48,8 @@ const (
 	infancy = 5 * time.Second
 	// repeat is the pause between two messages that say the same to somebody who has not answered.
 	repeat = 200 * time.Millisecond
-	// orphaned is after what silence somebody is dead whose name a newer process goes by: whoever
-	// started that one says so.
+	// orphaned is after what silence somebody is dead whose address refuses connections, or leads
+	// to a newer process of its name: whoever started that one says so.
 	orphaned = 10 * time.Second
 	// burst bounds how many bytes of views are sent between two ticks.
 	burst = 2 << 20
@@ -112,8 +112,8 @@ const (
 	Dissolved
 	// TooLong says that members were not taken in since the view would be too long.
 	TooLong
-	// Doubled says that two processes that both run go by one name. The older one has no part in the
-	// group any more.
+	// Doubled says that two processes that both run go by one name. The older one has no part in
+	// the group any more.
 	Doubled
 )
 
@@ -165,14 +165,15 @@ type Node struct {
 	released uint64 // epoch for which Release is done
 	release  uint64 // epoch for which it was called
 
-	began   int64 // when this node came to be
-	forgot  int64 // when it last dropped what no longer matters
-	ticked  int64 // when the last one was
-	lateAt  int64 // when one came late
-	asked   int64 // when promises were last asked for
-	adopted int64 // when the view was
-	joined  int64 // when this process last asked to be taken in
-	sent    int   // bytes of views since the last tick
+	began     int64 // when this node came to be
+	forgot    int64 // when it last dropped what no longer matters
+	ticked    int64 // when the last one was
+	lateAt    int64 // when one came late
+	asked     int64 // when promises were last asked for
+	adopted   int64 // when the view was
+	settledAt int64 // when it had settled
+	joined    int64 // when this process last asked to be taken in
+	sent      int   // bytes of views since the last tick
 }
 
 // A peer is what a node knows of another process.
@@ -470,8 +471,8 @@ func (n *Node) anyUp() bool {
 // isInfant reports whether the view has not settled since it was founded: nobody has acted in it.
 func (n *Node) isInfant() bool { return n.view != nil && n.view.First && !n.settled }
 
-// live counts the members of the view that this process is linked to, and itself. It is 0 while this
-// process may not act: where a quorum is missing there is nothing to keep.
+// live counts the members of the view that this process is linked to, and itself. It is 0 while
+// this process may not act: where a quorum is missing there is nothing to keep.
 func (n *Node) live() (live int) {
 	if n.isInfant() || n.cfg.Held() >= n.until.Load() {
 		return 0
@@ -606,8 +607,8 @@ func (n *Node) receive(from ID, m *message) {
 	}
 }
 
-// resolve returns the view that a change makes of one that this process knows; nil: it knows none of
-// which.
+// resolve returns the view that a change makes of one that this process knows; nil: it knows none
+// of which.
 func (n *Node) resolve(c *change) *View {
 	if n.view != nil && n.view.Lineage == c.view.Lineage && n.view.Epoch == c.view.Epoch {
 		return n.view
@@ -618,8 +619,8 @@ func (n *Node) resolve(c *change) *View {
 	return c.apply(n.prev)
 }
 
-// Tick does what the time has come for, and returns after what time it is to be called again. It may
-// be called at any other time.
+// Tick does what the time has come for, and returns after what time it is to be called again. It
+// may be called at any other time.
 func (n *Node) Tick() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -657,7 +658,7 @@ func (n *Node) IsGone(name string) bool {
 		return false
 	}
 	p := n.members[i]
-	return p.isDead() || p.replaced || p.refusedAt != 0 && n.cfg.Now()-p.refusedAt < int64(time.Second)
+	return p.gone || p.refused || p.replaced || p.refusedAt != 0 && n.cfg.Now()-p.refusedAt < int64(time.Second)
 }
 
 // look does what has to be done about the view.

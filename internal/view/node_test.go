@@ -391,6 +391,70 @@ func TestWhoHasNoPlaceTells(t *testing.T) {
 	require.EqualValues(t, 11, l.one("b", tell).epoch)
 }
 
+// Who is left out soon after a change of the view may have lent by the promises of voters that are
+// none any more: then others have to wait for the end of that, too.
+func TestLoansByTheVotersBefore(t *testing.T) {
+	for _, soon := range []bool{true, false} {
+		l, _ := inView(t, "a", "a", "b", "c", "d", "e")
+		if !soon {
+			l.talk(given)
+		}
+		l.talk(suspect+200*time.Millisecond, "e")
+		ballot := l.n.round.ballot
+		l.sent = nil
+		for _, name := range []string{"b", "c"} {
+			l.hear(name, &message{kind: promise, ok: true, lineage: 7, epoch: 11, ballot: ballot, evidence: []evidence{{index: 4}}})
+		}
+		l.pass(50 * time.Millisecond)
+		next := l.one("b", accept).change.apply(l.n.view)
+		require.Equal(t, viewOf(11, "a", "b", "c", "d").Members, next.Members)
+		require.Equal(t, soon, next.Abrupt)
+	}
+}
+
+// That an address refuses connections, or leads to a newer process, does not prove that the one
+// that was there has died: it may be cut off. It has if its own end has closed the link, too, or
+// after a long silence.
+func TestProofOfDeath(t *testing.T) {
+	dead := func(l *lone) bool {
+		for _, e := range l.n.evidence(l.now) {
+			if e.index == 2 {
+				return e.dead
+			}
+		}
+		t.Fatal("it is not even silent")
+		return false
+	}
+	refused := func(l *lone) { l.n.Refused("c") }
+	newer := func(l *lone) { l.n.LinkUp(memberOf("c2").ID) }
+	for _, away := range []func(l *lone){refused, newer} {
+		l, _ := inView(t, "a", "a", "b", "c")
+		require.True(t, l.promises("c", 10))
+		l.n.LinkDown(memberOf("c").ID)
+		away(l)
+		require.False(t, dead(l))
+		require.False(t, l.accept("b", 1, viewOf(11, "a", "b"), message{evidence: []evidence{{index: 2, dead: true}}}).ok)
+		l.talk(orphaned+time.Second, "c")
+		require.True(t, dead(l))
+
+		l, _ = inView(t, "a", "a", "b", "c")
+		l.n.LinkEnded(memberOf("c").ID)
+		require.Empty(t, l.n.evidence(l.now))
+		away(l)
+		require.True(t, dead(l))
+
+		l, _ = inView(t, "a", "a", "b", "c")
+		away(l)
+		l.n.LinkDown(memberOf("c").ID)
+		require.False(t, dead(l))
+	}
+	l, _ := inView(t, "a", "a", "b", "c")
+	refused(l) // while there is a link, the end of which has not been noticed yet
+	require.Empty(t, l.n.evidence(l.now))
+	l.n.LinkEnded(memberOf("c").ID)
+	require.True(t, dead(l))
+}
+
 // unsettled returns a node that goes by a view that has not settled, as the first one to see to
 // that.
 func unsettled(t *testing.T) *lone {
@@ -509,14 +573,14 @@ func founder(t *testing.T, name string, listed ...string) *lone {
 	}
 	l.n.List(list)
 	l.pass(50 * time.Millisecond)
-	require.NotZero(t, l.n.Founding())
+	require.NotZero(t, l.n.found.attempt)
 	return l
 }
 
 // agree has somebody take part in the founding that is under way.
 func (l *lone) agree(from string) {
 	m := memberOf(from)
-	l.hear(from, &message{kind: seekOK, ok: true, at: int64(l.n.Founding()), member: &m})
+	l.hear(from, &message{kind: seekOK, ok: true, at: int64(l.n.found.attempt), member: &m})
 }
 
 // A founder goes by what it hears while it tries: who took part some time ago may be bound to
@@ -581,11 +645,11 @@ func TestWhoSpeaksForAName(t *testing.T) {
 		l.n.List([]Member{memberOf("c")})
 		l.n.Refused("c")
 		l.pass(50 * time.Millisecond)
-		require.Zero(t, l.n.Founding())
+		require.Zero(t, l.n.found.attempt)
 		l.n.Reached(true)
 		require.NotEmpty(t, seeks(l))
 		l.pass(boundFor)
-		require.NotZero(t, l.n.Founding())
+		require.NotZero(t, l.n.found.attempt)
 	})
 	t.Run("at first", func(t *testing.T) {
 		l := newLone(t, "b")

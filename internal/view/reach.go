@@ -29,12 +29,13 @@ func (n *Node) Retire() {
 	n.count()
 }
 
-// Founding returns the number of this process's attempt to found a view, 0 if none is under way.
-// The addresses of all who are listed have to be tried after it has begun.
-func (n *Node) Founding() uint64 {
+// Founding reports whether this process has no place in a view, so that it has to try every second
+// whether it reaches itself; and its attempt to found one, 0 if none is under way: the addresses of
+// all who are listed have to be tried when it begins, and every second.
+func (n *Node) Founding() (homeless bool, attempt uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.found.attempt
+	return n.isHomeless() && !n.observes() && !n.leaving, n.found.attempt
 }
 
 // Missing says what keeps this process from founding a view: that it has not reached itself, and

@@ -201,7 +201,7 @@ func (n *Node) dissolve() {
 
 func (n *Node) settle() {
 	if !n.settled {
-		n.settled = true
+		n.settled, n.settledAt = true, n.cfg.Now()
 		n.learning = nil
 		n.cfg.Settled(n.view.Epoch)
 	}

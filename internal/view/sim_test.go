@@ -277,7 +277,11 @@ func (h *simHost) find() {
 			})
 		})
 	}
-	s.at(2*time.Second+s.rand(2*time.Second), func() { h.run(h.find) })
+	pause := 5 * time.Second
+	if homeless, _ := h.node.Founding(); homeless {
+		pause = time.Second
+	}
+	s.at(pause/2+s.rand(pause/2), func() { h.run(h.find) })
 }
 
 func (h *simHost) dial(i int) {
