@@ -468,10 +468,13 @@ func (p *peering[V]) awaitHold(ctx context.Context, key string) error {
 }
 
 // An owner that says nothing for silentAfter, or that there is no link to within linkAfter, may stand
-// still. Then each caller who can loads for itself.
+// still. Then each caller who can loads for itself. Without links a proxy may keep the word back that
+// an answer takes a while, so that only what else the owner says shows that it is there: members do
+// that twice a second.
 const (
-	silentAfter = 200 * time.Millisecond
-	linkAfter   = 250 * time.Millisecond
+	silentAfter      = 200 * time.Millisecond
+	plainSilentAfter = 1250 * time.Millisecond
+	linkAfter        = 250 * time.Millisecond
 )
 
 var errSilent = fmt.Errorf("%w: it is silent", link.ErrTimeout)
@@ -487,6 +490,9 @@ type silence struct {
 // begin waits for word of the owner, who was asked at the time since.
 func (s *silence) begin(l *link.Link, since time.Time) {
 	s.limit = max(silentAfter, 3*l.RTT())
+	if l.Plain() != nil {
+		s.limit = plainSilentAfter
+	}
 	s.due = since.Add(s.limit)
 	s.timer = time.NewTimer(time.Until(s.due))
 	s.passed = s.timer.C

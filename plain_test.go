@@ -237,7 +237,7 @@ func TestPlainInServers(t *testing.T) {
 			var loads atomic.Int64
 			s.cache.Loader = func(_ context.Context, key string) (string, error) {
 				loads.Add(1)
-				time.Sleep(200 * time.Millisecond)
+				time.Sleep(2 * silentAfter)
 				return strings.Repeat(key, 20_000), nil
 			}
 			all := sites(t, 2, s)
@@ -257,6 +257,15 @@ func TestPlainInServers(t *testing.T) {
 				}
 			}
 			require.EqualValues(t, len(keys), loads.Load())
+			for i, p := range all {
+				k := "other"
+				for p.g.Owner(k) != p.g.Name() {
+					k += "+"
+				}
+				_, err := all[1-i].c.Get(t.Context(), k, nil)
+				require.NoError(t, err)
+			}
+			require.EqualValues(t, len(keys)+2, loads.Load())
 			require.NoError(t, b.c.Put(t.Context(), a.owned(), "v"))
 			v, err := b.c.Get(t.Context(), a.owned(), nil)
 			require.NoError(t, err)
