@@ -17,10 +17,11 @@
 // # Changes
 //
 // A change is needed when a member is silent, when its death is proven (its end has closed the link
-// and its address refuses connections, or a newer process goes by its name; or it has said goodbye),
-// or when a process wants to join. The most senior healthy member proposes, the next one 300 ms later. The next view is one
-// decree of Paxos among the voters of the present one. An acceptor takes no view that leaves out
-// somebody to whom its promise still runs, unless that one's death is proven.
+// and its address refuses connections, or a newer process goes by its name; or it has said
+// goodbye), or when a process wants to join. The most senior healthy member proposes, the next one
+// 300 ms later. The next view is one decree of Paxos among the voters of the present one. An
+// acceptor takes no view that leaves out somebody to whom its promise still runs, unless that one's
+// death is proven.
 //
 // A view that is adopted has settled when everybody who was in the one before has given back what
 // it no longer answers for. Until then an owner acts only for what it owned before. One change at a

@@ -87,6 +87,13 @@ func (n *node) adopt(v, prev *view, counted bool) {
 	n.w.n["adoptions"]++
 }
 
+// settle notes that the view has settled.
+func (n *node) settle() {
+	if !n.settled {
+		n.settled, n.settledAt = true, n.now()
+	}
+}
+
 // hearsLineage reports whether a member of it is among the neighbours.
 func (n *node) hearsLineage(lineage int) bool {
 	for p, a := range n.asks {
@@ -214,7 +221,7 @@ func (n *node) checkLearn() {
 	if !n.agreed(l.v, acked) || !all && (l.quorum == 0 || n.now() <= l.quorum+outlast) {
 		return
 	}
-	n.settled = true
+	n.settle()
 	n.w.logf("%d: view %d is settled", n.name, n.v.e)
 	for _, m := range l.v.members {
 		if m != n.me() {

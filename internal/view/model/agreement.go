@@ -103,7 +103,7 @@ func (n *node) onPrepare(from int, m prepMsg) {
 		return
 	}
 	if !n.w.without("saysettled") {
-		n.settled = true // or nobody would propose
+		n.settle() // or nobody would propose
 	}
 	if !n.settled && !n.w.without("onebyone") {
 		return
@@ -194,6 +194,7 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 	}
 	proof = map[member]bool{}
 	gone := 0
+	lent := false // by somebody who is left out, while voters of an earlier view had promised
 	few := func() bool { return 2*(gone+1) < len(n.v.members)+1 } // another one may be left out
 	for _, m := range n.v.members {
 		silent := func(x member) bool { _, ok := r.replies[x.name].silent[m]; return ok }
@@ -209,6 +210,7 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 		for _, p := range r.replies {
 			wait = max(wait, p.silent[m])
 		}
+		lent = lent || n.now() < n.settledAt+outlast
 	}
 	var joins []member
 	for m := range n.joins {
@@ -228,6 +230,7 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 				proof[old] = true
 			} else {
 				wait = max(wait, n.given[old.name]-n.now())
+				lent = lent || n.now() < n.settledAt+outlast
 			}
 			i := slices.Index(next.members, old)
 			next.members = slices.Delete(next.members, i, i+1)
@@ -240,7 +243,7 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 	if gone == 0 && len(next.members) == len(n.v.members) {
 		return nil, nil, 0
 	}
-	next.proof = len(proof) > 0
+	next.proof = len(proof) > 0 || lent && !n.w.without("voters")
 	if !n.v.quorum(r.replied) {
 		next.reborn = true
 		next.e += 1000

@@ -198,7 +198,7 @@ func (n *node) checkFound() {
 	w.n["foundings"]++
 	w.founded(n, v)
 	n.adopt(v, nil, false)
-	n.settled = true
+	n.settle()
 	for _, p := range slices.Sorted(maps.Keys(f.asked)) {
 		n.send(p, foundedMsg{f.id, v})
 	}
@@ -210,7 +210,9 @@ func (n *node) onFounded(m foundedMsg) {
 		return
 	}
 	n.adopt(m.v, nil, false)
-	n.settled = n.v == m.v
+	if n.v == m.v {
+		n.settle()
+	}
 }
 
 // forget drops all that the node has, stored and borrowed.

@@ -29,16 +29,17 @@ type node struct {
 	paused  bool
 	backlog []func() // what waits while it stands still
 
-	v        *view
-	prev     *view
-	settled  bool
-	counted  bool          // the view was agreed by counting the dead
-	views    map[int]*view // those it has had a part in, or knew of
-	lost     int           // entries stored before this view are worthless
-	quietFor []quiet       // former owners whose loans may last
-	deadAt   map[member]int64
-	ended    map[member]bool  // its end of the link was closed: it died
-	kept     map[member]int64 // promises as they were given, whatever became of the link
+	v         *view
+	prev      *view
+	settled   bool
+	settledAt int64         // when it was
+	counted   bool          // the view was agreed by counting the dead
+	views     map[int]*view // those it has had a part in, or knew of
+	lost      int           // entries stored before this view are worthless
+	quietFor  []quiet       // former owners whose loans may last
+	deadAt    map[member]int64
+	ended     map[member]bool  // its end of the link was closed: it died
+	kept      map[member]int64 // promises as they were given, whatever became of the link
 
 	// foundings
 	knows    map[int]bool // its list, and of whom it has learned: all of them are dialled
@@ -346,7 +347,7 @@ func (n *node) receive(from int, m msg) {
 	case viewMsg:
 		n.adopt(m.v, m.prev, m.counted)
 		if n.v == m.v && m.settled {
-			n.settled = true
+			n.settle()
 		}
 	case joinMsg:
 		if m.lineage == n.standing().lineage {
@@ -378,7 +379,7 @@ func (n *node) receive(from int, m msg) {
 		n.onLearnOK(from, m)
 	case settledMsg:
 		if n.v == m.v {
-			n.settled = true
+			n.settle()
 		}
 	case callMsg:
 		link := n.link[from]
