@@ -966,6 +966,9 @@ func TestSimulation(t *testing.T) {
 		s.until(40 * time.Second)
 		s.calm = true
 		took = append(took, s.recover())
+		if last := took[len(took)-1]; last > recovered/3 {
+			t.Logf("seed %d: whole after %v", seed, last)
+		}
 		if s.bad != "" {
 			t.Errorf("seed %d (%d processes): %s", seed, n, s.bad)
 			failed++
