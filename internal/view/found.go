@@ -220,6 +220,9 @@ func (n *Node) onSeek(from ID, m *message) {
 	case !n.isHomeless() || !n.isPast(now): // somebody may have a place in a view
 	case f.attempt != 0 && n.self.Name < from.Name:
 		answer.ok = true
+		if len(f.names) < large { // else so many would be asked at a time
+			defer n.seek(from) // now it can take part
+		}
 	case now < f.until && f.bound != from && f.bound.Name < from.Name:
 	default:
 		f.end()

@@ -627,6 +627,19 @@ func TestFounderNeedsFreshWords(t *testing.T) {
 	})
 }
 
+// A founder asks whoever would found a view himself at once: that one is able to take part only now.
+func TestFounderAsksWhoIsReady(t *testing.T) {
+	l := founder(t, "a", "b")
+	l.n.LinkUp(memberOf("b").ID)
+	l.pass(10 * time.Millisecond)
+	l.sent = nil
+	l.hear("b", &message{kind: seek, at: 77})
+	require.True(t, slices.ContainsFunc(l.sent, func(s sent) bool { return s.m.kind == seekNo && s.m.ok }))
+	require.EqualValues(t, l.n.found.attempt, l.one("b", seek).at)
+	l.hear("A", &message{kind: seek, at: 78}) // which comes first by its name
+	require.Zero(t, l.n.found.attempt)
+}
+
 // A process speaks for its name, when a view is founded, only as long as it reaches itself: a newer
 // one that is at its URL may have a place in a view.
 func TestWhoSpeaksForAName(t *testing.T) {
