@@ -706,6 +706,14 @@ var mutants = []mutant{
 		"internal/view/agree.go", "next.Abrupt || n.cfg.Now() < n.settledAt+int64(given)", "next.Abrupt || false",
 	},
 	{
+		"views: who has no view may not have learnt of it", "internal/view.TestWhoHasGivenUpItsPlace",
+		"internal/view/promise.go", "m.lineage == 0 && m.ballot == n.view.Lineage && m.at > p.asked && ", "m.lineage == 0 && ",
+	},
+	{
+		"views: nor if it had given it up before it came back", "internal/view.TestWhoHasGivenUpItsPlace",
+		"internal/view/promise.go", "m.ballot == n.view.Lineage && m.at > p.asked && ", "m.ballot == n.view.Lineage && ",
+	},
+	{
 		"views: no promise to who is behind", "internal/view.TestNoPromiseToWhoIsBehind",
 		"internal/view/promise.go", " && m.epoch >= n.view.Epoch", "",
 	},

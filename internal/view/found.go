@@ -268,7 +268,7 @@ func (n *Node) askToJoin(now int64) {
 
 func (n *Node) sendJoin(to ID) {
 	m := n.head(join)
-	m.member = &n.self
+	m.member, m.at = &n.self, n.cfg.Held()
 	n.send(to, m)
 }
 
@@ -276,7 +276,8 @@ func (n *Node) onJoin(from ID, m *message) {
 	if !n.isMember() || m.member.ID != from || m.member.URL == "" {
 		return
 	}
-	n.peer(from).gone = false // it has left before, and has dropped everything since
+	p := n.peer(from)
+	p.gone, p.asked = false, max(p.asked, m.at) // it has left before, and has dropped everything since
 	n.joins[from] = *m.member
 	if !n.canJoin(from) {
 		delete(n.joins, from)

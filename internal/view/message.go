@@ -41,7 +41,7 @@ type message struct {
 	epoch    uint64 // of the sender's view; of prepare, promise, accept, accepted: of the one to come
 	live     uint64 // members of the sender's view that it has links to, itself included; 0: it may not act
 	at       int64
-	ballot   uint64
+	ballot   uint64        // of an ask without a view: the lineage that the sender has given up last
 	accepted uint64        // the ballot of the accepted view; of an accepted that is not ok, the one that stands in the way
 	left     time.Duration // until it is worth trying again; of tell and learn: until loans of the dead have run out
 	prev     *View

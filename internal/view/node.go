@@ -138,12 +138,13 @@ type Node struct {
 	left      chan struct{} // closed when others go on without this process
 	noted     map[Event]bool
 
-	me      *peer           // this process
-	members []*peer         // of view, by seniority
-	former  []*peer         // of prev
-	known   uint64          // the latest epoch that this process has heard of
-	quit    map[uint64]bool // lineages in which this process has given up its place
-	lost    *View           // the last view that was given up since its voters had all died
+	me       *peer           // this process
+	members  []*peer         // of view, by seniority
+	former   []*peer         // of prev
+	known    uint64          // the latest epoch that this process has heard of
+	quit     map[uint64]bool // lineages in which this process has given up its place
+	lastQuit uint64          // the last of them
+	lost     *View           // the last view that was given up since its voters had all died
 
 	peers       map[ID]*peer
 	linkedNames map[string]int    // links by the name at the other end
@@ -183,6 +184,7 @@ type peer struct {
 	promise   int64  // until when it has promised this process, by Held; 0: the link is down
 	kept      int64  // the same, whatever became of the link, by Now
 	given     int64  // until when this process has promised it
+	asked     int64  // when it last asked as one of this lineage, or to be taken in, by its Held
 	gone      bool   // it has said that it no longer acts
 	clean     bool   // and has left nothing behind that it had lent
 	refused   bool   // its address has refused a connection when there was no link

@@ -455,6 +455,28 @@ func TestProofOfDeath(t *testing.T) {
 	require.True(t, dead(l))
 }
 
+// A member that has no view has given it up only if it says so, after it last asked as a member: it
+// may not have learnt of it when it spoke.
+func TestWhoHasGivenUpItsPlace(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	gone := func() bool { return len(l.n.evidence(l.now)) > 0 }
+	l.hear("b", &message{kind: ask, at: 5})
+	require.False(t, gone(), "it had not learnt of the view then")
+	require.True(t, l.promises("b", 10)) // asked at 5
+	l.hear("b", &message{kind: ask, at: 4, ballot: 7})
+	require.False(t, gone(), "it has come back since")
+	l.hear("b", &message{kind: ask, at: 6, ballot: 9})
+	require.False(t, gone(), "it has given up another lineage")
+	l.hear("b", &message{kind: ask, at: 6, ballot: 7})
+	require.True(t, gone())
+	require.False(t, l.promises("b", 10))
+	b := memberOf("b")
+	l.hear("b", &message{kind: join, at: 8, member: &b})
+	require.False(t, gone())
+	l.hear("b", &message{kind: ask, at: 7, ballot: 7})
+	require.False(t, gone())
+}
+
 // unsettled returns a node that goes by a view that has not settled, as the first one to see to
 // that.
 func unsettled(t *testing.T) *lone {
@@ -627,7 +649,8 @@ func TestFounderNeedsFreshWords(t *testing.T) {
 	})
 }
 
-// A founder asks whoever would found a view himself at once: that one is able to take part only now.
+// A founder asks whoever would found a view himself at once: that one is able to take part only
+// now.
 func TestFounderAsksWhoIsReady(t *testing.T) {
 	l := founder(t, "a", "b")
 	l.n.LinkUp(memberOf("b").ID)

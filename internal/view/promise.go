@@ -52,21 +52,36 @@ func (n *Node) meetListed() {
 }
 
 func (n *Node) ask(to ID) {
+	if n.view == nil {
+		n.askOutside(to, n.lastQuit)
+		return
+	}
 	m := n.head(ask)
 	m.at = n.cfg.Held()
+	n.send(to, m)
+}
+
+// askOutside asks somebody for his view, and says that this process has given up its place in a
+// lineage.
+func (n *Node) askOutside(to ID, quit uint64) {
+	m := n.head(ask)
+	m.at, m.ballot = n.cfg.Held(), quit
 	n.send(to, m)
 }
 
 func (n *Node) onAsk(from ID, m *message) {
 	now := n.cfg.Now()
 	p := n.peer(from)
-	if m.lineage == 0 && n.view.Has(from) { // it has given up the lineage, or has not learnt of it
-		switch {
-		case !n.isInfant():
-			p.gone, p.clean = true, false
-		case from == n.view.Members[0].ID:
+	switch {
+	case n.view == nil:
+	case m.lineage == n.view.Lineage:
+		p.asked = max(p.asked, m.at)
+	case m.lineage == 0 && n.isInfant():
+		if from == n.view.Members[0].ID && m.ballot == n.view.Lineage {
 			n.dissolve()
 		}
+	case m.lineage == 0 && m.ballot == n.view.Lineage && m.at > p.asked && n.view.Has(from):
+		p.gone, p.clean = true, false
 	}
 	answer := n.head(grant)
 	answer.at = m.at

@@ -150,7 +150,7 @@ func (n *Node) onTell(from ID, m *message) {
 	}
 	if hasQuit { // the others are yet to leave it out, which they do when they hear that it has no view
 		if n.view == nil && n.mayReact(from) {
-			n.ask(from)
+			n.askOutside(from, m.view.Lineage)
 		}
 		return
 	}
@@ -185,6 +185,7 @@ func (n *Node) mayReact(to ID) bool {
 func (n *Node) dissolve() {
 	if n.isMember() {
 		n.sayBye()
+		n.lastQuit = n.view.Lineage
 		if !n.isInfant() {
 			n.quit[n.view.Lineage] = true
 		}
@@ -193,7 +194,7 @@ func (n *Node) dissolve() {
 	n.promised, n.accBallot, n.accView, n.blocked = 0, 0, nil, nil
 	n.round, n.learning, n.need, n.bereft = nil, nil, 0, 0
 	for _, p := range n.peers {
-		p.promise, p.kept, p.gone, p.dead = 0, 0, false, 0
+		p.promise, p.kept, p.gone, p.dead, p.asked = 0, 0, false, 0, 0
 	}
 	n.count()
 	n.cfg.Adopt(Adoption{Anew: true})

@@ -194,7 +194,7 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 	}
 	proof = map[member]bool{}
 	gone := 0
-	lent := false // by somebody who is left out, while voters of an earlier view had promised
+	lent := false                                                 // by somebody who is left out, while voters of an earlier view had promised
 	few := func() bool { return 2*(gone+1) < len(n.v.members)+1 } // another one may be left out
 	for _, m := range n.v.members {
 		silent := func(x member) bool { _, ok := r.replies[x.name].silent[m]; return ok }
