@@ -399,7 +399,8 @@ func (h *simHost) adopt(a Adoption) {
 
 // note looks whether somebody has a place in a view that the founder could have known of. It could
 // not if that one's view needs a process that runs on although a newer one has its address, and has
-// yet to find that out: then there are two groups until they meet.
+// yet to find that out: then there are two groups until they meet. And nobody acts in a view that
+// counts on somebody who has a place elsewhere.
 func (h *simHost) note(e Event) {
 	s := h.s
 	if h.notes[e]++; h.notes[e] > 1 && e != Founded && e != Dissolved {
@@ -413,16 +414,28 @@ func (h *simHost) note(e Event) {
 		o := s.byID[m.ID]
 		return o != nil && !o.dead && s.hosts[o.i] != o
 	}
+	var elsewhere *simHost
+	apart := false
 	for _, o := range s.all {
 		if o == h || o.view == nil || !o.view.Has(o.id) || !o.settled && o.view.First || !o.leased() && !o.paused && s.hosts[o.i] == o {
 			continue
 		}
-		if !s.apart && !slices.ContainsFunc(o.view.Voters(), hidden) {
-			s.bad = fmt.Sprintf("%.3f: %v founds although %v has a place", float64(s.now)/1e9, h.id, o.id)
+		if h.view.Has(o.id) {
+			s.counts["founded in vain"]++
+			return
 		}
+		if slices.ContainsFunc(o.view.Voters(), hidden) {
+			apart = true
+		} else {
+			elsewhere = o
+		}
+	}
+	switch {
+	case elsewhere != nil && !s.apart:
+		s.bad = fmt.Sprintf("%.3f: %v founds although %v has a place", float64(s.now)/1e9, h.id, elsewhere.id)
+	case elsewhere != nil || apart:
 		s.counts["founded apart"]++
 		s.apart = true
-		return
 	}
 }
 
