@@ -102,6 +102,11 @@ func linksUp(t *testing.T, all []*site, each int) {
 	t.Helper()
 	for _, p := range all {
 		require.NoError(t, p.g.Ready(t.Context()))
+		for _, q := range p.g.view.Load().peers { // one that the other end has dialled would do
+			if q != nil {
+				q.Dial()
+			}
+		}
 		require.Eventually(t, func() bool {
 			s := p.g.Stats()
 			for _, q := range p.g.Peers() {

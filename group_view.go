@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -163,13 +164,15 @@ func (g *Group) attend() {
 // dialEvery is how often the links are looked at that the agreement needs.
 const dialEvery = 2 * agreed.TickEvery
 
-// dialWanted keeps links to those whom the agreement needs.
+// dialWanted keeps links to those whom the agreement needs. One that the other end has dialled will
+// do: a voter of a large group has as many links as there are members, and not twice as many.
 func (g *Group) dialWanted() {
 	for _, m := range g.agreement.Wanted() {
 		g.mu.Lock()
 		p := g.peerOf(m.Name, m.URL)
+		linked := slices.ContainsFunc(g.linksTo[m.ID], func(l *link.Link) bool { return l.Plain() == nil && l.Err() == nil })
 		g.mu.Unlock()
-		if p != nil && p.Up() == nil {
+		if p != nil && !linked && p.Up() == nil {
 			p.Dial()
 		}
 	}
@@ -199,6 +202,13 @@ func (g *Group) tell(to agreed.ID, message []byte) {
 	if l != nil {
 		_ = l.Tell(&wire.Frame{Value: message})
 	}
+}
+
+// keepAlive is called when a keep-alive is about to be sent over a link: whatever else is due goes
+// along.
+func (g *Group) keepAlive(l *link.Link, add func(cache uint16, key string, hits uint64) bool) {
+	g.agreement.Renew(agreed.ID{Name: l.Name(), Instance: l.Instance()})
+	g.reportHits(l, add)
 }
 
 // told takes what another process says about the agreement.

@@ -129,7 +129,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g.node, err = link.NewNode(link.Config{
 		Name: o.Name, Instance: g.instance, Group: o.GroupName, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, Guard: guardDial, OpTimeout: o.OpTimeout, Logger: o.Logger,
 		Verify: g.verifyPeer, Plain: o.authenticates, Serve: g.receive, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, Told: g.told, Term: g.term, CallerUp: g.hears, CallerDown: g.hearsNoMore,
-		Report: g.reportHits, Reported: g.reported, Unwanted: g.unwanted, Start: g.skew.start, Ahead: g.skew.ahead.Load,
+		Report: g.keepAlive, Reported: g.reported, Unwanted: g.unwanted, Start: g.skew.start, Ahead: g.skew.ahead.Load,
 	})
 	if err != nil {
 		g.stop()

@@ -130,3 +130,20 @@ func TestMissingMembersAreLoggedOnce(t *testing.T) {
 		require.Contains(t, log.String(), "compare GroupOptions.Secrets and GroupName")
 	})
 }
+
+// Between a newcomer and each voter there is one link, whichever end has dialled it, and a voter that
+// cannot use that one for what it asks dials its own.
+func TestOneLinkToEachVoter(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		d := w.start("d", StaticPeers("http://a", "http://b", "http://c", "http://d"))
+		w.ready()
+		require.Equal(t, 3, d.group.Stats().Links)
+		a := w.procs[0]
+		_, _, err := a.cache.Lookup(t.Context(), d.key())
+		require.NoError(t, err)
+		require.Equal(t, 4, d.group.Stats().Links)
+		d.crash()
+		w.procs = w.procs[:3]
+		w.ready()
+	})
+}

@@ -63,7 +63,7 @@ type Config struct {
 	Failed func(p *Peer, err error)
 	// Report is called when a keep-alive is about to be sent: add takes the
 	// hits on keys borrowed over l since the last time, and returns false when
-	// the keep-alive is full. It runs on a goroutine of its own.
+	// the keep-alive is full. It may run on a goroutine of its own.
 	Report func(l *Link, add func(cache uint16, key string, hits uint64) bool)
 	// Reported gets what the other end's Report added. key is not to be kept.
 	Reported func(l *Link, cache, key string, hits uint64)

@@ -96,6 +96,9 @@ func (l *Link) tick() {
 	l.in.quiet.Store(true)
 	l.shrink()
 	wait := l.node.cfg.KeepAlive
+	if l.dialer == nil {
+		wait += wait / 8 // the other end is to be first, see follows
+	}
 	if alive := l.lease.alive.Load(); alive > 0 { // tick again when that ends
 		wait = min(wait, max(time.Duration(alive-l.node.later()), time.Millisecond))
 	}
@@ -115,6 +118,15 @@ func (l *Link) ask(report []byte) {
 	l.rouse()
 }
 
+// follows reports whether the end that was dialled, when the other end has just asked for its lease,
+// asks for its own, as that is due soon anyway. So both go in one write, and processes that do little
+// else wake up less often: for one with a thousand links that is most of what they cost. The link is
+// locked.
+func (l *Link) follows() bool {
+	last := l.lease.asked[l.lease.seq%asksKept]
+	return l.dialer == nil && l.err == nil && l.lease.timer != nil && l.node.later()-last > int64(l.node.cfg.KeepAlive)/2
+}
+
 // asked grants the lease that the other end asks for.
 func (l *Link) asked(f *wire.Frame) error {
 	l.ring.Store(f.Ring)
@@ -123,8 +135,14 @@ func (l *Link) asked(f *wire.Frame) error {
 	term := l.term()
 	l.mu.Lock()
 	l.out.control(&wire.Frame{Type: wire.KeepAliveOK, Op: f.Op, TTL: term})
-	l.rouse()
+	follows := l.follows()
+	if !follows {
+		l.rouse()
+	}
 	l.mu.Unlock()
+	if follows {
+		l.tick()
+	}
 
 	if !l.in.ready {
 		l.in.ready = true

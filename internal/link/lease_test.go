@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,5 +140,30 @@ func TestReports(t *testing.T) {
 		require.Empty(t, got)
 		require.Equal(t, uint64(4712), w.backLink().Ring())
 		require.Equal(t, uint64(1), l.Ring())
+	})
+}
+
+// On a link that does nothing else the ends ask for their leases together, whoever has dialled: three
+// writes for each pause between keep-alives, and a report of either end goes along.
+func TestKeepAlivesGoTogether(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var reports atomic.Int64
+		w := newWorld(t, func(a, b *link.Config) {
+			for _, c := range []*link.Config{a, b} {
+				c.Report = func(*link.Link, func(uint16, string, uint64) bool) { reports.Add(1) }
+			}
+		})
+		defer w.close()
+		w.net.SetDelay(time.Millisecond)
+		w.link()
+		for _, phase := range []time.Duration{0, 123 * time.Millisecond} {
+			time.Sleep(time.Second + phase)
+			before := w.net.Writes()
+			reports.Store(0)
+			const pauses = 20
+			time.Sleep(pauses * 500 * time.Millisecond)
+			require.LessOrEqual(t, w.net.Writes()-before, 3*(pauses+1))
+			require.GreaterOrEqual(t, reports.Load(), int64(2*(pauses-2)), "each end asks at each pause")
+		}
 	})
 }

@@ -659,7 +659,7 @@ var mutants = []mutant{
 	},
 	{
 		"views: the dead count a lease after their death", "internal/view.TestTheDeadCountAfterALease",
-		"internal/view/agree.go", "n.cfg.Now() > p.dead+int64(given)", "n.cfg.Now() >= p.dead",
+		"internal/view/agree.go", "now > p.dead+int64(given)", "n.cfg.Now() >= p.dead",
 	},
 	{
 		"views: a view that may have been chosen binds", "internal/view.TestWhatMayBeChosenBinds",
@@ -904,6 +904,18 @@ var mutants = []mutant{
 	{
 		"I3: copies of the dead are outwaited", "TestCopiesOfTheDeadAreOutwaited",
 		"peer_write.go", "return p.acts(v, place) && p.group.steady() >= v.quietUntil(place)", "return p.acts(v, place)",
+	},
+	{
+		"keep-alives of both ends go together", "internal/link.TestKeepAlivesGoTogether",
+		"internal/link/lease.go", "follows := l.follows()", "follows := false",
+	},
+	{
+		"who is not asked along with keep-alives any more is asked by itself", "internal/view.TestRenew",
+		"internal/view/promise.go", "p.renewed != 0 && now-p.renewed >=", "false && now-p.renewed >=",
+	},
+	{
+		"a member and a voter have one link", "TestOneLinkToEachVoter",
+		"group_view.go", "return l.Plain() == nil && l.Err() == nil })", "return false })",
 	},
 	{
 		"all members make the same ring, whatever they had before", "TestRingFromAnother",

@@ -134,6 +134,7 @@ func (p *pipe) take(b []byte) int {
 }
 
 func (p *pipe) write(b []byte) (int, error) {
+	p.net.writes.Add(1)
 	p.net.mu.Lock()
 	delay := p.net.delay
 	p.net.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -27,6 +28,7 @@ type Network struct {
 	paused    map[string]bool
 	healed    chan struct{} // closed and replaced when something is healed
 	dials     int
+	writes    atomic.Int64
 }
 
 // New returns a network without delay on which everybody reaches everybody.
@@ -78,6 +80,9 @@ func (n *Network) Dials() int {
 	defer n.mu.Unlock()
 	return n.dials
 }
+
+// Writes returns how often something has been written to a connection.
+func (n *Network) Writes() int { return int(n.writes.Load()) }
 
 // open returns the connections that are, and forgets the others. A pipe's lock comes before the
 // network's.

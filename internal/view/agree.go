@@ -62,8 +62,11 @@ func (n *Node) provenDead(id ID) bool {
 		return false
 	}
 	p := n.peers[id]
-	return p != nil && p.dead != 0 && n.cfg.Now() > p.dead+int64(given)
+	return p != nil && p.isProven(n.cfg.Now())
 }
+
+// isProven is provenDead of another process.
+func (p *peer) isProven(now int64) bool { return p.dead != 0 && now > p.dead+int64(given) }
 
 // noteDeaths keeps since when members are known to be dead.
 func (n *Node) noteDeaths(now int64) {
@@ -105,7 +108,7 @@ func (n *Node) evidence(now int64) (all []evidence) {
 // isOver reports whether nobody can agree on a next view any more: so many voters are proven dead
 // that the others are no quorum, and none of these can say that it has missed nothing.
 func (n *Node) isOver(now int64) bool {
-	alive := func(i int) bool { return !n.provenDead(n.view.Members[i].ID) }
+	alive := func(i int) bool { return n.members[i] == n.me || !n.members[i].isProven(now) }
 	if n.view.quorum(alive) {
 		n.bereft = 0
 		return false

@@ -185,6 +185,7 @@ type peer struct {
 	kept      int64  // the same, whatever became of the link, by Now
 	given     int64  // until when this process has promised it
 	asked     int64  // when it last asked as one of this lineage, or to be taken in, by its Held
+	renewed   int64  // when it was last asked for a promise by Renew; 0: askAll asks it
 	gone      bool   // it has said that it no longer acts
 	clean     bool   // and has left nothing behind that it had lent
 	refused   bool   // its address has refused a connection when there was no link
@@ -380,24 +381,31 @@ func (n *Node) Refused(name string) {
 func (n *Node) Wanted() []Member {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var all []Member
-	known := map[string]bool{n.self.Name: true}
-	add := func(m Member) {
-		if !known[m.Name] && m.URL != "" {
-			known[m.Name] = true
-			all = append(all, m)
-		}
-	}
-	votes := false
+	var all, members []Member
+	votes, homeless := false, n.isHomeless()
 	if n.view != nil {
 		i := n.view.Index(n.self.ID)
 		votes = i >= 0 && i < maxVoters
-		members := n.view.Voters()
-		if votes || n.isHomeless() {
+		members = n.view.Voters()
+		if votes || homeless {
 			members = n.view.Members
 		}
-		for _, m := range members {
-			add(m)
+	}
+	for _, m := range members {
+		if m.Name != n.self.Name && m.URL != "" {
+			all = append(all, m)
+		}
+	}
+	known := map[string]bool{n.self.Name: true} // of those who are no members: a large view is not copied
+	add := func(m Member) {
+		if n.view != nil {
+			if _, ok := n.view.byName(m.Name); ok {
+				return
+			}
+		}
+		if !known[m.Name] && m.URL != "" {
+			known[m.Name] = true
+			all = append(all, m)
 		}
 	}
 	if votes {
@@ -407,7 +415,7 @@ func (n *Node) Wanted() []Member {
 		for _, name := range n.found.names {
 			add(n.found.listed[name])
 		}
-	} else if n.isHomeless() {
+	} else if homeless {
 		n.wantListed(add)
 	}
 	return all
@@ -635,6 +643,9 @@ func (n *Node) Tick() time.Duration {
 	if now-n.asked >= int64(askEvery) {
 		n.asked = now
 		n.askAll()
+	}
+	if n.isMember() {
+		n.askLate(now)
 	}
 	if now-n.forgot >= int64(10*time.Second) {
 		n.forgot = now

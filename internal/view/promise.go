@@ -11,8 +11,8 @@ func (n *Node) askAll() {
 		n.sayBye()
 	}
 	if n.isMember() {
-		for _, m := range n.view.Voters() {
-			if m.ID != n.self.ID {
+		for i, m := range n.view.Voters() {
+			if m.ID != n.self.ID && n.members[i].renewed == 0 {
 				n.ask(m.ID)
 			}
 		}
@@ -34,6 +34,31 @@ func (n *Node) askAll() {
 	for _, id := range n.linked() {
 		if n.view == nil || n.view.Index(id) < 0 {
 			ask(id)
+		}
+	}
+}
+
+// Renew asks a process for its promise, if it votes and it is about time. It is for when something is
+// sent to that process anyway, again and again: then both go in one write, and askAll leaves it out.
+func (n *Node) Renew(id ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.cfg.Now()
+	if !n.isMember() || id == n.self.ID {
+		return
+	}
+	if i := n.view.Index(id); i >= 0 && i < maxVoters && now-n.members[i].renewed >= int64(askEvery/2) {
+		n.members[i].renewed = now
+		n.ask(id)
+	}
+}
+
+// askLate asks those voters who should have been by Renew.
+func (n *Node) askLate(now int64) {
+	for i, m := range n.view.Voters() {
+		if p := n.members[i]; p.renewed != 0 && now-p.renewed >= int64(askEvery+askEvery/4) {
+			p.renewed = 0 // until the next time askAll sees to it
+			n.ask(m.ID)
 		}
 	}
 }

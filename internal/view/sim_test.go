@@ -79,6 +79,7 @@ type sim struct {
 	idle     bool // nobody calls
 	measures bool // what the nodes take
 	twins    bool // some are started while the one before them runs
+	renews   bool // keep-alives take the asks for promises along
 	cut      map[[2]int]bool
 	last     map[[2]int]int64 // when the last message on the way arrives
 	waits    map[[2]int][]func()
@@ -244,6 +245,9 @@ func (s *sim) start(i int, lists []int) *simHost {
 		s.at(50*time.Millisecond+s.rand(50*time.Millisecond), func() { h.run(dial) })
 	}
 	s.at(s.rand(50*time.Millisecond), func() { h.run(dial) })
+	if s.renews {
+		h.renew()
+	}
 	if s.idle {
 		return h
 	}
@@ -282,6 +286,21 @@ func (h *simHost) find() {
 		pause = time.Second
 	}
 	s.at(pause/2+s.rand(pause/2), func() { h.run(h.find) })
+}
+
+// renew has keep-alives sent over the links of a host, as the links themselves do.
+func (h *simHost) renew() {
+	h.s.at(500*time.Millisecond+h.s.rand(60*time.Millisecond), func() {
+		h.run(func() {
+			if !h.s.renews {
+				return
+			}
+			for _, id := range h.node.linked() {
+				h.node.Renew(id)
+			}
+			h.renew()
+		})
+	})
 }
 
 func (h *simHost) dial(i int) {
@@ -958,7 +977,7 @@ func TestSimulation(t *testing.T) {
 	for seed := *simSeed; seed < *simSeed+uint64(*simSeeds) && failed < 20; seed++ {
 		n := 3 + int(seed%3)
 		s := newSim(t, seed, n)
-		s.twins = seed%2 == 0
+		s.twins, s.renews = seed%2 == 0, seed%4 == 3
 		if seed%5 == 0 {
 			s.observes[n-1] = true
 		}
