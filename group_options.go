@@ -32,7 +32,9 @@ type GroupOptions struct {
 	// up: a host's name and its address are two, as are 127.0.0.1 and [::1].
 	Self string
 	// Name identifies this process on the ring. It must be the Name that Discovery gives for it,
-	// stay the same after a restart, and have 255 bytes at most. Default: Self with its path.
+	// stay the same after a restart, and have 255 bytes at most. Of two processes that go by one name
+	// the one that was started later is the member; the other one stores nothing from then on. Default:
+	// Self with its path.
 	Name string
 	// Discovery says who the members are. Required. StaticPeers is the simplest.
 	Discovery Discovery

@@ -714,6 +714,18 @@ var mutants = []mutant{
 		"internal/view/promise.go", "m.ballot == n.view.Lineage && m.at > p.asked && ", "m.ballot == n.view.Lineage && ",
 	},
 	{
+		"views: promises that ended before the deaths are worth nothing", "internal/view.TestAnewAfterTheDead",
+		"internal/view/settle.go", "return p.dead == 0 || p.kept > p.dead", "return p.dead == 0 || p.kept > 0",
+	},
+	{
+		"views: a founded view settles when all go by it", "internal/view.TestFoundedViewNeedsAll",
+		"internal/view/settle.go", "\tif v.First { // whoever", "\tif v.First && v.Members[0].ID != n.self.ID { // whoever",
+	},
+	{
+		"views: of two lineages the greater one goes on", "internal/view.TestLesserLineageGivesWay",
+		"internal/view/view.go", "return liveA > liveB", "return liveA < liveB",
+	},
+	{
 		"views: no promise to who is behind", "internal/view.TestNoPromiseToWhoIsBehind",
 		"internal/view/promise.go", " && m.epoch >= n.view.Epoch", "",
 	},

@@ -663,6 +663,48 @@ func TestFounderAsksWhoIsReady(t *testing.T) {
 	require.Zero(t, l.n.found.attempt)
 }
 
+// A view that was founded has settled when all its members go by it, not before: one of them may
+// have found a place elsewhere.
+func TestFoundedViewNeedsAll(t *testing.T) {
+	l := founder(t, "a", "b", "c", "d")
+	for _, name := range []string{"b", "c", "d"} {
+		l.n.LinkUp(memberOf(name).ID)
+		l.agree(name)
+	}
+	l.pass(50 * time.Millisecond)
+	v := l.n.view
+	require.Len(t, v.Members, 4)
+	l.n.Released(v.Epoch)
+	for _, name := range []string{"b", "c", "d"} {
+		if l.pass(50 * time.Millisecond); name == "d" {
+			l.pass(given)
+		}
+		require.False(t, l.n.settled)
+		require.Zero(t, l.n.live(), "it does not count against another lineage yet")
+		l.hear(name, &message{kind: learnt, lineage: v.Lineage, epoch: v.Epoch})
+	}
+	require.True(t, l.n.settled)
+}
+
+// When two lineages meet the one with fewer members gives way, and drops what it has.
+func TestLesserLineageGivesWay(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b")
+	other := viewOf(5, "x", "y", "z")
+	other.Lineage = 9
+	l.n.LinkUp(memberOf("x").ID)
+	l.adoptions = nil
+	l.hear("x", &message{kind: tell, lineage: 9, epoch: 5, view: other, live: 1})
+	require.Empty(t, l.adoptions)
+	l.hear("x", &message{kind: tell, lineage: 9, epoch: 5, view: other, live: 3})
+	require.Len(t, l.adoptions, 2)
+	require.Nil(t, l.adoptions[0].View)
+	require.True(t, l.adoptions[0].Anew)
+	require.Equal(t, other.Members, l.adoptions[1].View.Members)
+	require.True(t, l.adoptions[1].Anew)
+	require.False(t, l.acts())
+	require.NotEmpty(t, l.told("b", bye))
+}
+
 // A process speaks for its name, when a view is founded, only as long as it reaches itself: a newer
 // one that is at its URL may have a place in a view.
 func TestWhoSpeaksForAName(t *testing.T) {
