@@ -229,6 +229,14 @@ func TestAloneTogether(t *testing.T) {
 		s.takes = 50 * time.Millisecond
 		keys := append(a.keys(5), append(b.keys(2), c.keys(2)...)...)
 		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { _, _ = c.cache.Get(ctx, keys[0], s.loader(c)) })
+			time.Sleep(time.Microsecond)
+		}
+		wg.Wait()
+		require.Equal(t, 1, s.loaded(c))
+		require.EqualValues(t, 1, c.cache.Stats().Alone, "the owner is asked once")
+		time.Sleep(aloneFor)
 		for i := range 100 {
 			wg.Go(func() {
 				if i%2 == 0 {
@@ -605,7 +613,7 @@ func TestStandInIsReplaced(t *testing.T) {
 		req := httptest.NewRequest(http.MethodGet, a.url+"v1/caches/test?key="+k, nil)
 		req.Header.Set("Authorization", "Bearer "+string(testSecret))
 		a.group.ServeHTTP(resp, req)
-		require.Equal(t, http.StatusNotFound, resp.Code, "users do not see it")
+		require.Contains(t, resp.Body.String(), `there is no cache "test"`, "users do not see it")
 		lent := make(map[bool]int) // of a stand-in or not
 		a.group.forEach(func(c shared) {
 			if c == standIn {
@@ -702,13 +710,17 @@ func TestAlonePlain(t *testing.T) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
 		ctx, s := t.Context(), newSource()
 		require.NoError(t, a.cache.Close())
-		a.openAs(t, "test", "2")
 		k := a.key()
-		for range 3 {
+		have := []*proc{b, c}
+		for i := range 4 {
+			if i == 2 {
+				a.openAs(t, "test", "2")
+				have = w.procs
+			}
 			s.write(k)
 			require.NoError(t, c.cache.Delete(ctx, k))
 			require.NoError(t, c.cache.Put(ctx, k, "x"))
-			for _, p := range w.procs {
+			for _, p := range have {
 				v, err := p.cache.Get(ctx, k, s.loader(p))
 				require.NoError(t, err)
 				require.Equal(t, fmt.Sprint(s.has[k]), v)

@@ -80,6 +80,11 @@ func TestSuspendedBorrower(t *testing.T) {
 		k := a.key()
 		require.NoError(t, a.cache.Put(t.Context(), k, "v1"))
 		borrowAt(t, b, k)
+		only := *b.group.view.Load() // by which b owns nothing, so that it has no promises that end as well
+		only.self = -1
+		b.cache.peering.adopt(&only, false)
+		_, ok := b.cache.Peek(k)
+		require.True(t, ok)
 		b.group.skew.step(time.Minute)
 		b.group.skew.follow()
 		before := b.cache.n.localHits.sum()

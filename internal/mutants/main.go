@@ -438,7 +438,7 @@ var mutants = []mutant{
 		"clear.go", "\tc.copies.drop()\n", "",
 	},
 	{
-		"I13: whoever clears takes back what he has lent", "TestHazard13UnconfirmedClear",
+		"I13: whoever clears takes back what he has lent", "TestHazard13ClearTakesBack",
 		"peer_clear.go", "switch err := p.recallAll(ctx, nil); {", "switch err := ctx.Err(); {",
 	},
 	{
@@ -819,7 +819,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: so does a recall of everything", "TestOwnerClosesDuringLoadAlone",
-		"peer_clear.go", "if f.grant != nil && f.grant.lender == lender {", "if false {",
+		"peer_clear.go", "if f.grant != nil && f.grant.lender == lender {", "if f.grant != nil && lender == nil {",
 	},
 	{
 		"I3: a recall may overtake a grant", "TestWriteOvertakesGrant",
@@ -874,7 +874,7 @@ var mutants = []mutant{
 		"peer_write.go", "case r.Type == wire.Put && r.Codec() != p.codec:", "case false:",
 	},
 	{
-		"a process loads once what it loads alone", "TestAloneTogether",
+		"nobody asks an owner again that does not share the key while it is loaded", "TestAloneTogether",
 		"peer_alone.go", "if f == nil || f.grant == nil || f.gen != q.gen {", "if true {",
 	},
 	{
