@@ -193,3 +193,126 @@ func TestClearNeedsMembers(t *testing.T) {
 		w.net.Resume("b")
 	})
 }
+
+// A Clear that goes on in the background must void loads that began before it, as a Delete does.
+func TestPursuedClearVoidsLoads(t *testing.T) {
+	for _, how := range []string{"Clear", "Delete"} {
+		t.Run(how, func(t *testing.T) {
+			inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+				a, b := w.procs[0], w.procs[1]
+				k := b.key()
+				w.net.Partition("a", "b") // c hears both, so that b stays a member
+				time.Sleep(3 * time.Second)
+				require.Equal(t, b.url, a.group.Owner(k))
+				var wg sync.WaitGroup
+				wg.Go(func() { _, _ = b.cache.Get(t.Context(), k, w.slow(30*time.Second-time.Millisecond)) }) // reads the origin now
+				time.Sleep(100 * time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				var err error
+				if how == "Clear" {
+					err = a.cache.Clear(ctx)
+				} else {
+					err = a.cache.Delete(ctx, k)
+				}
+				require.ErrorIs(t, err, ErrUnconfirmed)
+				w.net.Heal("a", "b")
+				for i := 0; a.group.Stats().Pursued > 0; i++ {
+					time.Sleep(time.Second)
+					require.Less(t, i, 20)
+				}
+				wg.Wait()
+				synctest.Wait()
+				_, ok, err := b.cache.Lookup(t.Context(), k)
+				require.NoError(t, err)
+				require.False(t, ok)
+			})
+		})
+	}
+}
+
+// A Clear that goes on in the background must take back copies of what the owner has evicted.
+func TestPursuedClearTakesCopiesBack(t *testing.T) {
+	for _, how := range []string{"Clear", "Delete"} {
+		t.Run(how, func(t *testing.T) {
+			inWorld(t, 3, Options[string]{MaxEntries: 10, Eviction: FIFO}, func(t *testing.T, w *world) {
+				a, b, c := w.procs[0], w.procs[1], w.procs[2]
+				keys := b.keys(200)
+				k := keys[0]
+				require.NoError(t, b.cache.Put(t.Context(), k, "old"))
+				w.net.Partition("a", "b") // c hears both
+				time.Sleep(3 * time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				var err error
+				if how == "Clear" {
+					err = a.cache.Clear(ctx)
+				} else {
+					err = a.cache.Delete(ctx, k)
+				}
+				require.ErrorIs(t, err, ErrUnconfirmed)
+				borrowAt(t, c, k) // b has not been told of the Clear yet, so this is no fault
+				for _, other := range keys[1:] {
+					require.NoError(t, b.cache.Put(t.Context(), other, "v"))
+				}
+				_, ok := b.cache.Peek(k)
+				require.False(t, ok, "evicted")
+				w.net.Heal("a", "b")
+				for i := 0; a.group.Stats().Pursued > 0; i++ {
+					time.Sleep(time.Second)
+					require.Less(t, i, 20)
+				}
+				time.Sleep(time.Minute)
+				_, ok, err = c.cache.Lookup(t.Context(), k)
+				require.NoError(t, err)
+				require.False(t, ok)
+			})
+		})
+	}
+}
+
+// A Clear that cannot be confirmed is tried again every 25 ms, and each time begins a generation.
+func TestClearThatIsTriedAgainLeavesGetsAlone(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		c := w.procs[2]
+		k := c.key()
+		w.net.Pause("c")
+		time.Sleep(2500 * time.Millisecond) // it has no promises any more
+		require.False(t, c.group.isActing())
+		start := time.Now()
+		_, err := c.cache.Get(t.Context(), k, w.slow(5*time.Millisecond))
+		require.NoError(t, err)
+		require.Less(t, time.Since(start), 300*time.Millisecond)
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = c.cache.Clear(t.Context()) })
+		time.Sleep(10 * time.Millisecond)
+		start = time.Now()
+		_, err = c.cache.Get(t.Context(), k, w.slow(5*time.Millisecond))
+		require.NoError(t, err)
+		require.Less(t, time.Since(start), time.Second)
+		wg.Wait()
+		w.net.Resume("c")
+		time.Sleep(10 * time.Second)
+	})
+}
+
+// While two members do not hear each other, a Clear by anybody keeps the others from storing anything.
+func TestClearIsNotRepeatedWhereItWasConfirmed(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := b.key()
+		w.net.Partition("a", "c") // b hears both
+		time.Sleep(3 * time.Second)
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = a.cache.Clear(t.Context()) })
+		time.Sleep(10 * time.Millisecond)
+		for range 300 {
+			wg.Go(func() { _, _ = b.cache.Get(t.Context(), k, w.slow(50*time.Millisecond)) })
+			time.Sleep(10 * time.Millisecond)
+		}
+		wg.Wait()
+		require.LessOrEqual(t, w.loads.Load(), int64(3))
+		w.net.Heal("a", "c")
+		time.Sleep(10 * time.Second)
+	})
+}

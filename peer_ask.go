@@ -185,6 +185,16 @@ func (h *holds) leave(o *hold, err error) {
 	}
 }
 
+// forget ends all holds: their keys may have other owners, who know nothing of them.
+func (h *holds) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.voids.Add(1)
+	for _, o := range h.m {
+		h.end(o)
+	}
+}
+
 // void ends key's hold because of a write: whoever comes after that must not wait for a load that
 // began before it. Those who wait at the owner go on waiting.
 func (h *holds) void(key string) {

@@ -22,9 +22,12 @@ import (
 func (p *peering[V]) clearEverywhere(ctx context.Context) error {
 	began := p.c.store.clock.steady()
 	limit := began + int64(p.group.opt.OpTimeout)
-	for {
+	ctx, cancel := context.WithTimeout(ctx, p.group.opt.OpTimeout)
+	defer cancel()
+	var done cleared
+	for since := int64(0); ; since = began { // what has come meanwhile is not to go again
 		v := p.tenures.view()
-		err := p.clearIn(ctx, v, 0)
+		err := p.clearIn(ctx, v, since, &done)
 		if err == nil {
 			return nil
 		}
@@ -44,33 +47,66 @@ func (p *peering[V]) clearEverywhere(ctx context.Context) error {
 func (p *peering[V]) clearAll(ctx context.Context, began int64) error {
 	ctx, cancel := context.WithTimeout(ctx, p.group.opt.OpTimeout)
 	defer cancel()
-	return p.clearIn(ctx, p.tenures.view(), began)
+	return p.clearIn(ctx, p.tenures.view(), began, new(cleared))
 }
 
-// clearIn clears the cache at all members of a view; if began is given, only what was stored before.
+// cleared are the members that have confirmed a Clear in a view, by their index in its ring.
+type cleared struct {
+	view *view
+	mu   sync.Mutex
+	by   map[int]bool
+}
+
+// in forgets what was confirmed in another view.
+func (d *cleared) in(v *view) {
+	if d.view != v {
+		d.view, d.by = v, make(map[int]bool)
+	}
+}
+
+func (d *cleared) is(i int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.by[i]
+}
+
+func (d *cleared) note(i int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.by[i] = true
+}
+
+// clearIn clears the cache at all members of a view that have not done so yet; if began is given,
+// only what was stored before.
 //
 // It is enough that each member confirms while it goes by that view. Whoever comes with the next one
 // acts only when all of them have given back what they lent, which is after they have cleared.
-func (p *peering[V]) clearIn(ctx context.Context, v *view, began int64) error {
+func (p *peering[V]) clearIn(ctx context.Context, v *view, began int64, done *cleared) error {
 	var mu sync.Mutex
 	var errs []error
-	failed := func(err error) {
-		if err != nil {
-			mu.Lock()
-			errs = append(errs, err)
-			mu.Unlock()
+	done.in(v)
+	tried := func(i int, err error) {
+		if err == nil {
+			done.note(i)
+			return
 		}
+		mu.Lock()
+		errs = append(errs, err)
+		mu.Unlock()
 	}
 	if len(v.peers) == 0 {
-		failed(p.group.noMembers())
+		errs = append(errs, p.group.noMembers())
 	}
 	var wg sync.WaitGroup
-	for _, peer := range v.peers {
-		if peer != nil {
-			wg.Go(func() { failed(p.clearAt(ctx, v, peer, began)) })
+	for i, peer := range v.peers {
+		if peer != nil && !done.is(i) {
+			wg.Go(func() { tried(i, p.clearAt(ctx, v, peer, began)) })
 		}
 	}
-	failed(p.clearOwn(ctx, began))
+	const self = -1 // whether it owns anything or not
+	if !done.is(self) {
+		tried(self, p.clearOwn(ctx, began))
+	}
 	wg.Wait()
 	switch {
 	case errs != nil:
@@ -122,22 +158,40 @@ func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, bega
 func (p *peering[V]) clearOwn(ctx context.Context, began int64) error {
 	if began == 0 {
 		p.c.clearHere()
-	}
-	switch err := p.recallAll(ctx, nil); {
-	case err != nil:
+	} else if err := p.clearOlder(ctx, began); err != nil {
 		return err
-	case p.c.closed.Load(): // what a stand-in had lent may be another cache's
-		return p.c.errClosed()
-	case began == 0:
-		return nil
 	}
+	// From here on nothing from before is lent.
+	if err := p.recallAll(ctx, nil); err != nil {
+		return err
+	}
+	if p.c.closed.Load() { // what a stand-in had lent may be another cache's
+		return p.c.errClosed()
+	}
+	return nil
+}
+
+// clearOlder removes what was stored here before began, and voids the loads under way.
+func (p *peering[V]) clearOlder(ctx context.Context, began int64) error {
 	for i := range p.c.shards {
+		var keys []string
+		s := p.c.lockAt(i)
+		for key := range s.flights {
+			keys = append(keys, key)
+		}
+		s.unlock()
 		for n := range p.c.store.index.segments[i].table.Load().all {
+			if n.flags&flagBorrowed == 0 {
+				keys = append(keys, n.key)
+			}
+		}
+		for _, key := range keys {
 			gen, v := p.c.store.gen.Load(), p.tenures.view()
-			if n.flags&flagBorrowed != 0 || !v.isOwn(n.key) {
+			ch := &change[V]{kind: wire.Delete, key: key, hash: p.c.store.hash(key), began: began}
+			if !v.isOwn(key) {
+				p.drop(key, ch.hash)
 				continue
 			}
-			ch := &change[V]{kind: wire.Delete, key: n.key, hash: n.hash, began: began}
 			if err := p.commit(ctx, ch, gen, v, nil); err != nil {
 				return err
 			}

@@ -134,3 +134,50 @@ func TestVoidOvertakesHold(t *testing.T) {
 	require.Nil(t, h.of("k"))
 	require.Zero(t, h.n.Load())
 }
+
+// A load that began before a write must keep nobody waiting who comes after it, in no process; not
+// even if the key has moved between.
+func TestHoldsEndWithTheView(t *testing.T) {
+	for _, closure := range []bool{false, true} {
+		t.Run(fmt.Sprint("closure=", closure), func(t *testing.T) {
+			inRosters(t, 3, "abc", Options[string]{LoadTimeout: 30 * time.Second}, func(t *testing.T, w *world) {
+				a, b, c := w.procs[0], w.procs[1], w.procs[2]
+				r := make(roster, 1)
+				r <- members("abcd")
+				d := w.at("d", r)
+				k := movingKey(a, d)
+				require.Equal(t, a.url, b.group.Owner(k))
+				var wg sync.WaitGroup
+				old := func(ctx context.Context, _ string) (string, error) {
+					select {
+					case <-time.After(20 * time.Second):
+						return "old", nil
+					case <-ctx.Done():
+						return "", context.Cause(ctx)
+					}
+				}
+				first := b
+				if closure {
+					first = c // has the right; b waits at the owner
+				}
+				wg.Go(func() { _, _ = first.cache.Get(t.Context(), k, old) })
+				time.Sleep(100 * time.Millisecond)
+				wg.Go(func() { _, _ = b.cache.Get(t.Context(), k, old) })
+				time.Sleep(100 * time.Millisecond)
+				d.run()
+				time.Sleep(5 * time.Second)
+				require.Equal(t, d.url, b.group.Owner(k))
+				require.Equal(t, d.url, c.group.Owner(k))
+				require.NoError(t, d.cache.Put(t.Context(), k, "new"))
+				for _, p := range []*proc{a, c, b} {
+					start := time.Now()
+					v, err := p.cache.Get(t.Context(), k, constant("loaded"))
+					require.NoError(t, err)
+					require.Equal(t, "new", v)
+					require.Less(t, time.Since(start), time.Second, "at %s", p.name)
+				}
+				wg.Wait()
+			})
+		})
+	}
+}

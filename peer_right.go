@@ -132,8 +132,9 @@ func (p *peering[V]) passOn(f *flight[V], token uint64) {
 func (p *peering[V]) revoke(key string, token uint64, from *link.Link) {
 	s := p.c.lock(p.c.store.hash(key))
 	f := s.rights[token]
+	is := f != nil && f.right.link == from
 	s.unlock()
-	if f != nil && f.right.link == from {
+	if is {
 		p.passOn(f, token)
 	}
 }

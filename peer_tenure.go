@@ -48,6 +48,7 @@ func (p *peering[V]) adopt(v *view, anew bool) {
 		t.cleared.Store(gen)
 	}
 	p.c.store.gen.Store(gen)
+	p.holds.forget()
 }
 
 // nextGeneration makes everything that is stored invalid.

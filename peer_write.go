@@ -29,7 +29,7 @@ func (p *peering[V]) change(ctx context.Context, ch *change[V]) error {
 	case how != answered: // then what was there before must go, at least
 		p.pursuits.add(ch.key, began)
 		return p.unconfirmed(ch, err)
-	case err == nil:
+	case err == nil && ch.kind != wire.Expire: // which leaves what is to be deleted
 		p.pursuits.settle(ch.key)
 	}
 	return err
@@ -62,6 +62,8 @@ func (p *peering[V]) persist(
 	ctx context.Context, ch *change[V], began int64, how verdict, err error,
 ) (verdict, error) {
 	limit := began + int64(p.group.opt.OpTimeout)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(limit-p.c.store.clock.steady()))
+	defer cancel()
 	ch.began = began
 	unknown := how == lost // some attempt may have been carried out
 	for {

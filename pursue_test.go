@@ -2,6 +2,7 @@ package covey
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,5 +102,63 @@ func TestPutIsNotRepeated(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "second", v)
 		}
+	})
+}
+
+// An Expire that is confirmed must not end the Delete that goes on in the background.
+func TestExpireSettlesNoDelete(t *testing.T) {
+	inWorld(t, 3, Options[string]{TTL: time.Hour, StaleWhileRevalidate: 10 * time.Hour}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := b.key()
+		require.NoError(t, b.cache.Put(t.Context(), k, "old"))
+		w.net.Partition("a", "b")
+		time.Sleep(3 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, a.cache.Delete(ctx, k), ErrUnconfirmed)
+		require.Equal(t, 1, a.group.Stats().Pursued)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			time.Sleep(10 * time.Millisecond)
+			w.net.Heal("a", "b")
+		})
+		var err error
+		for range 10 {
+			if err = a.cache.Expire(t.Context(), k); err == nil {
+				break
+			}
+		}
+		require.NoError(t, err)
+		wg.Wait()
+		time.Sleep(time.Minute)
+		require.Zero(t, a.group.Stats().Pursued)
+		_, ok, err := b.cache.Lookup(t.Context(), k)
+		require.NoError(t, err)
+		require.False(t, ok)
+	})
+}
+
+// A write returns within OpTimeout, says its documentation.
+func TestWritesEndWithinOpTimeout(t *testing.T) {
+	inWorld(t, 4, Options[string]{}, func(t *testing.T, w *world) {
+		a, c, d := w.procs[0], w.procs[2], w.procs[3]
+		k := c.key()
+		w.net.Partition("a", "c") // b and d hear both
+		time.Sleep(3 * time.Second)
+		require.NoError(t, c.cache.Put(t.Context(), k, "v"))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			time.Sleep(4300 * time.Millisecond)
+			borrowAt(t, d, k)
+			time.Sleep(10 * time.Millisecond)
+			w.net.Pause("d")
+			w.net.Heal("a", "c")
+			time.Sleep(10 * time.Second)
+			w.net.Resume("d")
+		})
+		start := time.Now()
+		_ = a.cache.Put(t.Context(), k, "new")
+		require.LessOrEqual(t, time.Since(start), a.group.opt.OpTimeout+100*time.Millisecond)
+		wg.Wait()
 	})
 }

@@ -3,6 +3,7 @@ package covey
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -182,4 +183,28 @@ func (c *hookCodec) Decode(src []byte) (string, error) {
 		(*f)()
 	}
 	return string(src), nil
+}
+
+// A right that is revoked while the link is lost passes on once.
+func TestRevokeBesideALostLink(t *testing.T) {
+	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		k := a.key()
+		p := a.cache.peering
+		l := linkOf(a, b)
+		require.NotNil(t, l)
+		hash := a.cache.store.hash(k)
+		for range 20_000 {
+			s := a.cache.lock(hash)
+			f := s.addFlight(k, hash, nil)
+			f.ctx, f.cancel = context.WithCancelCause(context.Background())
+			f.waiters = 1
+			answer := s.grant(f, l, maxPasses)
+			s.unlock()
+			var wg sync.WaitGroup
+			wg.Go(func() { p.lost(l) })
+			wg.Go(func() { p.revoke(k, answer.Token, l) })
+			wg.Wait()
+		}
+	})
 }

@@ -439,7 +439,7 @@ var mutants = []mutant{
 	},
 	{
 		"I13: whoever clears takes back what he has lent", "TestHazard13ClearTakesBack",
-		"peer_clear.go", "switch err := p.recallAll(ctx, nil); {", "switch err := ctx.Err(); {",
+		"peer_clear.go", "if err := p.recallAll(ctx, nil); err != nil {", "if err := ctx.Err(); err != nil {",
 	},
 	{
 		"plain HTTP: a write that was given up comes to nothing", "internal/link.TestPlainLateWrite",
@@ -859,7 +859,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: a stand-in that has been replaced confirms nothing", "TestStandInIsReplaced",
-		"peer_clear.go", "\tcase p.c.closed.Load(): // what a stand-in had lent may be another cache's\n\t\treturn p.c.errClosed()\n", "",
+		"peer_clear.go", "\tif p.c.closed.Load() { // what a stand-in had lent may be another cache's\n", "\tif false {\n",
 	},
 	{
 		"users do not see stand-ins", "TestStandInIsReplaced",
@@ -984,6 +984,22 @@ var mutants = []mutant{
 	{
 		"H7: GetMany gives up an owner that is silent", "TestOwnerStandsStillUnderLoad",
 		"peer_many.go", "if !q.s.hasHeard() && s.isLong(q.l) {", "if false {",
+	},
+	{
+		"I2: a view ends the holds of the one before", "TestHoldsEndWithTheView",
+		"peer_tenure.go", "\tp.holds.forget()\n", "",
+	},
+	{
+		"I13: a Clear that is pursued voids loads", "TestPursuedClearVoidsLoads",
+		"peer_clear.go", "\t\tfor key := range s.flights {\n\t\t\tkeys = append(keys, key)\n\t\t}\n", "",
+	},
+	{
+		"I13: a Clear clears once where it is confirmed", "TestClearIsNotRepeatedWhereItWasConfirmed",
+		"peer_clear.go", "if peer != nil && !done.is(i) {", "if peer != nil {",
+	},
+	{
+		"I12: an Expire settles no Delete", "TestExpireSettlesNoDelete",
+		"peer_write.go", "case err == nil && ch.kind != wire.Expire:", "case err == nil:",
 	},
 	{
 		"a right is known by its token when its cache is not", "TestCloseBesideAGrant",
