@@ -38,7 +38,7 @@ func (n *Node) Founding() (homeless bool, attempt uint64) {
 	return n.isHomeless() && !n.observes() && !n.leaving, n.found.attempt
 }
 
-// Missing says what keeps this process from founding a view: that it has not reached itself, and
+// Missing says what keeps this process from founding a view: that it does not reach itself, and
 // which of those who are listed have neither answered nor refused a connection.
 func (n *Node) Missing() (self bool, names []string) {
 	n.mu.Lock()
@@ -50,5 +50,5 @@ func (n *Node) Missing() (self bool, names []string) {
 		}
 	}
 	slices.Sort(names)
-	return f.reached < 0, names
+	return !n.speaks(n.cfg.Now()), names
 }
