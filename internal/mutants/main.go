@@ -659,7 +659,7 @@ var mutants = []mutant{
 	},
 	{
 		"views: the dead count a lease after their death", "internal/view.TestTheDeadCountAfterALease",
-		"internal/view/agree.go", "now > p.dead+int64(given)", "n.cfg.Now() >= p.dead",
+		"internal/view/agree.go", "now > p.dead+int64(given)", "now >= p.dead",
 	},
 	{
 		"views: a view that may have been chosen binds", "internal/view.TestWhatMayBeChosenBinds",
