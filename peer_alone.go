@@ -22,7 +22,8 @@ import (
 // aloneFor is how long a process keeps what it has loaded of a key whose owner has no such cache.
 const aloneFor = 10 * time.Second
 
-// A grant is an owner's word that this process may keep what it loads of a key, until it is recalled.
+// A grant is an owner's word that this process may keep what it loads of a key, until it is
+// recalled.
 type grant struct {
 	lender *link.Link
 	asked  int64 // when the owner was asked, by the cache's clock
@@ -42,8 +43,8 @@ func (c *Cache[V]) inForce(g *grant) bool {
 	return now < g.until && c.peering.isLeased(g.lender, now)
 }
 
-// sharesWith reports whether the other end of a link has the cache with the same codec, as far as it
-// has said. If not, it decides: it may just have got it.
+// sharesWith reports whether the other end of a link has the cache with the same codec, as far as
+// it has said. If not, it decides: it may just have got it.
 func (p *peering[V]) sharesWith(l *link.Link) bool {
 	codec, ok := l.Codec(p.c.name)
 	return ok && codec == p.codec
@@ -129,8 +130,8 @@ func grantOf(l *link.Link, answer *wire.Frame, asked int64) *grant {
 	return &grant{lender: l, asked: asked, until: asked + int64(answer.TTL)}
 }
 
-// keepLoaded ends a flight under a grant with the outcome of its load, and keeps what that has brought
-// unless it has been recalled.
+// keepLoaded ends a flight under a grant with the outcome of its load, and keeps what that has
+// brought unless it has been recalled.
 func (p *peering[V]) keepLoaded(f *flight[V], o outcome[V]) {
 	c := p.c
 	if o.lost || o.err != nil && !errors.Is(o.err, ErrNotFound) {

@@ -138,8 +138,8 @@ func inUnshared(t *testing.T, o Options[string], f func(t *testing.T, w *world))
 	}
 }
 
-// What an owner has that does not share the cache, the others load once each, and keep until a write,
-// which is confirmed by all.
+// What an owner has that does not share the cache, the others load once each, and keep until a
+// write, which is confirmed by all.
 func TestOwnerWithoutTheCache(t *testing.T) {
 	inUnshared(t, Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
@@ -596,8 +596,8 @@ func TestCodecOfARequest(t *testing.T) {
 	})
 }
 
-// What is done for all caches is done for one, too, that takes a stand-in's place meanwhile; and what
-// that one does then counts for nothing.
+// What is done for all caches is done for one, too, that takes a stand-in's place meanwhile; and
+// what that one does then counts for nothing.
 func TestStandInIsReplaced(t *testing.T) {
 	inWorld(t, 2, Options[string]{}, func(t *testing.T, w *world) {
 		a, b := w.procs[0], w.procs[1]

@@ -401,8 +401,8 @@ func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, voids uint64, 
 	return pending[V]{f: f, key: key, own: true}, true
 }
 
-// loadAlone makes the i-th key, which its owner does not share, part of the call's own load, if what
-// that brings may be kept. Otherwise failover sees to the key.
+// loadAlone makes the i-th key, which its owner does not share, part of the call's own load, if
+// what that brings may be kept. Otherwise failover sees to the key.
 func (m *many[V]) loadAlone(b *part[V], i int, q *sent, answer *wire.Frame) (p pending[V], ok bool) {
 	c, key := m.c, b.keys[i]
 	unsharing := c.peering.unsharedWith(q.l)

@@ -38,8 +38,8 @@ func standsIn(t wire.Type) bool {
 
 func (p *peering[V]) isStandIn() bool { return p.codec == noCodec }
 
-// retire ends a stand-in, since the cache itself comes, and returns what it has remembered, with the
-// times of the group's clock. What it has not answered yet it refuses. The group is locked.
+// retire ends a stand-in, since the cache itself comes, and returns what it has remembered, with
+// the times of the group's clock. What it has not answered yet it refuses. The group is locked.
 func (p *peering[V]) retire() (loans []map[string]*lending) {
 	c := p.c
 	c.closing.Store(true)

@@ -16,8 +16,8 @@ import (
 )
 
 // sourced are the kinds that are tried with loaders. What a load brings is not linearizable, as
-// nobody knows of it who has a copy from before. What is promised is that nobody gets what was there
-// before a write that was confirmed before he came.
+// nobody knows of it who has a copy from before. What is promised is that nobody gets what was
+// there before a write that was confirmed before he came.
 var sourced = map[string]kind{
 	"versions that differ":                {faults: []fault{retypes}},
 	"versions that differ, without links": {faults: []fault{retypes}, linkless: true},
