@@ -346,8 +346,7 @@ func (c *Cache[V]) errClosed() error { return fmt.Errorf("%w: %q", ErrClosed, c.
 // If the cache remembers an [ErrNotFound], ok is false and NotFound is set.
 //
 // In a group it asks the key's owner if this process has no copy. If the owner cannot be asked, ok
-// is false and err is a
-// [*PeerError].
+// is false and err is a [*PeerError]. As long as the group has no members there is nothing.
 func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool, err error) {
 	hash := c.store.hash(key)
 	n := c.store.index.find(hash, key)

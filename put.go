@@ -17,15 +17,16 @@ import (
 // Put stores v under key. A Get, Lookup or GetMany that starts after Put has returned nil finds v
 // or something newer, or nothing if v has been evicted since. A load of the key that is under way
 // is not stored; its result goes only to those who already wait for it. A value that is too large
-// is not stored and the old one is removed all the same: [ErrTooLarge]. With
-// [WithVersion] a Put may be refused: [ErrOutdated]. The cache keeps v: do not modify it afterwards, and clone strings and
+// is not stored and the old one is removed all the same: [ErrTooLarge]. With [WithVersion] a Put may
+// be refused: [ErrOutdated]. The cache keeps v: do not modify it afterwards, and clone strings and
 // slices that were cut from larger ones before (see [Cache]).
 //
 // In a group, Put returns nil when the key's owner has the value and every older copy of it is
 // gone. If that cannot be made sure of before ctx ends, or within GroupOptions.OpTimeout, it
 // returns [ErrUnconfirmed]: the value may or may not be stored, and peers that could not be asked
-// are told to drop the key as soon as they can be reached. To be sure, Put it again. If ctx has
-// ended before, Put does nothing and returns the cause. An owner that does not share the cache
+// are told to drop the key as soon as they can be reached. A request that the network, or a process
+// that stands still, has kept back may store v later, also after somebody else's Put: to be sure, Put
+// again, or use versions. If ctx has ended before, Put does nothing and returns the cause. An owner that does not share the cache
 // stores nothing (see Options.Group). Without a group, Put waits for nobody and does not look at
 // ctx.
 func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) error {
