@@ -47,6 +47,8 @@ type command struct {
 	Load  load
 	Peers []string
 	File  string // shared memory for versions
+	Keys  []string
+	Count int
 }
 
 type reply struct {
@@ -63,6 +65,7 @@ type reply struct {
 	P50     float64 // us
 	P99     float64
 	Rates   map[string]float64 // in a second, by key
+	scaleState
 }
 
 // A groupClient is one process's side of a system.

@@ -74,31 +74,36 @@ func withPeers(s groupSystem, f func([]*child) error) (err error) {
 }
 
 func startChild(args []string) (*child, error) {
+	c, _, err := startChildOf(args)
+	return c, err
+}
+
+// startChildOf also returns what the process says first.
+func startChildOf(args []string) (c *child, first reply, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return nil, first, err
 	}
 	cmd := exec.Command(self, args...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, err
+		return nil, first, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, first, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return nil, first, err
 	}
-	c := &child{cmd: cmd, in: in, enc: json.NewEncoder(in), dec: json.NewDecoder(out)}
-	var r reply
-	if err := c.dec.Decode(&r); err != nil {
+	c = &child{cmd: cmd, in: in, enc: json.NewEncoder(in), dec: json.NewDecoder(out)}
+	if err := c.dec.Decode(&first); err != nil {
 		c.stop()
-		return nil, fmt.Errorf("a process has not started: %w", err)
+		return nil, first, fmt.Errorf("a process has not started: %w", err)
 	}
-	c.url = r.URL
-	return c, nil
+	c.url = first.URL
+	return c, first, nil
 }
 
 // startServer starts a server on a port of its own, without persistence.
@@ -153,10 +158,15 @@ func (c *child) call(cmd command) (r reply, err error) {
 
 // callAll gives all of them the command at once.
 func callAll(children []*child, cmd command) ([]reply, error) {
+	return callAllWith(children, func(c *child) (reply, error) { return c.call(cmd) })
+}
+
+// callAllWith calls all of them at once.
+func callAllWith(children []*child, call func(*child) (reply, error)) ([]reply, error) {
 	replies, errs := make([]reply, len(children)), make([]error, len(children))
 	var wg sync.WaitGroup
 	for i, c := range children {
-		wg.Go(func() { replies[i], errs[i] = c.call(cmd) })
+		wg.Go(func() { replies[i], errs[i] = call(c) })
 	}
 	wg.Wait()
 	return replies, errors.Join(errs...)

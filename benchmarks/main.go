@@ -28,6 +28,7 @@ func suites() []suite {
 		{"memory", "bytes per entry and cost of garbage collection", runMemory},
 		{"herd", "very many callers for one key", runHerd},
 		{"group", "gets of what other processes hold", runGroup},
+		{"scale", "what the size of a group costs", runScale},
 	}
 }
 
@@ -52,6 +53,12 @@ func main() {
 	}
 	if len(os.Args) > 2 && os.Args[1] == groupChild {
 		if err := groupChildMain(os.Args[2:], os.Stdin, os.Stdout); err != nil {
+			fatal(err)
+		}
+		return
+	}
+	if len(os.Args) > 2 && os.Args[1] == scaleChild {
+		if err := scaleChildMain(os.Args[2:], os.Stdin, os.Stdout); err != nil {
 			fatal(err)
 		}
 		return
@@ -97,7 +104,7 @@ func benchmark(args []string, out io.Writer) error {
 	traceList := flags.String("traces", "", "comma-separated trace `files` or folders of them for the suite hits")
 	flags.IntVar(&set.requests, "requests", 1_000_000, "length of the traces that the suite hits generates")
 	jsonFile := flags.String("json", "", "write one JSON object for each figure to this `file`")
-	cases := flags.String("cases", "", "measure only the cases of the suite group whose name this `regexp` matches")
+	cases := flags.String("cases", "", "measure only the cases of the suites group and scale whose name this `regexp` matches")
 	flags.StringVar(&set.profile, "cpuprofile", "", "write a CPU profile of the suite to this `file`, the suite group's processes with their number behind the name")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -25,6 +25,12 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if len(os.Args) > 2 && os.Args[1] == scaleChild {
+		if err := scaleChildMain(os.Args[2:], os.Stdin, os.Stdout); err != nil {
+			fatal(err)
+		}
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == memoryChild {
 		if err := childMain(os.Args[2:], os.Stdout); err != nil {
 			fatal(err)
@@ -93,6 +99,22 @@ func TestCompareWithAFile(t *testing.T) {
 	}
 	if err := compare([]string{"-base", file, "hits"}, io.Discard); err == nil {
 		t.Error("a suite beside a file was taken")
+	}
+}
+
+func TestScaleSuite(t *testing.T) {
+	var out bytes.Buffer
+	if err := benchmark([]string{"scale", "-quick", "-cases", "agreement|groups|processes"}, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"PASS agreement/100: s until one view", "PASS agreement/100: views of the joins within 10 s",
+		"PASS groups/12: links lost for want of a keep-alive", "PASS groups/12: loads of each key that was lost",
+		"PASS processes/3: gets that failed",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the output has no %q:\n%s", want, out.String())
+		}
 	}
 }
 
