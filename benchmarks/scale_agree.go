@@ -28,19 +28,18 @@ type assembly struct {
 
 // An assembled is a process.
 type assembled struct {
-	of     *assembly
-	id     view.ID
-	i      int
-	node   *view.Node
-	view   *view.View
-	links  map[view.ID]*assembled
-	out    []letter
-	due    []uint64 // epochs for which it has to give back what it has lent
-	dead   bool
-	spent  time.Duration
-	sent   int
-	gone   <-chan struct{}
-	paused bool
+	of    *assembly
+	id    view.ID
+	i     int
+	node  *view.Node
+	view  *view.View
+	links map[view.ID]*assembled
+	out   []letter
+	due   []uint64 // epochs for which it has to give back what it has lent
+	dead  bool
+	spent time.Duration
+	sent  int
+	gone  <-chan struct{}
 }
 
 type letter struct {
@@ -234,11 +233,6 @@ func (a *assembly) whole(bound time.Duration) (time.Duration, error) {
 	}
 }
 
-// voter returns a process that votes, the most senior but one.
-func (a *assembly) voter() *assembled {
-	return a.byID[a.running()[0].view.Members[1].ID]
-}
-
 // spent returns what each process has spent since the last call: a voter at the most, another process at
 // the most, and all on average.
 func (a *assembly) spent() (voter, other, mean time.Duration) {
@@ -272,7 +266,7 @@ func measureAgreement(n int, say sayer) error {
 	if err != nil {
 		return err
 	}
-	voter, other, average := a.spent()
+	voter, other, _ := a.spent()
 	say("start_s", ofGroup, "s from the last start until all act in one view", took.Seconds())
 	say("start_cpu_ms", voters, "ms CPU of a process", ms(voter))
 	say("start_cpu_ms", others, "ms CPU of a process", ms(other))
@@ -281,7 +275,7 @@ func measureAgreement(n int, say sayer) error {
 	epoch := a.running()[0].view.Epoch
 	const idle = 20 * time.Second
 	a.run(idle)
-	voter, other, average = a.spent()
+	voter, other, average := a.spent()
 	say("idle_percent", voters, unitIdle, 100*voter.Seconds()/idle.Seconds())
 	say("idle_percent", others, unitIdle, 100*other.Seconds()/idle.Seconds())
 	say("idle_percent", mean, unitIdle, 100*average.Seconds()/idle.Seconds())

@@ -263,7 +263,7 @@ func measureCrowd(n int, say sayer) error {
 	}); err != nil {
 		return err
 	}
-	epoch, began = c.all[0].group.Stats().Epoch, time.Now()
+	epoch = c.all[0].group.Stats().Epoch
 	for i := 1; i < more; i++ {
 		if err := c.start(n + i); err != nil {
 			return err
