@@ -67,9 +67,7 @@ func (c *Cache[V]) GetMany(ctx context.Context, keys []string, load BulkLoader[V
 		}
 		m.getAll(again)
 	}
-	for _, key := range m.again {
-		m.fail(key, fmt.Errorf("covey: cache %q, key %q: the loads of others failed", c.name, key))
-	}
+	m.loadLeft()
 	return m.found, m.err()
 }
 
@@ -152,9 +150,12 @@ type round[V any] struct {
 	gen     uint32 // the generation under which owners are looked up
 	view    *view  // nil: the cache is alone
 	waiting []pending[V]
-	due     []*node    // to be refreshed
-	away    batches[V] // to be asked for at other peers
-	missing int        // keys for the call's own load, or to ask other peers for
+	due     []*node       // to be refreshed
+	away    batches[V]    // to be asked for at other peers
+	open    int           // requests to them of which more answers are to come
+	changed chan struct{} // of capacity 1: an answer has come
+	large   []string      // keys whose values are to be fetched one by one
+	missing int           // keys for the call's own load, or to ask other peers for
 }
 
 // get serves what it can, starts one load for what nobody is loading, and then waits for the rest.
@@ -179,19 +180,18 @@ func (m *many[V]) get(keys []string) (rest []string) {
 	// 2. Ask the owners before loading: they work meanwhile, and may answer with the right to load,
 	// for which the key then becomes part of this call's load.
 	if len(r.away) > 0 {
-		r.waiting = append(r.waiting, m.askAway(r.view, r.gen, r.away)...)
+		r.askAway()
 	}
 	// 3. Load. Nothing has been waited for since the first key joined the load, so others who wait
 	// for it are not held up.
-	m.startBulk()
-	// 4. Wait, and see to the keys whose owners have not answered.
-	m.wait(r.waiting)
-	for _, b := range r.away {
-		m.finish(b)
-		for _, key := range b.keys {
-			loadingOf(m.ctx).leave(c.peering.away(key))
-		}
-		b.recycle(c)
+	r.hear()
+	// 4. Wait, and see to what the owners say meanwhile.
+	r.await()
+	if len(r.away) > 0 {
+		r.recycle()
+	}
+	for _, key := range r.large {
+		m.fetch(key)
 	}
 	return rest
 }
@@ -310,48 +310,127 @@ func (m *many[V]) join(q request[V]) (p pending[V], hit *node, err error) {
 	return p, hit, err
 }
 
-// wait collects the results of the flights.
-func (m *many[V]) wait(waiting []pending[V]) {
-	if len(waiting) == 0 {
-		return
-	}
-	c := m.c
+// await waits for the flights and for what the owners have still to answer, for all at once: an
+// answer may be the right to load a key, and others wait for that load. So nothing is waited for
+// here while there is such a right that has not been taken in, and its load begun.
+func (r *round[V]) await() {
 	var soft <-chan time.Time
-	softOver := make(chan time.Time)
-	for _, p := range waiting {
-		var over <-chan time.Time
-		if p.old != nil && c.opt.SoftTimeout > 0 {
-			if soft == nil {
-				soft = time.After(c.opt.SoftTimeout)
+	for {
+		for len(r.waiting) > 0 {
+			p := r.waiting[0]
+			r.waiting = r.waiting[1:]
+			var over <-chan time.Time
+			if p.old != nil && r.c.opt.SoftTimeout > 0 {
+				if soft == nil {
+					soft = time.After(r.c.opt.SoftTimeout)
+				}
+				over = soft
 			}
-			over = soft
+			if r.wait(p, over) == overdue {
+				passed := make(chan time.Time)
+				close(passed)
+				soft = passed // for the rest, too
+			}
 		}
-		v, how, err := c.wait(m.ctx, p.f, over)
-		switch {
-		case how == overdue:
-			if soft != softOver {
-				close(softOver)
-				soft = softOver // for the rest, too
-			}
-			if c.store.index.find(p.f.hash, p.key) == p.old && c.judge(p.old, c.store.clock.now()) == usable {
-				c.n.softTimeouts.Add(1)
-				c.n.staleHits.Add(1)
-				m.found[p.key] = entryOf[V](p.old).value
+		if r.open == 0 {
+			return
+		}
+		select {
+		case <-r.changed:
+		case <-r.ctx.Done():
+			r.giveUpAll(context.Cause(r.ctx))
+		}
+		r.hear()
+	}
+}
+
+// wait takes in the result of a flight.
+func (r *round[V]) wait(p pending[V], soft <-chan time.Time) verdict {
+	c := r.c
+	w := c.stay(r.ctx, p.f)
+	defer w.end()
+	v, how, err := w.wait(soft, r.changed)
+	for how == interrupted {
+		r.hear()
+		v, how, err = w.wait(soft, r.changed)
+	}
+	switch {
+	case how == overdue:
+		if c.store.index.find(p.f.hash, p.key) == p.old && c.judge(p.old, c.store.clock.now()) == usable {
+			c.n.softTimeouts.Add(1)
+			c.n.staleHits.Add(1)
+			r.found[p.key] = entryOf[V](p.old).value
+		} else {
+			r.again = append(r.again, p.key)
+		}
+	case how == lost && !p.own:
+		r.again = append(r.again, p.key)
+	case err == nil:
+		if p.f.stale {
+			c.n.staleHits.Add(1)
+		}
+		r.found[p.key] = v
+	case errors.Is(err, ErrNotFound) && how != lost: // or else the whole load has failed with it
+	default:
+		r.fail(p.key, err)
+	}
+	return how
+}
+
+// loadLeft loads the keys that nobody has brought, however often the call has begun again. These
+// loads are for this call alone: nobody joins them and nothing is stored.
+func (m *many[V]) loadLeft() {
+	slices.Sort(m.again)
+	left := slices.Compact(m.again)
+	for len(left) > 0 {
+		r := round[V]{many: m}
+		n := min(len(left), m.c.opt.BulkSize)
+		for _, key := range left[:n] {
+			if f, err := m.loadAside(key); err != nil {
+				m.fail(key, err)
 			} else {
-				m.again = append(m.again, p.key)
+				r.waiting = append(r.waiting, pending[V]{f: f, key: key, own: true})
 			}
-		case how == lost && !p.own:
-			m.again = append(m.again, p.key)
-		case err == nil:
-			if p.f.stale {
-				c.n.staleHits.Add(1)
-			}
-			m.found[p.key] = v
-		case errors.Is(err, ErrNotFound) && how != lost: // or else the whole load has failed with it
-		default:
-			m.fail(p.key, err)
+		}
+		left = left[n:]
+		m.startBulk()
+		r.await()
+	}
+}
+
+// loadAside makes key part of the call's own load, whether or not others load it.
+func (m *many[V]) loadAside(key string) (*flight[V], error) {
+	c := m.c
+	switch {
+	case !m.canLoad():
+		return nil, fmt.Errorf("covey: cache %q, key %q: the loads of others failed", c.name, key)
+	case m.ctx.Err() != nil:
+		return nil, context.Cause(m.ctx)
+	}
+	if m.load == nil {
+		if err := m.places.take(m.ctx); err != nil {
+			return nil, err
 		}
 	}
+	hash := c.store.hash(key)
+	s := c.lock(hash)
+	defer s.unlock()
+	if c.closed.Load() {
+		if m.load == nil {
+			m.places.free()
+		}
+		return nil, c.errClosed()
+	}
+	f := c.newFlight(key, hash, nil)
+	f.noStore = true
+	s.detach(f)
+	if m.load == nil {
+		s.launch(m.ctx, f, c.opt.Loader, nil)
+		context.AfterFunc(f.ctx, m.places.free)
+	} else {
+		s.addFlightTo(&m.bulk, m.ctx, f)
+	}
+	return f, nil
 }
 
 // newBulk begins a bulk load; startBulk has to follow. A shard is locked and the cache is not
@@ -366,14 +445,19 @@ func (c *Cache[V]) newBulk(ctx context.Context) *bulk[V] {
 // addToBulk makes a request's key part of a bulk load, beginning one if there is none; startBulk
 // has to follow. The cache is not closed.
 func (s *shard[V]) addToBulk(q request[V], b **bulk[V], old *node) *flight[V] {
-	if *b == nil {
-		*b = s.c.newBulk(q.ctx)
-	}
 	f := s.addFlight(q.key, q.hash, old)
 	f.grant = q.grant
-	(*b).add(f)
-	_ = s.attach(q.ctx, f) // a load that has not begun waits for nobody
+	s.addFlightTo(b, q.ctx, f)
 	return f
+}
+
+// addFlightTo is addToBulk for a flight that there is. The caller becomes a waiter.
+func (s *shard[V]) addFlightTo(b **bulk[V], ctx context.Context, f *flight[V]) {
+	if *b == nil {
+		*b = s.c.newBulk(ctx)
+	}
+	(*b).add(f)
+	_ = s.attach(ctx, f) // a load that has not begun waits for nobody
 }
 
 func (b *bulk[V]) add(f *flight[V]) {

@@ -25,12 +25,13 @@ type part[V any] struct {
 	keys   []string
 	hashes []uint32
 
-	peer     string
-	err      error  // why the owner cannot be asked for the rest of them
-	unshared error  // why this process loads some of them for itself
-	asked    []sent // a request each, of as many keys as fit
+	peer  string
+	asked []sent // a request each, of as many keys as fit
 
-	answered []bool
+	answered []bool // or will not be
+	lacking  []int  // the keys for which the owner has no answer, and failover has to see to
+	err      error  // why the owner cannot be asked for them
+	unshared error  // why this process loads some of them for itself
 }
 
 func (b *batches[V]) add(c *Cache[V], owner int, key string, hash uint32, most int) {
@@ -57,29 +58,45 @@ func (b *part[V]) recycle(c *Cache[V]) {
 	clear(b.asked)
 	clear(b.answered)
 	*b = part[V]{
-		keys: b.keys[:0], hashes: b.hashes[:0], answered: b.answered[:0], asked: b.asked[:0],
+		keys: b.keys[:0], hashes: b.hashes[:0], answered: b.answered[:0], asked: b.asked[:0], lacking: b.lacking[:0],
 	}
 	c.peering.parts.Put(b)
 }
 
+// lack notes that the owner will not answer for what it has not of the keys in [from, to).
+func (b *part[V]) lack(from, to int, err error) {
+	b.err = err
+	for i := from; i < to; i++ {
+		if !b.answered[i] {
+			b.answered[i] = true
+			b.lacking = append(b.lacking, i)
+		}
+	}
+}
+
+// lackOne notes that what the owner has for the i-th key is of no use here, since err.
+func (b *part[V]) lackOne(i int, err error) {
+	b.unshared, b.lacking = err, append(b.lacking, i)
+}
+
 // A sent is a request that waits for its answers.
 type sent struct {
-	s     *manySink
+	s     *manySink // nil: no more answers are to come
+	from  int       // the first of its keys
+	to    int
 	op    uint32
 	l     *link.Link
 	voids uint64 // of the holds when it was sent
 	at    time.Time
-	gen   uint32 // of the cache, by which the owner was looked up
-	asked int64  // the same time by the cache's clock, if the owner does not share the keys; else 0
+	asked int64 // the same time by the cache's clock, if the owner does not share the keys; else 0
 }
 
 // manySink gathers the answers to one request for many keys.
 type manySink struct {
-	changed chan struct{} // of capacity 1
-
 	mu    sync.Mutex
-	items [][]byte // of the answers that have not been taken
-	heard bool     // the owner has said something, if only that some keys take a while
+	woken chan struct{} // of capacity 1, for all requests of the call
+	items [][]byte      // of the answers that have not been taken
+	heard bool          // the owner has said something, if only that some keys take a while
 	last  bool
 	err   error
 	late  func(items []byte) // takes what comes after the caller has left
@@ -93,6 +110,7 @@ func (s *manySink) Answer(f *wire.Frame, last bool) {
 		late(f.Items)
 		return
 	}
+	defer s.mu.Unlock()
 	switch f.Type {
 	case wire.Many:
 		s.items = append(s.items, append([]byte(nil), f.Items...))
@@ -101,7 +119,6 @@ func (s *manySink) Answer(f *wire.Frame, last bool) {
 		s.err = answerError("", &wire.Frame{Type: f.Type, Code: f.Code, Text: strings.Clone(f.Text)})
 	}
 	s.heard, s.last = true, s.last || last
-	s.mu.Unlock()
 	s.wake()
 }
 
@@ -111,14 +128,15 @@ func (s *manySink) Slow() {}
 // Fail implements link.Sink.
 func (s *manySink) Fail(err error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.err, s.last = err, true
-	s.mu.Unlock()
 	s.wake()
 }
 
+// wake is called under mu: once the last answer has been taken, the sink is another call's.
 func (s *manySink) wake() {
 	select {
-	case s.changed <- struct{}{}:
+	case s.woken <- struct{}{}:
 	default:
 	}
 }
@@ -150,63 +168,79 @@ func (s *manySink) hasHeard() bool {
 
 const maxRequest = 64 << 10 // bytes of the keys in one request, and of the values in one answer
 
-// askAway sends the requests, takes in what the owners answer at once, and starts or joins the
-// loads of what they do not have. It returns the flights to wait for; finish takes in the rest.
-func (m *many[V]) askAway(v *view, gen uint32, away batches[V]) (waiting []pending[V]) {
-	for _, b := range away {
-		m.send(v, gen, b)
+// askAway sends the requests and takes in what the owners answer at once; hear takes in the rest.
+func (r *round[V]) askAway() {
+	var ok bool
+	if r.changed, ok = r.c.peering.changes.Get().(chan struct{}); !ok {
+		r.changed = make(chan struct{}, 1)
 	}
-	for _, b := range away {
+	for _, b := range r.away {
+		r.send(b)
+	}
+	for _, b := range r.away {
 		for i := range b.asked {
-			waiting = append(waiting, m.collect(b, &b.asked[i], true)...)
-		}
-		if b.isLacking() {
-			waiting = append(waiting, m.failover(v, gen, b)...)
+			r.listen(b, &b.asked[i])
 		}
 	}
-	return waiting
 }
 
-func (m *many[V]) send(v *view, gen uint32, b *part[V]) {
-	c := m.c
+// recycle ends what askAway began.
+func (r *round[V]) recycle() {
+	c := r.c
+	for _, b := range r.away {
+		for _, key := range b.keys {
+			loadingOf(r.ctx).leave(c.peering.away(key))
+		}
+		b.recycle(c)
+	}
+	c.peering.changes.Put(r.changed) // who is woken for nothing looks, and goes on waiting
+}
+
+func (r *round[V]) send(b *part[V]) {
+	c, v := r.c, r.view
 	b.answered = slices.Grow(b.answered, len(b.keys))[:len(b.keys)]
 	if b.owner < 0 {
-		b.err = errors.New("covey: there are no members")
+		b.lack(0, len(b.keys), errors.New("covey: there are no members"))
 		return
 	}
 	p := v.peers[b.owner]
 	if p == nil {
-		b.err = errNoMembers
+		b.lack(0, len(b.keys), errNoMembers)
 		return
 	}
 	b.peer = p.Name()
-	l, err := c.peering.linkSoon(m.ctx, p, m.canLoad())
+	l, err := c.peering.linkSoon(r.ctx, p, r.canLoad())
 	if err != nil {
-		b.err = err
+		b.lack(0, len(b.keys), err)
 		return
 	}
-	f := wire.Frame{Type: wire.GetMany, Cache: c.peering.id, Chain: loadingOf(m.ctx).chain(c.peering.group)}
-	if m.passed {
+	f := wire.Frame{Type: wire.GetMany, Cache: c.peering.id, Chain: loadingOf(r.ctx).chain(c.peering.group)}
+	if r.passed {
 		f.Flags = wire.CanLoad | wire.Closure
-	} else if m.canLoad() {
+	} else if r.canLoad() {
 		f.Flags = wire.CanLoad
 	}
 	asked := int64(0)
 	if !c.peering.sharesWith(l) {
 		asked = c.store.clock.now()
 	}
-	ask := func() {
+	from := 0
+	ask := func(to int) {
 		s, _ := c.peering.sinks.Get().(*manySink)
 		if s == nil {
-			s = &manySink{changed: make(chan struct{}, 1)}
+			s = new(manySink)
 		}
+		s.mu.Lock()
+		s.woken = r.changed
+		s.mu.Unlock()
 		voids := c.peering.holds.voids.Load()
-		op, err := l.Send(m.ctx, &f, s)
+		op, err := l.Send(r.ctx, &f, s)
 		if err != nil {
-			b.err = peerError(m.ctx, b.peer, err)
+			b.lack(from, to, peerError(r.ctx, b.peer, err))
 			return
 		}
-		b.asked = append(b.asked, sent{s: s, op: op, l: l, voids: voids, at: time.Now(), gen: gen, asked: asked})
+		b.asked = append(b.asked, sent{s: s, from: from, to: to, op: op, l: l, voids: voids, at: time.Now(), asked: asked})
+		r.open++
 	}
 	one := wire.Frame{Type: wire.Get}
 	n := 0
@@ -216,12 +250,12 @@ func (m *many[V]) send(v *view, gen uint32, b *part[V]) {
 		one.Op, one.Key = uint32(i), key
 		f.Items = wire.Append(f.Items, &one)
 		if n++; n == wire.MaxItems || len(f.Items) > maxRequest {
-			ask()
-			f.Items, n = f.Items[:0], 0 // the link has copied them
+			ask(i + 1)
+			f.Items, n, from = f.Items[:0], 0, i+1 // the link has copied them
 		}
 	}
 	if n > 0 {
-		ask()
+		ask(len(b.keys))
 	}
 	*buf = f.Items
 	c.peering.buffers.Put(buf)
@@ -238,70 +272,101 @@ func (p *peering[V]) buffer() *[]byte {
 // canLoad reports whether this process can load what the owners do not have.
 func (m *many[V]) canLoad() bool { return m.load != nil || m.c.opt.Loader != nil }
 
-// collect takes in answers to a request: those that have come once there is one, or all of them. It
-// gives up an owner that says nothing, if this process can load.
-func (m *many[V]) collect(b *part[V], q *sent, first bool) (waiting []pending[V]) {
+// listen takes in the first answers to a request. It gives up an owner that says nothing, if this
+// process can load.
+func (r *round[V]) listen(b *part[V], q *sent) {
 	var s silence
-	for q.s != nil {
-		items, last, err := q.s.take()
-		for _, it := range items {
-			waiting = append(waiting, m.takeIn(b, q, it)...)
-		}
-		if err != nil {
-			b.err = err
-			var peer *PeerError
-			if !errors.As(err, &peer) || peer.Peer == "" {
-				b.err = peerError(m.ctx, b.peer, err)
-			}
-		}
-		if last || err != nil {
-			if err == nil {
-				q.s.heard, q.s.last = false, false
-				m.c.peering.sinks.Put(q.s)
-			}
-			q.s = nil
-			return waiting
-		}
-		if first && items != nil {
-			return waiting
-		}
-		if first && s.timer == nil && m.canLoad() {
+	for !r.takeFrom(b, q) && q.s != nil {
+		if s.timer == nil && r.canLoad() {
 			s.begin(q.l, q.at)
 			defer s.timer.Stop()
 		}
 		select {
-		case <-q.s.changed:
-		case <-m.ctx.Done():
-			m.giveUp(b, q, context.Cause(m.ctx))
+		case <-r.changed:
+		case <-r.ctx.Done():
+			r.giveUp(b, q, context.Cause(r.ctx))
 		case <-s.passed:
 			if !q.s.hasHeard() && s.isLong(q.l) {
-				m.giveUp(b, q, newPeerError(b.peer, errSilent))
+				r.giveUp(b, q, newPeerError(b.peer, errSilent))
 			}
 		}
 	}
-	return waiting
+}
+
+// hear takes in what has come from the owners and sees to the keys for which they have no answer.
+// Then it starts the load of what they have left to this call.
+func (r *round[V]) hear() {
+	for _, b := range r.away {
+		for i := range b.asked {
+			r.takeFrom(b, &b.asked[i])
+		}
+	}
+	for _, b := range r.away {
+		if len(b.lacking) > 0 {
+			r.failover(b)
+		}
+	}
+	r.startBulk()
+}
+
+// takeFrom takes in those answers to a request that have come. It reports whether there were any.
+func (r *round[V]) takeFrom(b *part[V], q *sent) bool {
+	if q.s == nil {
+		return false
+	}
+	items, last, err := q.s.take()
+	for _, it := range items {
+		r.takeIn(b, q, it)
+	}
+	switch {
+	case err != nil:
+		var peer *PeerError
+		if !errors.As(err, &peer) || peer.Peer == "" {
+			err = peerError(r.ctx, b.peer, err)
+		}
+		r.giveUp(b, q, err)
+	case last:
+		q.s.heard, q.s.last = false, false
+		r.c.peering.sinks.Put(q.s)
+		q.s = nil
+		r.open--
+	}
+	return items != nil
 }
 
 // giveUp waits for no more answers to a request, since err.
-func (m *many[V]) giveUp(b *part[V], q *sent, err error) {
-	l, g := q.l, m.c.peering.group
+func (r *round[V]) giveUp(b *part[V], q *sent, err error) {
+	l, g := q.l, r.c.peering.group
 	l.Cancel(q.op, q.s)
 	q.s.leave(func(items []byte) { g.unwantedMany(l, items) })
-	b.err, q.s = err, nil
+	q.s = nil
+	r.open--
+	b.lack(q.from, q.to, err)
+}
+
+func (r *round[V]) giveUpAll(err error) {
+	for _, b := range r.away {
+		for i := range b.asked {
+			if q := &b.asked[i]; q.s != nil {
+				r.giveUp(b, q, err)
+			}
+		}
+	}
 }
 
 // takeIn takes in the answers for some keys.
-func (m *many[V]) takeIn(b *part[V], q *sent, items []byte) (waiting []pending[V]) {
-	c := m.c
+func (r *round[V]) takeIn(b *part[V], q *sent, items []byte) {
+	c := r.c
 	var f wire.Frame
 	for len(items) > 0 {
 		var err error
 		if items, err = wire.Next(items, &f); err != nil {
-			b.err = newPeerError(b.peer, err)
-			return waiting
+			b.lack(q.from, q.to, newPeerError(b.peer, err))
+			return
 		}
 		i := int(f.Op)
 		if i >= len(b.keys) || b.answered[i] {
+			c.peering.group.unwanted(q.l, &f) // the owner would wait for its load
 			continue
 		}
 		b.answered[i] = true
@@ -311,46 +376,46 @@ func (m *many[V]) takeIn(b *part[V], q *sent, items []byte) (waiting []pending[V
 			v, err := c.peering.decode(f.Value)
 			if err != nil {
 				c.peering.undecodable(b.peer, key, err)
-				b.answered[i], b.unshared = false, err
+				b.lackOne(i, err)
 				continue
 			}
 			c.n.peerHits.Add(1)
-			m.found[key] = v
+			r.found[key] = v
 		case wire.NotFound:
 			c.n.peerHits.Add(1)
 		case wire.FillRight:
-			if p, ok := m.loadHeld(key, b.hashes[i], q.l, q.voids, &f); ok {
-				waiting = append(waiting, p)
-			}
+			r.loadHeld(key, b.hashes[i], q.l, q.voids, &f)
 		case wire.Alone:
-			if p, ok := m.loadAlone(b, i, q, &f); ok {
-				waiting = append(waiting, p)
-			}
+			r.loadAlone(b, i, q, &f)
 		case wire.Done: // too long to come with others
-			v, err := c.Get(m.ctx, key, c.single(m.load))
-			if err == nil {
-				m.found[key] = v
-			} else if !errors.Is(err, ErrNotFound) {
-				m.fail(key, err)
-			}
+			r.large = append(r.large, key)
 		default:
 			f.Text = strings.Clone(f.Text) // the error is kept, the items are not
-			how, err := verdictOn(b.peer, &f, m.canLoad())
+			how, err := verdictOn(b.peer, &f, r.canLoad())
 			switch how {
 			case elsewhere:
-				m.astray = c.peering.tenures.view()
-				c.peering.group.reconcile(q.l, m.astray, f.Ring)
-				m.again = append(m.again, key)
+				r.astray = c.peering.tenures.view()
+				c.peering.group.reconcile(q.l, r.astray, f.Ring)
+				r.again = append(r.again, key)
 			case lost:
-				m.again = append(m.again, key)
+				r.again = append(r.again, key)
 			case unreachable, unshared:
-				b.answered[i], b.unshared = false, err
+				b.lackOne(i, err)
 			default:
-				m.fail(key, err)
+				r.fail(key, err)
 			}
 		}
 	}
-	return waiting
+}
+
+// fetch gets a key whose value is too long to come with others.
+func (m *many[V]) fetch(key string) {
+	v, err := m.c.Get(m.ctx, key, m.c.single(m.load))
+	if err == nil {
+		m.found[key] = v
+	} else if !errors.Is(err, ErrNotFound) {
+		m.fail(key, err)
+	}
 }
 
 // single returns a loader of one key that calls a bulk loader; nil if load is nil.
@@ -369,125 +434,103 @@ func (c *Cache[V]) single(load BulkLoader[V]) Loader[V] {
 }
 
 // loadHeld loads a key under a right, together with the other keys of the call.
-func (m *many[V]) loadHeld(key string, hash uint32, l *link.Link, voids uint64, answer *wire.Frame) (p pending[V], ok bool) {
-	c := m.c
+func (r *round[V]) loadHeld(key string, hash uint32, l *link.Link, voids uint64, answer *wire.Frame) {
+	c := r.c
 	held := c.peering.holds.enter(key, l, voids)
-	r := &right{isHolder: true, link: l, token: answer.Token, over: func(err error) { c.peering.holds.leave(held, err) }}
-	old := c.peering.staleOf(answer, key, hash)
+	rt := &right{isHolder: true, link: l, token: answer.Token, over: func(err error) { c.peering.holds.leave(held, err) }}
+	f, err := r.startHeld(key, hash, rt, c.peering.staleOf(answer, key, hash))
+	if err != nil {
+		c.peering.giveBack(rt, key, err)
+		r.fail(key, err)
+		return
+	}
+	r.waiting = append(r.waiting, pending[V]{f: f, key: key, own: true})
+}
+
+// startHeld is the peering's startHeld, or makes the key part of the call's own load.
+func (m *many[V]) startHeld(key string, hash uint32, r *right, old *node) (*flight[V], error) {
+	c := m.c
 	if m.load == nil {
-		f, err := c.peering.startHeld(request[V]{ctx: m.ctx, key: key, hash: hash, load: c.opt.Loader}, r, old, nil)
-		if err != nil {
-			c.peering.giveBack(r, key, err)
-			m.fail(key, err)
-			return p, false
-		}
-		return pending[V]{f: f, key: key, own: true}, true
+		return c.peering.startHeld(request[V]{ctx: m.ctx, key: key, hash: hash, load: c.opt.Loader}, r, old, nil)
 	}
 	s := c.lock(hash)
-	if c.closed.Load() {
-		s.unlock()
-		c.peering.giveBack(r, key, c.errClosed())
-		m.fail(key, c.errClosed())
-		return p, false
-	}
 	defer s.unlock()
-	if m.bulk == nil {
-		m.bulk = c.newBulk(m.ctx)
+	if c.closed.Load() {
+		return nil, c.errClosed()
 	}
 	f := s.newHeld(key, hash, r, old)
-	m.bulk.add(f)
-	_ = s.attach(m.ctx, f) // a load that has not begun waits for nobody
+	s.addFlightTo(&m.bulk, m.ctx, f)
 	c.peering.announce(f)
-	return pending[V]{f: f, key: key, own: true}, true
+	return f, nil
 }
 
 // loadAlone makes the i-th key, which its owner does not share, part of the call's own load, if
 // what that brings may be kept. Otherwise failover sees to the key.
-func (m *many[V]) loadAlone(b *part[V], i int, q *sent, answer *wire.Frame) (p pending[V], ok bool) {
-	c, key := m.c, b.keys[i]
+func (r *round[V]) loadAlone(b *part[V], i int, q *sent, answer *wire.Frame) {
+	c, key := r.c, b.keys[i]
 	unsharing := c.peering.unsharedWith(q.l)
 	g := grantOf(q.l, answer, q.asked)
-	if g != nil && (m.load != nil || c.opt.Loader != nil) {
-		p, hit, err := m.join(request[V]{ctx: m.ctx, key: key, hash: b.hashes[i], gen: q.gen, keep: true, grant: g})
-		switch {
-		case err != nil:
-			m.fail(key, err)
-			return p, false
-		case hit != nil:
-			c.useCopy(hit)
-			if hit.flags&flagNegative == 0 {
-				m.found[key] = entryOf[V](hit).value
-			}
-			return p, false
-		case p.f != nil:
-			return p, true
-		}
+	if g == nil || !r.canLoad() {
+		b.lackOne(i, unsharing)
+		return
 	}
-	b.answered[i], b.unshared = false, unsharing
-	return p, false
+	p, hit, err := r.join(request[V]{ctx: r.ctx, key: key, hash: b.hashes[i], gen: r.gen, keep: true, grant: g})
+	switch {
+	case err != nil:
+		r.fail(key, err)
+	case hit != nil:
+		c.useCopy(hit)
+		if hit.flags&flagNegative == 0 {
+			r.found[key] = entryOf[V](hit).value
+		}
+	case p.f != nil:
+		r.waiting = append(r.waiting, p)
+	default:
+		b.lackOne(i, unsharing)
+	}
 }
 
-// isLacking reports whether the owner has not answered for some of the keys, and will not.
-func (b *part[V]) isLacking() bool { return b.err != nil || b.unshared != nil }
-
-// failover loads the keys here for which the owner has not answered. They are not stored. If the
-// link to it has ended, the owner is asked once more before that, or whoever has taken its place.
-func (m *many[V]) failover(v *view, gen uint32, b *part[V]) (waiting []pending[V]) {
-	c := m.c
-	redial := b.err != nil && m.attempt == 0 && isBroken(b.err) // shows whether the owner is gone
+// failover loads the keys here for which the owner has no answer. They are not stored. If the link
+// to it has ended, the owner is asked once more before that, or whoever has taken its place.
+func (r *round[V]) failover(b *part[V]) {
+	c, v := r.c, r.view
+	cause, lacking := cmp.Or(b.err, b.unshared), b.lacking
+	redial := b.err != nil && r.attempt == 0 && isBroken(b.err) // shows whether the owner is gone
 	if b.err != nil && !redial && b.owner >= 0 && b.owner < len(v.ring.members) {
-		redial = c.peering.awaitSuccessor(m.ctx, v, b.owner)
+		r.startBulk() // others may wait for it
+		redial = c.peering.awaitSuccessor(r.ctx, v, b.owner)
 	}
 	if b.err != nil && !redial {
 		c.n.peerErrors.Add(1)
 	}
-	cause := cmp.Or(b.err, b.unshared)
-	b.err, b.unshared = nil, nil
-	for i, key := range b.keys {
-		if !b.answered[i] && !redial {
-			m.outwait(key, b.hashes[i])
+	b.err, b.unshared, b.lacking = nil, nil, b.lacking[:0]
+	if !redial {
+		for _, i := range lacking {
+			r.outwait(b.keys[i], b.hashes[i])
 		}
 	}
-	for i, key := range b.keys {
-		if b.answered[i] {
-			continue
-		}
-		b.answered[i] = true
+	gen := c.store.gen.Load()
+	for _, i := range lacking {
+		key := b.keys[i]
 		switch {
-		case m.ctx.Err() != nil:
-			m.fail(key, context.Cause(m.ctx))
+		case r.ctx.Err() != nil:
+			r.fail(key, context.Cause(r.ctx))
 			continue
 		case redial || c.peering.tenures.view() != v:
-			m.again = append(m.again, key)
+			r.again = append(r.again, key)
 			continue
 		}
-		p, _, err := m.join(request[V]{ctx: m.ctx, key: key, hash: b.hashes[i], gen: gen})
+		p, _, err := r.join(request[V]{ctx: r.ctx, key: key, hash: b.hashes[i], gen: gen})
 		switch {
 		case errors.Is(err, ErrNoLoader):
-			m.fail(key, errors.Join(err, cause))
+			r.fail(key, errors.Join(err, cause))
 		case err != nil:
-			m.fail(key, err)
+			r.fail(key, err)
 		case p.f == nil:
-			m.again = append(m.again, key)
+			r.again = append(r.again, key)
 		default:
-			waiting = append(waiting, p)
+			r.waiting = append(r.waiting, p)
 		}
-	}
-	return waiting
-}
-
-// finish takes in the answers for which the owners had to wait.
-func (m *many[V]) finish(b *part[V]) {
-	for i := range b.asked {
-		waiting := m.collect(b, &b.asked[i], false)
-		m.startBulk()
-		m.wait(waiting)
-	}
-	if b.isLacking() {
-		v := m.c.peering.tenures.view()
-		waiting := m.failover(v, m.c.store.gen.Load(), b)
-		m.startBulk()
-		m.wait(waiting)
 	}
 }
 

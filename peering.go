@@ -33,6 +33,7 @@ type peering[V any] struct {
 	buffers sync.Pool // of *[]byte
 	parts   sync.Pool // of *part[V]
 	sinks   sync.Pool // of *manySink
+	changes sync.Pool // of chan struct{}
 }
 
 // joinGroup makes the cache take part in a group.

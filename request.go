@@ -26,6 +26,7 @@ const (
 	lost                       // somebody else's load brought nothing: try again; the error says why
 	elsewhere                  // the ring has changed, or the key has come: look it up again
 	overdue                    // SoftTimeout is over, and the load goes on
+	interrupted                // there is something else to see to, and the call still waits
 	unreachable                // the peer cannot be asked; the error says why
 	unshared                   // each process loads the value for itself; the error says why
 )

@@ -152,32 +152,68 @@ func (c *Cache[V]) land(f *flight[V], v V, err error) {
 func (c *Cache[V]) wait(
 	ctx context.Context, f *flight[V], soft <-chan time.Time,
 ) (v V, how verdict, err error) {
+	w := c.stay(ctx, f)
+	defer w.end()
+	return w.wait(soft, nil)
+}
+
+// A stay is a caller's wait for a flight.
+type stay[V any] struct {
+	c      *Cache[V]
+	ctx    context.Context
+	f      *flight[V]
+	within *loading // the load that the caller belongs to, or nil
+	notice *notice
+}
+
+// stay begins to wait for f, until end is called.
+func (c *Cache[V]) stay(ctx context.Context, f *flight[V]) stay[V] {
 	l := loadingOf(ctx)
-	if l != nil {
-		defer l.leave(c.target(f))
+	w := stay[V]{c: c, ctx: ctx, f: f, within: l}
+	if l != nil && f.load == nil && !f.isDone() {
+		w.notice = c.peering.notify(ctx, l, f)
+	}
+	return w
+}
+
+func (w *stay[V]) end() {
+	if w.within != nil {
+		w.notice.end()
+		w.within.leave(w.c.target(w.f))
+	}
+}
+
+// wait is Cache.wait that is also over, with the verdict interrupted, when something comes from
+// others. Then the caller may go on waiting.
+func (w *stay[V]) wait(soft <-chan time.Time, others <-chan struct{}) (v V, how verdict, err error) {
+	c, f := w.c, w.f
+	if f.isDone() {
+		return f.result()
 	}
 	select {
 	case <-f.done:
 		return f.result()
-	default:
-	}
-	var n *notice
-	if l != nil && f.load == nil {
-		n = c.peering.notify(ctx, l, f)
-		defer n.end()
-	}
-	select {
-	case <-f.done:
-		return f.result()
-	case <-n.over():
+	case <-others:
+		return v, interrupted, nil
+	case <-w.notice.over():
 		c.leave(f, false)
 		return v, answered, recursive(c.name, f.key)
 	case <-soft:
 		c.leave(f, true)
 		return v, overdue, nil
-	case <-ctx.Done():
+	case <-w.ctx.Done():
 		c.leave(f, false)
-		return v, answered, context.Cause(ctx)
+		return v, answered, context.Cause(w.ctx)
+	}
+}
+
+// isDone reports whether the flight has its result.
+func (f *flight[V]) isDone() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
 	}
 }
 

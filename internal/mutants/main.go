@@ -55,7 +55,7 @@ var mutants = []mutant{
 	},
 	{
 		"I10: a GetMany goes on with the next owner", "TestGetManyAtACrash",
-		"peer_many.go", "redial := b.err != nil && m.attempt == 0 && isBroken(b.err)", "redial := false",
+		"peer_many.go", "redial := b.err != nil && r.attempt == 0 && isBroken(b.err)", "redial := false",
 	},
 	{
 		"I1: a write of the known version unlinks the key's flight", "TestWritesOfAKnownVersionVoidTheLoadUnderWay",
@@ -575,7 +575,7 @@ var mutants = []mutant{
 	},
 	{
 		"loads under rights are let in and told, too", "TestRingOfLoads",
-		"singleflight.go", "\t\tn = c.peering.notify(ctx, l, f)\n", "",
+		"singleflight.go", "\t\tw.notice = c.peering.notify(ctx, l, f)\n", "",
 	},
 	{
 		"an eviction looks at so many entries and no more", "TestLRUAfterManyHits",
@@ -1000,6 +1000,22 @@ var mutants = []mutant{
 	{
 		"I12: an Expire settles no Delete", "TestExpireSettlesNoDelete",
 		"peer_write.go", "case err == nil && ch.kind != wire.Expire:", "case err == nil:",
+	},
+	{
+		"a GetMany takes in answers while it waits for loads", "TestGetManyLoadsAtOnceWhatItMayWhileOthersLoad",
+		"bulk.go", "err := w.wait(soft, r.changed)", "err := w.wait(soft, nil)",
+	},
+	{
+		"a GetMany loads at once what it gets the right to", "TestGetManyLoadsAtOnceWhatItMay",
+		"peer_many.go", "\tr.startBulk()\n}\n\n// takeFrom", "\tif r.open == 0 {\n\t\tr.startBulk()\n\t}\n}\n\n// takeFrom",
+	},
+	{
+		"a GetMany with a loader loads for itself in the end", "TestGetManyLoadsForItselfInTheEnd",
+		"bulk.go", "\tcase !m.canLoad():", "\tcase true:",
+	},
+	{
+		"what an owner cannot send ends no wait for other keys", "TestGetManyBesideAKeyThatCannotBeSent",
+		"peer_many.go", "b.unshared, b.lacking = err, append(b.lacking, i)", "b.unshared, b.lacking = err, append(b.lacking, i)\n\tb.lack(0, len(b.keys), err)",
 	},
 	{
 		"a right is known by its token when its cache is not", "TestCloseBesideAGrant",
