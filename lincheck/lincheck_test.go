@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 10, "histories to check of each kind")
+	seeds = flag.Uint64("seeds", 4, "histories to check of each kind")
 	first = flag.Uint64("seed", 1, "seed of the first")
 )
 
@@ -130,7 +130,7 @@ func check(t *testing.T, k kind) {
 		}
 	}
 	t.Logf("values found %d, recalls %d, hits on copies %d, unconfirmed writes %d, undecided histories %d", found, total.Recalls, total.L1Hits, total.Unconfirmed, undecided)
-	require.LessOrEqual(t, undecided, int(*seeds/10))
+	require.LessOrEqual(t, undecided, max(1, int(*seeds/10)))
 	require.NotZero(t, found)
 	require.Equal(t, k.linkless, total.Recalls == 0)
 	require.Equal(t, k.linkless, total.L1Hits == 0)
