@@ -194,6 +194,29 @@ func TestClearNeedsMembers(t *testing.T) {
 	})
 }
 
+// removeInVain has p clear the cache, or delete the key, which goes on in the background.
+func removeInVain(t *testing.T, p *proc, how, key string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	var err error
+	if how == "Clear" {
+		err = p.cache.Clear(ctx)
+	} else {
+		err = p.cache.Delete(ctx, key)
+	}
+	require.ErrorIs(t, err, ErrUnconfirmed)
+}
+
+// awaitPursuits waits until all that p has removed in vain has been removed.
+func awaitPursuits(t *testing.T, p *proc) {
+	t.Helper()
+	for i := 0; p.group.Stats().Pursued > 0; i++ {
+		time.Sleep(time.Second)
+		require.Less(t, i, 20)
+	}
+}
+
 // A Clear that goes on in the background must void loads that began before it, as a Delete does.
 func TestPursuedClearVoidsLoads(t *testing.T) {
 	for _, how := range []string{"Clear", "Delete"} {
@@ -207,20 +230,9 @@ func TestPursuedClearVoidsLoads(t *testing.T) {
 				var wg sync.WaitGroup
 				wg.Go(func() { _, _ = b.cache.Get(t.Context(), k, w.slow(30*time.Second-time.Millisecond)) }) // reads the origin now
 				time.Sleep(100 * time.Millisecond)
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				defer cancel()
-				var err error
-				if how == "Clear" {
-					err = a.cache.Clear(ctx)
-				} else {
-					err = a.cache.Delete(ctx, k)
-				}
-				require.ErrorIs(t, err, ErrUnconfirmed)
+				removeInVain(t, a, how, k)
 				w.net.Heal("a", "b")
-				for i := 0; a.group.Stats().Pursued > 0; i++ {
-					time.Sleep(time.Second)
-					require.Less(t, i, 20)
-				}
+				awaitPursuits(t, a)
 				wg.Wait()
 				synctest.Wait()
 				_, ok, err := b.cache.Lookup(t.Context(), k)
@@ -242,15 +254,7 @@ func TestPursuedClearTakesCopiesBack(t *testing.T) {
 				require.NoError(t, b.cache.Put(t.Context(), k, "old"))
 				w.net.Partition("a", "b") // c hears both
 				time.Sleep(3 * time.Second)
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				defer cancel()
-				var err error
-				if how == "Clear" {
-					err = a.cache.Clear(ctx)
-				} else {
-					err = a.cache.Delete(ctx, k)
-				}
-				require.ErrorIs(t, err, ErrUnconfirmed)
+				removeInVain(t, a, how, k)
 				borrowAt(t, c, k) // b has not been told of the Clear yet, so this is no fault
 				for _, other := range keys[1:] {
 					require.NoError(t, b.cache.Put(t.Context(), other, "v"))
@@ -258,12 +262,9 @@ func TestPursuedClearTakesCopiesBack(t *testing.T) {
 				_, ok := b.cache.Peek(k)
 				require.False(t, ok, "evicted")
 				w.net.Heal("a", "b")
-				for i := 0; a.group.Stats().Pursued > 0; i++ {
-					time.Sleep(time.Second)
-					require.Less(t, i, 20)
-				}
+				awaitPursuits(t, a)
 				time.Sleep(time.Minute)
-				_, ok, err = c.cache.Lookup(t.Context(), k)
+				_, ok, err := c.cache.Lookup(t.Context(), k)
 				require.NoError(t, err)
 				require.False(t, ok)
 			})
@@ -271,7 +272,7 @@ func TestPursuedClearTakesCopiesBack(t *testing.T) {
 	}
 }
 
-// A Clear that cannot be confirmed is tried again every 25 ms, and each time begins a generation.
+// A Clear that cannot be confirmed is tried again every 25 ms, which keeps no load from being shared.
 func TestClearThatIsTriedAgainLeavesGetsAlone(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		c := w.procs[2]

@@ -30,9 +30,9 @@ type grant struct {
 	until  int64
 }
 
-// holds reports whether a grant for a key that has been asked for may be used: if the key has been
-// recalled since, the owner does not remember it any more.
-func (s *shard[V]) holds(key string, g *grant) bool {
+// mayKeep reports whether what is loaded of a key under a grant may be kept: if the key has been
+// recalled since it was asked for, the owner does not remember it any more.
+func (s *shard[V]) mayKeep(key string, g *grant) bool {
 	recalled, ok := s.recalled[key]
 	return !(ok && recalled >= g.asked) && s.recalledAll < g.asked && s.c.inForce(g)
 }
@@ -196,7 +196,7 @@ func (p *peering[V]) serveAlone(r *link.Request) bool {
 	switch r.Type {
 	case wire.Get:
 		p.countServed(r.Key)
-		r.Answer(p.grant(r.Link(), r.Key, r.Flags))
+		r.Answer(p.answerAlone(r.Link(), r.Key, r.Flags))
 	case wire.GetMany:
 		p.serveManyAlone(r)
 	case wire.Lookup, wire.Peek, wire.Await:
@@ -216,9 +216,9 @@ func (p *peering[V]) serveAlone(r *link.Request) bool {
 	return true
 }
 
-// grant returns the answer to a Get with those flags: whoever asks has to load the key itself, and
+// answerAlone returns the answer to a Get with those flags: whoever asks has to load the key itself, and
 // may keep it if this process will be able to take it back. That is remembered as a loan.
-func (p *peering[V]) grant(to *link.Link, key string, flags wire.Flags) *wire.Frame {
+func (p *peering[V]) answerAlone(to *link.Link, key string, flags wire.Flags) *wire.Frame {
 	hash := p.c.store.hash(key)
 	s := p.c.lock(hash)
 	defer s.unlock()
@@ -258,7 +258,7 @@ func (p *peering[V]) serveManyAlone(r *link.Request) {
 			answers.add(index, &wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed, Text: err.Error()})
 			continue
 		}
-		answers.add(index, p.grant(r.Link(), req.Key, r.Flags))
+		answers.add(index, p.answerAlone(r.Link(), req.Key, r.Flags))
 	}
 	answers.flush(r)
 	if *buf = answers.items; cap(*buf) <= 4*maxRequest {

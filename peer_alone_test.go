@@ -339,28 +339,38 @@ func TestWriteVoidsLoadAlone(t *testing.T) {
 	}
 }
 
+// granted has p ask the owner of a key, who grants that p keeps what it loads, and returns what is to
+// happen next at p.
+func (s *source) granted(t *testing.T, p *proc, key string) (load func() (verdict, error)) {
+	t.Helper()
+	c, v := p.cache, p.cache.peering.tenures.view()
+	q := request[string]{ctx: t.Context(), key: key, hash: c.store.hash(key), load: s.loader(p), gen: c.store.gen.Load()}
+	l, err := c.peering.linkTo(t.Context(), v.peers[v.owner(key)])
+	require.NoError(t, err)
+	asked := c.store.clock.now()
+	answer, err := l.Call(t.Context(), &wire.Frame{Type: wire.Get, Flags: wire.CanLoad, Cache: c.peering.id, Key: key})
+	require.NoError(t, err)
+	require.NotNil(t, grantOf(l, &answer, asked))
+	time.Sleep(time.Millisecond)
+	return func() (verdict, error) {
+		_, how, err := c.peering.loadAlone(q, l, &answer, asked)
+		return how, err
+	}
+}
+
 // Between the owner's word and the load a write may come.
 func TestWriteOvertakesGrant(t *testing.T) {
 	inUnshared(t, Options[string]{}, func(t *testing.T, w *world) {
 		a, b, c := w.procs[0], w.procs[1], w.procs[2]
 		s := newSource()
-		p := b.cache.peering
-		v := p.tenures.view()
 		for _, write := range []func(k string) error{
 			func(k string) error { return c.cache.Delete(t.Context(), k) },
 			func(string) error { return c.cache.Clear(t.Context()) },
 		} {
 			k := a.key()
-			q := request[string]{ctx: t.Context(), key: k, hash: b.cache.store.hash(k), load: s.loader(b), gen: b.cache.store.gen.Load()}
-			l, err := p.linkTo(t.Context(), v.peers[v.owner(k)])
-			require.NoError(t, err)
-			asked := b.cache.store.clock.now()
-			answer, err := l.Call(t.Context(), &wire.Frame{Type: wire.Get, Flags: wire.CanLoad, Cache: p.id, Key: k})
-			require.NoError(t, err)
-			require.NotNil(t, grantOf(l, &answer, asked))
-			time.Sleep(time.Millisecond)
+			load := s.granted(t, b, k)
 			require.NoError(t, write(k))
-			_, how, err := p.loadAlone(q, l, &answer, asked)
+			how, err := load()
 			require.Contains(t, []verdict{elsewhere, unshared}, how)
 			require.Error(t, err)
 			require.Zero(t, s.loaded(b), "what came of that would not be recalled any more")
@@ -376,18 +386,9 @@ func TestRecallOfAllOvertakesGrant(t *testing.T) {
 		k := a.key()
 		require.NoError(t, a.cache.Close())
 		a.openAs(t, "test", "2")
-		p := b.cache.peering
-		v := p.tenures.view()
-		q := request[string]{ctx: t.Context(), key: k, hash: b.cache.store.hash(k), load: s.loader(b), gen: b.cache.store.gen.Load()}
-		l, err := p.linkTo(t.Context(), v.peers[v.owner(k)])
-		require.NoError(t, err)
-		asked := b.cache.store.clock.now()
-		answer, err := l.Call(t.Context(), &wire.Frame{Type: wire.Get, Flags: wire.CanLoad, Cache: p.id, Key: k})
-		require.NoError(t, err)
-		require.NotNil(t, grantOf(l, &answer, asked))
-		time.Sleep(time.Millisecond)
+		load := s.granted(t, b, k)
 		require.NoError(t, a.cache.Close())
-		_, how, err := p.loadAlone(q, l, &answer, asked)
+		how, err := load()
 		require.Equal(t, unshared, how)
 		require.Error(t, err)
 		require.NoError(t, c.cache.Delete(t.Context(), k))

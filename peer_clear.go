@@ -21,8 +21,7 @@ import (
 // clearEverywhere clears the cache at all members.
 func (p *peering[V]) clearEverywhere(ctx context.Context) error {
 	began := p.c.store.clock.steady()
-	limit := began + int64(p.group.opt.OpTimeout)
-	ctx, cancel := context.WithTimeout(ctx, p.group.opt.OpTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.group.opt.OpTimeout, link.ErrTimeout)
 	defer cancel()
 	var done cleared
 	for since := int64(0); ; since = began { // what has come meanwhile is not to go again
@@ -34,7 +33,7 @@ func (p *peering[V]) clearEverywhere(ctx context.Context) error {
 		if p.c.closed.Load() {
 			return p.c.errClosed()
 		}
-		if ctx.Err() != nil || p.c.store.clock.steady() >= limit {
+		if ctx.Err() != nil {
 			p.pursuits.add("", began)
 			p.c.n.unconfirmed.Add(1)
 			return unconfirmed(p.c.name, "", err)

@@ -61,8 +61,8 @@ var errNoMembers = errors.New("covey: the group has no members that own keys, or
 func (p *peering[V]) persist(
 	ctx context.Context, ch *change[V], began int64, how verdict, err error,
 ) (verdict, error) {
-	limit := began + int64(p.group.opt.OpTimeout)
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(limit-p.c.store.clock.steady()))
+	left := p.group.opt.OpTimeout - time.Duration(p.c.store.clock.steady()-began)
+	ctx, cancel := context.WithTimeoutCause(ctx, left, link.ErrTimeout)
 	defer cancel()
 	ch.began = began
 	unknown := how == lost // some attempt may have been carried out
@@ -72,15 +72,11 @@ func (p *peering[V]) persist(
 		case how == lost && ch.kind == wire.Put:
 			return how, err
 		case ctx.Err() != nil:
-			err = errors.Join(err, context.Cause(ctx))
-		}
-		if ctx.Err() != nil || p.c.store.clock.steady() >= limit {
 			if unknown {
 				how = lost
 			}
-			return how, err
-		}
-		if p.c.closed.Load() {
+			return how, errors.Join(err, context.Cause(ctx))
+		case p.c.closed.Load():
 			return answered, p.c.errClosed()
 		}
 		p.awaitChange(ctx, v, againAfter)

@@ -47,7 +47,7 @@ func (s *shard[V]) enrol(
 	}
 	// 2. If the ring has changed, this process may no longer be the one to load. Whoever changes it
 	// after this finds the flight, and its result is not stored.
-	if c.store.gen.Load() != q.gen || q.grant != nil && !s.holds(q.key, q.grant) {
+	if c.store.gen.Load() != q.gen || q.grant != nil && !s.mayKeep(q.key, q.grant) {
 		return nil, nil, nil
 	}
 	// 3. A write or another load may have brought the key since the caller looked.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -171,15 +172,16 @@ func (a *apiServer) list(w http.ResponseWriter, r *http.Request, service string)
 	if skip == 0 {
 		a.lists++
 	}
-	all := make(map[string]*slice)
+	var all []string
 	for name, s := range a.slices {
 		if s.isOf(service) {
-			all[name] = nil
+			all = append(all, name)
 		}
 	}
+	slices.Sort(all)
 	var items []object
 	meta := object{"resourceVersion": strconv.Itoa(a.version)}
-	for i, name := range sorted(all) {
+	for i, name := range all {
 		if i < skip {
 			continue
 		}

@@ -3,9 +3,11 @@ package k8s
 // slices.go knows the part of the API's objects that matters here, and makes members of them.
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -112,7 +114,7 @@ func (w *watch) members() (members []covey.Member, mistake string) {
 	if w.IPv6 || !w.has(kind) {
 		kind = "IPv6"
 	}
-	for _, name := range sorted(w.slices) {
+	for _, name := range slices.Sorted(maps.Keys(w.slices)) {
 		s := w.slices[name]
 		if s.AddressType != kind || len(s.Endpoints) == 0 {
 			continue
@@ -141,10 +143,7 @@ func (w *watch) members() (members []covey.Member, mistake string) {
 		}
 	}
 	slices.SortFunc(members, func(a, b covey.Member) int {
-		if c := strings.Compare(a.Name, b.Name); c != 0 {
-			return c
-		}
-		return strings.Compare(a.URL, b.URL)
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.URL, b.URL))
 	})
 	members = slices.CompactFunc(members, func(a, b covey.Member) bool { return a.Name == b.Name && a.URL == b.URL })
 	return members, mistake
@@ -174,13 +173,4 @@ func (w *watch) portOf(s *slice) (string, error) {
 		names = append(names, strconv.Quote(name))
 	}
 	return "", fmt.Errorf("slice %q has no port %q, but %s: set Options.Port", s.Metadata.Name, w.Port, strings.Join(names, ", "))
-}
-
-func sorted(m map[string]*slice) []string {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }

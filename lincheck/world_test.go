@@ -334,24 +334,15 @@ func lists(r *rand.Rand, w *world) {
 }
 
 // reopens closes a cache and makes it again.
-func reopens(r *rand.Rand, w *world) {
-	p, _ := w.two(r)
-	if !p.busy.TryLock() { // to wait for a mutex would stop the time
-		return
-	}
-	defer p.busy.Unlock()
-	if l := p.life.Load(); l != nil {
-		w.note("close cache", p)
-		w.count(l)
-		_ = l.cache.Load().Close()
-		time.Sleep(upTo(r, 100*time.Millisecond) * time.Duration(r.IntN(2)))
-		w.note("open cache", p)
-		l.open(w)
-	}
-}
+func reopens(r *rand.Rand, w *world) { closeAndOpen(r, w, 100*time.Millisecond, "") }
 
 // retypes closes a cache and, after a while, makes it again, with values of this kind or another.
 func retypes(r *rand.Rand, w *world) {
+	closeAndOpen(r, w, time.Second, []string{"", "2"}[r.IntN(2)])
+}
+
+// closeAndOpen closes a cache and makes one of that version, at once or after a pause.
+func closeAndOpen(r *rand.Rand, w *world, pause time.Duration, version string) {
 	p, _ := w.two(r)
 	if !p.busy.TryLock() { // to wait for a mutex would stop the time
 		return
@@ -361,8 +352,7 @@ func retypes(r *rand.Rand, w *world) {
 		w.note("close cache", p)
 		w.count(l)
 		_ = l.cache.Load().Close()
-		time.Sleep(upTo(r, time.Second) * time.Duration(r.IntN(2)))
-		version := []string{"", "2"}[r.IntN(2)]
+		time.Sleep(upTo(r, pause) * time.Duration(r.IntN(2)))
 		w.note("open cache with version "+version, p)
 		l.openAs(w, version)
 	}

@@ -811,7 +811,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: a recall may overtake a grant", "TestWriteOvertakesGrant",
-		"request.go", " || q.grant != nil && !s.holds(q.key, q.grant)", "",
+		"request.go", " || q.grant != nil && !s.mayKeep(q.key, q.grant)", "",
 	},
 	{
 		"I3: a recall of everything may overtake a grant", "TestRecallOfAllOvertakesGrant",
