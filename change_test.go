@@ -139,6 +139,41 @@ func TestDeleteWithoutTheOwner(t *testing.T) {
 	})
 }
 
+// So it is if no attempt has reached the owner, and if the owner itself could not be sure.
+func TestDeleteThatReachesNobody(t *testing.T) {
+	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		far, own := b.key(), a.key()
+		for _, k := range []string{far, own} {
+			require.NoError(t, c.cache.Put(t.Context(), k, "v1"))
+		}
+		w.net.Partition("a", "b") // c hears both, so both stay members
+		w.net.Reset("a", "b")
+		time.Sleep(3 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		require.ErrorIs(t, a.cache.Delete(ctx, far), ErrUnconfirmed)
+		cancel()
+		require.Equal(t, 1, a.group.Stats().Pursued)
+		w.net.Pause("b")
+		w.net.Pause("c")
+		time.Sleep(5 * time.Second)
+		require.False(t, a.group.Stats().Acting)
+		require.ErrorIs(t, a.cache.Delete(t.Context(), own), ErrUnconfirmed)
+		require.Equal(t, 2, a.group.Stats().Pursued)
+		w.net.Resume("b")
+		w.net.Resume("c")
+		w.net.Heal("a", "b")
+		time.Sleep(10 * time.Second)
+		require.Zero(t, a.group.Stats().Pursued)
+		for _, p := range w.procs {
+			for _, k := range []string{far, own} {
+				v, _ := p.cache.Get(t.Context(), k, nil)
+				require.Empty(t, v)
+			}
+		}
+	})
+}
+
 func TestDeleteManyRemovesCopies(t *testing.T) {
 	inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
 		var keys []string

@@ -8,8 +8,9 @@ import (
 
 // Clear removes everything. A call that starts after Clear has returned nil finds nothing from
 // before it, and a load that began before it is not stored. In a group it clears the cache at every
-// member. If some could not be asked it returns an [*UnconfirmedError], which has them; they are
-// told to clear it as soon as they can be reached.
+// member. If some cannot be asked it tries again until ctx ends, for GroupOptions.OpTimeout at
+// most. Then it returns an [*UnconfirmedError], which has them, and goes on trying until it has
+// been done or the cache is closed; that removes nothing that was stored after Clear was called.
 //
 // It takes no longer the more there is, and the bounds have room at once: the memory is the garbage
 // collector's. Events.Removed is called for what was there in the background, and Close waits for

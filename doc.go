@@ -20,8 +20,10 @@
 //
 // With [Options.Group] the processes of a [Group] share one cache: each key is
 // owned by one of them, a miss is loaded once in the whole group, and a write
-// reaches every copy before it returns. A write that cannot reach them all
-// returns [ErrUnconfirmed]. ARCHITECTURE.md has a table of what is promised
+// reaches every copy before it returns. The processes agree on who they are:
+// whoever does not hear a majority of them serves nothing that it has stored. A
+// write of which it is not sure that it has been done everywhere returns
+// [ErrUnconfirmed]. ARCHITECTURE.md has a table of what is promised
 // when a peer crashes, stands still or is cut off.
 //
 // # Caveats

@@ -47,10 +47,11 @@ const (
 	// [Load.StaleVersion]) is right, keep it for another TTL. If the cache has none any more, it is
 	// an error like any other.
 	ErrUnchanged strError = "covey: unchanged"
-	// ErrUnconfirmed is returned by a write in a group that could not make sure of every peer that
-	// may have a value of the key. It comes in an [*UnconfirmedError], which has those peers. The
-	// write has been done where that was possible. The other peers are told to drop the key as soon
-	// as they can be reached.
+	// ErrUnconfirmed is returned by a write in a group of which it is not sure that it has been done
+	// everywhere: the key's owner did not answer or could not be asked, or a copy could not be taken
+	// back in time. It may have been done, or not, or may be done in a moment. It comes in an
+	// [*UnconfirmedError], which has the peers. A Delete or Clear goes on being tried in the
+	// background; after a Put or an Expire, what was there before is removed there.
 	ErrUnconfirmed strError = "covey: write is not confirmed"
 	// ErrInvalidKey is returned for a key that is empty or longer than [MaxKeyLen] bytes.
 	ErrInvalidKey strError = "covey: invalid key"

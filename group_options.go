@@ -21,8 +21,9 @@ const DefaultPath = "/_covey/"
 // GroupOptions configure a group.
 type GroupOptions struct {
 	// Self is the URL under which the other peers reach this process, the same one that Discovery
-	// gives for it: http or https, host, port and perhaps a path (default [DefaultPath]). Empty
-	// means that this process only asks the others: it owns no keys and needs no server.
+	// gives for it: http or https, host, port and perhaps a path (default [DefaultPath]). This
+	// process has to be able to reach itself under it, too, as it tries before it begins a group.
+	// Empty means that this process only asks the others: it owns no keys and needs no server.
 	//
 	// Here, in Member.URL and in the names that default to it, how a URL is spelled makes no
 	// difference: capitals in scheme and host, the zeros of an IPv6 address, IPv4 written as IPv6
@@ -31,12 +32,14 @@ type GroupOptions struct {
 	// http://[fd00::1]:8080/_covey/. A default name has localhost as 127.0.0.1. Nothing is looked
 	// up: a host's name and its address are two, as are 127.0.0.1 and [::1].
 	Self string
-	// Name identifies this process on the ring. It must be the Name that Discovery gives for it,
-	// stay the same after a restart, and have 255 bytes at most. Of two processes that go by one name
-	// the one that was started later is the member; the other one stores nothing from then on. Default:
-	// Self with its path.
+	// Name identifies this process among the members. It must be the Name that Discovery gives for
+	// it, and have 255 bytes at most. One that stays the same after a restart keeps its keys where
+	// they are. If two processes go by one name, the one that was started later is the member, and
+	// the other stores nothing any more. Default: Self with its path.
 	Name string
-	// Discovery says who the members are. Required. StaticPeers is the simplest.
+	// Discovery says whom to contact, no more: who is a member is for the members to agree upon. So
+	// a list without somebody removes nobody who runs, and lists that differ do no harm as long as
+	// they connect all. Required. StaticPeers is the simplest.
 	Discovery Discovery
 
 	// GroupName tells groups apart that may meet, as they share a secret or reuse addresses: a
@@ -91,8 +94,10 @@ type GroupOptions struct {
 	// OpTimeout is how long an operation waits for a peer's answer, not counting the time that a
 	// load takes at the owner. 0 means 5 s. Negative is an error.
 	OpTimeout time.Duration
-	// MinMembers is how many members a new group waits for before it begins, this process included.
-	// Later it may have fewer. 0 means 1. Negative is an error.
+	// MinMembers is how many members a new group waits for before it begins, this process included,
+	// also after all of them have been stopped. Until then nothing is stored and [Group.Ready] does
+	// not return. Later it may have fewer. It keeps processes whose lists do not have each other yet
+	// from beginning a group each. 0 means 1. Negative is an error.
 	MinMembers int
 	// Logger gets changes of the membership and what goes wrong between peers. What strangers may
 	// cause is logged every 10 s at most. Its handler runs as that of [Options].Logger does. nil

@@ -18,7 +18,7 @@ import (
 // more than two.
 type fetch[V any] struct {
 	key  string
-	link *link.Link // to the owner by the leader's ring
+	link *link.Link // to the owner by the leader's view
 	over chan struct{}
 	late *time.Timer // started when it is sent; ends it after fetchPatience
 
@@ -41,7 +41,7 @@ const fetchPatience = 100 * time.Millisecond
 // joinFetch makes the caller part of a fetch of key. A caller that leads it has to send the request
 // and to call endFetch; it may find in the index a copy that the fetch before has brought. For a
 // caller that does not lead, the fetch has ended with an answer. The fetch is nil if the caller has
-// to ask on its own: because nobody leads any more, or because the ring has changed and the others
+// to ask on its own: because nobody leads any more, or because the view has changed and the others
 // have asked another peer, which may not know of the latest writes.
 func (p *peering[V]) joinFetch(ctx context.Context, l *link.Link, key string, hash uint32) (f *fetch[V], leads bool) {
 	s := p.c.lock(hash)

@@ -1,8 +1,8 @@
 package covey
 
-// peer_tenure.go decides whether an entry is still valid after the ring has changed: it is if the
-// process that it comes from, this one or the lender of a copy, has owned its key by every ring
-// since it was stored. A hit only compares generations; this file is for entries of an older one.
+// peer_tenure.go decides whether an entry is still valid after the view has changed: it is if the
+// process that it comes from, this one or the lender of a copy, has owned its key in every view since
+// it was stored. A hit only compares generations; this file is for entries of an older one.
 
 import (
 	"sync"
@@ -113,7 +113,7 @@ func (p *peering[V]) sweep() {
 	}
 }
 
-// runSweep goes through the cache until it has done so once after the last change of the ring. Each
+// runSweep goes through the cache until it has done so once after the last change of the view. Each
 // time it forgets the views under which nothing is stored any more.
 func (p *peering[V]) runSweep() {
 	t := &p.tenures

@@ -25,12 +25,14 @@ func (p *peering[V]) change(ctx context.Context, ch *change[V]) error {
 	if how != answered {
 		how, err = p.persist(ctx, ch, began, how, err)
 	}
+	if how != answered {
+		err = p.unconfirmed(ch, err)
+	}
 	switch {
-	case how != answered: // then what was there before must go, at least
-		p.pursuits.add(ch.key, began)
-		return p.unconfirmed(ch, err)
 	case err == nil && ch.kind != wire.Expire: // which leaves what is to be deleted
 		p.pursuits.settle(ch.key)
+	case errors.Is(err, ErrUnconfirmed): // then what was there before must go, at least
+		p.pursuits.add(ch.key, began)
 	}
 	return err
 }

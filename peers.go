@@ -168,8 +168,8 @@ func (g *Group) Path() string { return g.path }
 // Name returns the name of this process; see GroupOptions.Name.
 func (g *Group) Name() string { return g.opt.Name }
 
-// Owner returns the name of the peer that owns key by this process's ring, in all caches of the
-// group; "" if there are no members that could. It asks nobody.
+// Owner returns the name of the member that owns key by the view that this process goes by, in all
+// caches of the group; "" if it has none. It asks nobody.
 func (g *Group) Owner(key string) string {
 	v := g.view.Load()
 	if i := v.owner(key); i >= 0 {
@@ -178,7 +178,7 @@ func (g *Group) Owner(key string) string {
 	return ""
 }
 
-// A Peer is a member of a group as this process sees it.
+// A Peer is a member of a group, or a process that would be one, as this process sees it.
 type Peer struct {
 	Member
 	// Self says whether it is this process.
@@ -194,9 +194,9 @@ type Peer struct {
 	Plain error
 	// RTT is how long the peer took to answer last. 0 means that there is no link.
 	RTT time.Duration
-	// SameRing says whether the peer goes by the same view of the members as this process, as far as
+	// SameView says whether the peer goes by the same view of the members as this process, as far as
 	// it has said. false if there is no link.
-	SameRing bool
+	SameView bool
 	// Share is the part of all keys that the peer owns, from 0 to 1.
 	Share float64
 }
@@ -226,10 +226,10 @@ func (g *Group) Peers() []Peer {
 			}
 		}
 		if p.Self {
-			p.SameRing = true
+			p.SameView = true
 		} else if to := g.peers[m.Name]; to != nil { // nil: it only asks
 			if l := to.Up(); l != nil {
-				p.Up, p.Plain, p.RTT, p.SameRing = true, l.Plain(), l.RTT(), l.Ring() == v.tag
+				p.Up, p.Plain, p.RTT, p.SameView = true, l.Plain(), l.RTT(), l.Ring() == v.tag
 			}
 		}
 		all = append(all, p)
@@ -237,11 +237,16 @@ func (g *Group) Peers() []Peer {
 	return all
 }
 
-// Ready waits until this process takes its full part in the group: it has been taken in as a member,
-// or, if it only asks, knows who the members are or that there are none yet, and has told those that
-// it has links to which caches it has so far. Until then it loads what it misses and stores nothing.
-// So call it after New and before serving traffic, with the group's HTTP server running. It returns
-// the cause of ctx's end if that comes first, and [ErrClosed] if the group is shut down.
+// Ready waits until this process takes its full part in the group: it is a member, of a view that
+// has settled, and may act; or, if it only asks, it knows who the members are or that nobody is
+// listed. Then it has told those that it has links to which caches it has so far. Until then it
+// loads what it misses and stores nothing. So call it after New and before serving traffic, with
+// the group's HTTP server running: a process that cannot be reached under GroupOptions.Self does
+// not become ready if there is no group yet.
+//
+// It takes a moment where there is a group. Where there is none, everybody who is listed has to run
+// or to refuse connections; after 30 s more than half of them are enough. Ready returns the cause of
+// ctx's end if that comes first, and [ErrClosed] if the group is shut down.
 func (g *Group) Ready(ctx context.Context) error {
 	select {
 	case <-g.known:
@@ -316,10 +321,11 @@ func (g *Group) withdraw(name string) {
 	g.node.RemoveCache(name)
 }
 
-// Shutdown leaves the group. It tells the other members, so that they go on without this process,
-// answers what is in flight as long as ctx lasts, and then closes the group's links, its caches and
-// GroupOptions.Listener. It returns ctx's error if ctx ended first, joined with what [Cache.Close]
-// returned. Further calls do nothing and return nil.
+// Shutdown leaves the group. It takes back the copies that this process has lent and waits until the
+// other members have agreed to go on without it, for 3 s at most; answers what is in flight as long
+// as ctx lasts; and then closes the group's links, its caches and GroupOptions.Listener. It returns
+// ctx's error if ctx ended first, joined with what [Cache.Close] returned. Further calls do nothing
+// and return nil.
 //
 // Shut down the web server in which the group is mounted first, so that its requests still have
 // their caches. It does not wait for links, which are hijacked connections.
@@ -349,12 +355,12 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 
 // GroupStats is a snapshot of a group's gauges, as this process sees it.
 type GroupStats struct {
-	Members int    // by the view that this process goes by
-	Epoch   uint64 // of that view; greater with each change, unless this process has come into another group. 0: there is none
+	Members int    // that own keys, by the view that this process goes by
+	Epoch   uint64 // of that view; greater with each change of the members, unless this process has come into another group. 0: there is none
 	Settled bool   // all have given back what the view takes away from them
 	Acting  bool   // this process has the promises of a quorum, and may serve what it stores
 	Links   int    // links that are up, in both directions
-	Pursued int    // keys whose deletion could not be confirmed and goes on, over all caches
+	Pursued int    // Deletes, each of a key, and Clears that could not be confirmed and go on, over all caches
 }
 
 // Stats returns the group's gauges. It asks nobody.

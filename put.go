@@ -17,18 +17,20 @@ import (
 // Put stores v under key. A Get, Lookup or GetMany that starts after Put has returned nil finds v
 // or something newer, or nothing if v has been evicted since. A load of the key that is under way
 // is not stored; its result goes only to those who already wait for it. A value that is too large
-// is not stored and the old one is removed all the same: [ErrTooLarge]. With [WithVersion] a Put may
-// be refused: [ErrOutdated]. The cache keeps v: do not modify it afterwards, and clone strings and
-// slices that were cut from larger ones before (see [Cache]).
+// is not stored and the old one is removed all the same: [ErrTooLarge]. With [WithVersion] a Put
+// may be refused: [ErrOutdated]. The cache keeps v: do not modify it afterwards, and clone strings
+// and slices that were cut from larger ones before (see [Cache]).
 //
 // In a group, Put returns nil when the key's owner has the value and every older copy of it is
-// gone. If that cannot be made sure of before ctx ends, or within GroupOptions.OpTimeout, it
-// returns [ErrUnconfirmed]: the value may or may not be stored, and peers that could not be asked
-// are told to drop the key as soon as they can be reached. A request that the network, or a process
-// that stands still, has kept back may store v later, also after somebody else's Put: to be sure, Put
-// again, or use versions. If ctx has ended before, Put does nothing and returns the cause. An owner that does not share the cache
-// stores nothing (see Options.Group). Without a group, Put waits for nobody and does not look at
-// ctx.
+// gone. If the owner cannot be asked, Put tries again until ctx ends, for GroupOptions.OpTimeout at
+// most: where the owner has crashed or stands still, another member takes its place within some 3 s.
+// If it has been asked and does not answer, or there is no time left, Put returns [ErrUnconfirmed].
+// Then it is not tried again, and what was there before is removed as soon as the owner can be
+// asked. The value may be stored all the same, and later, even after somebody else's Put, if the
+// network or a process that stands still has kept the request back: to be sure, Put again, or use
+// versions. If ctx has ended before, Put does nothing and returns the cause. An owner that does not
+// share the cache stores nothing (see Options.Group). Without a group, Put waits for nobody and does
+// not look at ctx.
 func (c *Cache[V]) Put(ctx context.Context, key string, v V, opts ...PutOption) error {
 	return c.put(ctx, &change[V]{kind: wire.Put, key: key, value: v, put: joinPutOptions(key, opts)})
 }
@@ -75,8 +77,12 @@ func (c *Cache[V]) PutMany(ctx context.Context, items map[string]V, opts ...PutO
 // Delete removes key. A Get, Lookup or GetMany that starts after Delete has returned nil finds
 // nothing from before it, stale or not. A load of the key that is under way is not stored; its
 // result goes only to those who already wait for it. Deleting what is not there is no error. With
-// [DeletedAt] a Delete may be refused: [ErrOutdated]. What [Cache.Put] says about groups holds
-// here, too.
+// [DeletedAt] a Delete may be refused: [ErrOutdated].
+//
+// What [Cache.Put] says about groups holds here, too, but that a Delete is tried again also if the
+// owner has been asked and does not answer, and goes on being tried after [ErrUnconfirmed], until
+// it has been done, this process writes the key with success, or the cache is closed. Then it
+// removes nothing that was stored after it was called.
 func (c *Cache[V]) Delete(ctx context.Context, key string, opts ...DeleteOption) error {
 	if err := c.check(key); err != nil {
 		return err
@@ -125,7 +131,8 @@ func (c *Cache[V]) each(n int, keys iter.Seq[string], f func(key string) error) 
 // Expire ends the TTL of key's value now: the next Get loads it anew, and the old value is served
 // only as far as Options.StaleWhileRevalidate and StaleIfError allow; without them Expire removes
 // it. A load of the key that is under way is not stored. Expiring what is not there is no error.
-// What [Cache.Put] says about groups holds here, too.
+// What [Cache.Put] says about groups holds here, too, but that an Expire is tried again also if the
+// owner has been asked and does not answer.
 func (c *Cache[V]) Expire(ctx context.Context, key string) error {
 	if err := c.check(key); err != nil {
 		return err

@@ -24,7 +24,7 @@ type verdict uint8
 const (
 	answered    verdict = iota // value and error are what the call returns
 	lost                       // somebody else's load brought nothing: try again; the error says why
-	elsewhere                  // the ring has changed, or the key has come: look it up again
+	elsewhere                  // the view has changed, or the key has come: look it up again
 	overdue                    // SoftTimeout is over, and the load goes on
 	interrupted                // there is something else to see to, and the call still waits
 	unreachable                // the peer cannot be asked; the error says why
@@ -33,7 +33,7 @@ const (
 
 // enrol makes the request a waiter of the key's flight. If there is none, begin makes one, whose
 // first waiter is the request; it gets what the cache still has of the key, or nil. If the key has
-// become available meanwhile, enrol returns its node instead. If the ring has changed since the
+// become available meanwhile, enrol returns its node instead. If the view has changed since the
 // owner was looked up, or what the owner granted is no more, it returns neither, and the caller has
 // to look again.
 func (s *shard[V]) enrol(
@@ -45,7 +45,7 @@ func (s *shard[V]) enrol(
 	if c.closed.Load() {
 		return nil, nil, c.errClosed()
 	}
-	// 2. If the ring has changed, this process may no longer be the one to load. Whoever changes it
+	// 2. If the view has changed, this process may no longer be the one to load. Whoever changes it
 	// after this finds the flight, and its result is not stored.
 	if c.store.gen.Load() != q.gen || q.grant != nil && !s.mayKeep(q.key, q.grant) {
 		return nil, nil, nil

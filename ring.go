@@ -15,8 +15,8 @@ import (
 
 // A Member is one process of a group.
 type Member struct {
-	// Name identifies the member on the ring: it has to be unique and the same after a restart, and
-	// may have 255 bytes at most. Default: URL with its path.
+	// Name identifies the member: it has to be unique, and may have 255 bytes at most. Default: URL
+	// with its path. See GroupOptions.Name.
 	Name string
 	// URL is where the member's Group is mounted: http or https, host, port and perhaps a path
 	// (default [DefaultPath]). How it is spelled makes no difference; see GroupOptions.Self. It is

@@ -73,7 +73,7 @@ func (c *Cache[V]) newFlight(key string, hash uint32, old *node) *flight[V] {
 // join one whose result is not, as writes need not reach that one (see outwaitLoad).
 func (s *shard[V]) joinable(key string, keep bool) *flight[V] {
 	f := s.flights[key]
-	if f != nil && (f.gen != s.c.store.gen.Load() || keep && f.noStore || f.grant != nil && !s.c.inForce(f.grant)) { // the ring has changed under it, or has settled
+	if f != nil && (f.gen != s.c.store.gen.Load() || keep && f.noStore || f.grant != nil && !s.c.inForce(f.grant)) { // the view has changed under it, or has settled
 		s.unlink(key)
 		return nil
 	}

@@ -19,7 +19,7 @@ type write[V any] struct {
 	f      *flight[V] // the flight whose result this is; nil = a caller's write
 	expire bool       // do not store but end the freshness of what is there
 	same   bool       // e has the value of what is there: the load returned ErrUnchanged
-	drop   bool       // remove what is there because another peer says so
+	drop   bool       // remove what is there, whoever owns the key
 
 	gen     uint32   // in a group: the generation under which the caller has found that it is the owner
 	writing *writing // in a group: it is the write's turn, and nothing is lent
@@ -121,7 +121,7 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 		return true
 	}
 	// 2. The group's rules. A load goes by the generation under which it began: were it stored under a later one, a Clear or a
-	// change of the ring that came in between would not have seen it.
+	// change of the view that came in between would not have seen it.
 	gen := store.gen.Load()
 	switch {
 	case w.f != nil:
@@ -213,9 +213,9 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	return true
 }
 
-// errElsewhere refuses a write because the ring has changed since the caller looked up the owner: it
+// errElsewhere refuses a write because the view has changed since the caller looked up the owner: it
 // has to look again.
-var errElsewhere = errors.New("covey: the ring has changed")
+var errElsewhere = errors.New("covey: the members have changed")
 
 // mayWrite has the group's rules for a caller's write: this process must have owned the key all the
 // time since the caller looked and must still act as its owner, and nothing may be lent.

@@ -164,7 +164,7 @@ func (c *Collector) collectGroup(ch chan<- prometheus.Metric, g *covey.Group) {
 		gauge(d.peerMember, float64(one(p.Err == nil)), p.Name)
 		gauge(d.peerUp, float64(one(p.Up)), p.Name)
 		gauge(d.peerPlain, float64(one(p.Plain != nil)), p.Name)
-		gauge(d.peerSameView, float64(one(p.SameRing || p.Self)), p.Name)
+		gauge(d.peerSameView, float64(one(p.SameView || p.Self)), p.Name)
 		gauge(d.peerRoundTrip, p.RTT.Seconds(), p.Name)
 		gauge(d.peerShare, p.Share, p.Name)
 		gauge(d.peerSelf, float64(one(p.Self)), p.Name)

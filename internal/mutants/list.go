@@ -54,6 +54,10 @@ var mutants = []mutant{
 		"write.go", "if hasKnown && (w.versioned || w.f == nil && !w.expire) {", "if hasKnown {",
 	},
 	{
+		"I12: a write of which the owner is not sure goes on", "TestDeleteThatReachesNobody",
+		"peer_write.go", "case errors.Is(err, ErrUnconfirmed): // then what", "case how != answered: // then what",
+	},
+	{
 		"I4: a load does not run on the first caller's context", "TestLeaderLeavesWaiterStays",
 		"load.go", "lctx := context.WithoutCancel(ctx)", "lctx := ctx",
 	},
