@@ -154,9 +154,11 @@ func (p *peering[V]) keepLoaded(f *flight[V], o outcome[V]) {
 	if e != nil && !may {
 		c.n.discarded.Add(1)
 	}
-	c.land(f, o.value, o.err)
 	if may {
-		c.trimFor(e)
+		c.trimCopies(&e.node) // who waits finds the bound kept
+	}
+	c.land(f, o.value, o.err)
+	for may && c.trim() { // after that, as Events.Removed may take long
 	}
 }
 

@@ -162,7 +162,9 @@ func (p *peering[V]) borrow(l *link.Link, key string, hash uint32, value V, answ
 	kept := s.insertCopy(e)
 	s.unlock()
 	if kept {
-		p.c.trimFor(e)
+		p.c.trimCopies(&e.node)
+		for p.c.trim() {
+		}
 	}
 }
 
@@ -193,7 +195,7 @@ func (c *Cache[V]) newCopy(
 
 // insertCopy puts a copy into the index, in the place of an older one. It reports whether it has:
 // what this process owned until the view changed is in the way until it has been swept up. If so,
-// trimFor has to follow.
+// trimCopies and trim have to follow.
 func (s *shard[V]) insertCopy(e *borrowed[V]) bool {
 	c := s.c
 	if old := c.store.index.find(e.hash, e.key); old != nil {
@@ -205,13 +207,6 @@ func (s *shard[V]) insertCopy(e *borrowed[V]) bool {
 	s.insert(&e.node, c.store.index.shift)
 	c.copies.add(&e.node, &e.loanOf)
 	return true
-}
-
-// trimFor brings the cache within its bounds after a copy has come.
-func (c *Cache[V]) trimFor(e *borrowed[V]) {
-	c.trimCopies(&e.node)
-	for c.trim() {
-	}
 }
 
 func (l *copies) add(n *node, b *loanOf) {
