@@ -169,7 +169,7 @@ func TestDirections(t *testing.T) {
 		}
 	}
 	const module = "github.com/coveycache/covey"
-	for leaf, allowed := range map[string]string{"freq": "", "sizeof": "", "wire": "", "link": module + "/internal/wire"} {
+	for leaf, allowed := range map[string]string{"freq": "", "sizeof": "", "snapfile": "", "wire": "", "link": module + "/internal/wire"} {
 		files, err := filepath.Glob("internal/" + leaf + "/*.go")
 		require.NoError(t, err)
 		require.NotEmpty(t, files)
