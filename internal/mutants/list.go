@@ -798,6 +798,46 @@ var mutants = []mutant{
 		"internal/view/found.go", " && !n.me.replaced\n", "\n",
 	},
 	{
+		"views: the one before a view is known to all who go by it", "internal/view.TestFormer",
+		"internal/view/settle.go", "if m.view.First || m.prev != nil ||", "if true || m.view.First || m.prev != nil ||",
+	},
+	{
+		"views: it goes with each view", "internal/view.TestFormer",
+		"internal/view/promise.go", "\t\t\tm.prev = n.prev\n", "\t\t\tm.prev = nil\n",
+	},
+	{
+		"views: it always fits into the message", "internal/view.TestFormerOfLongViews",
+		"internal/view/agree.go", "room := roomBeside(n.view.Members)", "room := roomBeside(next.Members)",
+	},
+	{
+		"views: what a member says of itself is what all take it for", "internal/view.TestMemberIsBounded",
+		"internal/view/node.go", "n.self = self.bounded()", "n.self = self",
+	},
+	{
+		"views: who is leaving proposes last", "internal/view.TestWhoIsLeavingProposesLast",
+		"internal/view/agree.go", "\t\t\tbefore = leaves\n", "\t\t\tbefore = i < at\n",
+	},
+	{
+		"views: who is leaving founds nothing", "internal/view.TestWhoIsLeavingFoundsNothing",
+		"internal/view/found.go", "n.self.isLeaving() || !n.speaks(now)", "!n.speaks(now)",
+	},
+	{
+		"views: nor does it take part in a founding", "internal/view.TestWhoIsLeavingFoundsNothing",
+		"internal/view/found.go", " || n.leaving || n.self.isLeaving():", " || n.leaving:",
+	},
+	{
+		"views: nor is it counted in one", "internal/view.TestWhoIsLeavingFoundsNothing",
+		"internal/view/found.go", "m.ok && !m.member.isLeaving()", "m.ok",
+	},
+	{
+		"views: a warm view ends", "internal/view.TestWarmViewEnds",
+		"internal/view/agree.go", " && n.settled && !n.hasWarmed(now) {", " && n.settled {",
+	},
+	{
+		"views: when it has settled for so long", "internal/view.TestWarmViewEnds",
+		"internal/view/agree.go", "now-n.settledAt >= int64(n.cfg.WarmUp)", "true",
+	},
+	{
 		"a process looks who is at its address", "TestTwoOfOneNameAlone",
 		"group_links.go", "\t\tg.agreement.Reached(true)\n", "\t\tg.agreement.Reached(true)\n\t\tgo p.Close()\n",
 	},

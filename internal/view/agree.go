@@ -130,13 +130,17 @@ func (n *Node) isOver(now int64) bool {
 	return true
 }
 
-// rank returns how many healthy members are more senior than this one.
+// rank returns after how many healthy members it is this one's turn: the more senior ones, and those
+// who are leaving come last.
 func (n *Node) rank(now int64) (rank int) {
-	for _, p := range n.members {
-		if p == n.me {
-			break
+	at := n.view.Index(n.self.ID)
+	leaves := n.view.Members[at].isLeaving()
+	for i, p := range n.members {
+		before := i < at
+		if n.view.Members[i].isLeaving() != leaves {
+			before = leaves
 		}
-		if p.links > 0 && !p.gone && now-p.heard < int64(suspect) {
+		if before && p.links > 0 && !p.gone && now-p.heard < int64(suspect) {
 			rank++
 		}
 	}
@@ -160,7 +164,7 @@ func (n *Node) mind(now int64) {
 		return
 	}
 	all := n.evidence(now)
-	if len(all) == 0 && !n.anyJoin() && n.accView == nil && n.settled {
+	if len(all) == 0 && !n.anyJoin() && n.accView == nil && n.settled && !n.hasWarmed(now) {
 		n.need, n.round = 0, nil
 		return
 	}
@@ -191,6 +195,12 @@ func (n *Node) mind(now int64) {
 		n.round.again, n.round.began, n.round.forced = 0, now, true
 		n.proposeView()
 	}
+}
+
+// hasWarmed reports whether it is time that a view follows the present one, which is warm, in which
+// nobody is a former owner any more.
+func (n *Node) hasWarmed(now int64) bool {
+	return n.warm && n.settled && n.cfg.WarmUp > 0 && now-n.settledAt >= int64(n.cfg.WarmUp)
 }
 
 func (n *Node) anyDead(all []evidence) bool {
@@ -351,12 +361,12 @@ func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
 		// before had promised.
 		next.Abrupt = next.Abrupt || n.cfg.Now() < n.settledAt+int64(given)
 	}
-	size := len((&message{kind: tell, view: next}).append(nil))
+	room := roomBeside(n.view.Members) // the next view is told with this one
 	for _, j := range n.joiners() {
 		if !n.canJoin(j.ID) {
 			continue
 		}
-		if size += len(appendMember(nil, &j)); size > MaxMessage-1024 {
+		if room -= roomOf(&j); room < 0 {
 			n.note(TooLong)
 			break
 		}
@@ -371,7 +381,7 @@ func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
 		}
 		changed = true
 	}
-	if !changed || !next.index() {
+	if !changed && !n.hasWarmed(n.cfg.Now()) || !next.index() {
 		return nil, nil, 0
 	}
 	if !n.view.quorum(func(i int) bool { return r.promises[n.view.Members[i].ID] != nil }) {
@@ -381,6 +391,19 @@ func (n *Node) next(r *round) (next *View, proof []evidence, wait int64) {
 		next.Epoch += rebirth
 	}
 	return next, proof, wait
+}
+
+// roomOf returns how many bytes a member takes of a message: itself, as one that is new or has
+// changed, and in the next view that it is gone.
+func roomOf(m *Member) int { return len(appendMember(nil, m)) + 2*2 }
+
+// roomBeside returns how many bytes of a message members leave: below 0, they are too many.
+func roomBeside(members []Member) int {
+	room := MaxMessage - 1024 // heads and counts
+	for i := range members {
+		room -= roomOf(&members[i])
+	}
+	return room
 }
 
 // joiners returns who wants to join, the oldest first.

@@ -27,6 +27,16 @@
 // it no longer answers for. Until then an owner acts only for what it owned before. One change at a
 // time: the next one begins when this one has settled.
 //
+// # The view before
+//
+// Whoever goes by a view knows the one before it, which says who may have what others own now: a view
+// that comes without it is not adopted, but asked for anew. A view is warm if somebody has come
+// since, or a member's weight, zone or number of replicas has changed. When it has been settled for
+// [Config.WarmUp] one with the same members follows it.
+//
+// A member of weight 0 is leaving: it owns nothing, and is a member like any other. But it proposes
+// only if nobody else does, and is never part of a founding.
+//
 // # The first view
 //
 // A process founds a view only after it has reached itself at its own address and has then asked

@@ -126,7 +126,7 @@ const (
 // last one that this process knew, and all take part or do not run.
 func (n *Node) tryFounding(now int64) {
 	f := &n.found
-	if !n.speaks(now) || !f.known || now < f.until && f.bound.Name < n.self.Name {
+	if n.self.isLeaving() || !n.speaks(now) || !f.known || now < f.until && f.bound.Name < n.self.Name {
 		return
 	}
 	if f.attempt == 0 {
@@ -168,6 +168,12 @@ func (n *Node) tryFounding(now int64) {
 		quiet = given
 	}
 	slices.SortFunc(v.Members[1:], func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	for room := roomBeside(v.Members); room < 0; {
+		n.note(TooLong)
+		last := len(v.Members) - 1
+		room += roomOf(&v.Members[last])
+		v.Members = v.Members[:last]
+	}
 	v.index()
 	n.adopt(v, nil, false, quiet)
 	n.note(Founded)
@@ -215,7 +221,7 @@ func (n *Node) onSeek(from ID, m *message) {
 		return
 	case n.self.URL != "" && !n.speaks(now):
 		return
-	case n.observes() || n.leaving:
+	case n.observes() || n.leaving || n.self.isLeaving():
 		answer.kind, answer.member = seekOK, &n.self
 	case !n.isHomeless() || !n.isPast(now): // somebody may have a place in a view
 	case f.attempt != 0 && n.self.Name < from.Name:
@@ -237,7 +243,7 @@ func (n *Node) onSeekOK(from ID, m *message) {
 	if f.attempt == 0 || uint64(m.at) != f.attempt || m.member.ID != from {
 		return
 	}
-	if m.ok {
+	if m.ok && !m.member.isLeaving() {
 		f.ok[from.Name] = consent{*m.member, n.cfg.Now()}
 	} else {
 		f.unlist(from.Name)

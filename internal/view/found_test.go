@@ -111,13 +111,13 @@ func TestFoundedViewNeedsAll(t *testing.T) {
 // When two lineages meet the one with fewer members gives way, and drops what it has.
 func TestLesserLineageGivesWay(t *testing.T) {
 	l, _ := inView(t, "a", "a", "b")
-	other := viewOf(5, "x", "y", "z")
-	other.Lineage = 9
+	other, before := viewOf(5, "x", "y", "z"), viewOf(4, "x", "y")
+	other.Lineage, before.Lineage = 9, 9
 	l.n.LinkUp(memberOf("x").ID)
 	l.adoptions = nil
 	l.hear("x", &message{kind: tell, lineage: 9, epoch: 5, view: other, live: 1})
 	require.Empty(t, l.adoptions)
-	l.hear("x", &message{kind: tell, lineage: 9, epoch: 5, view: other, live: 3})
+	l.hear("x", &message{kind: tell, lineage: 9, epoch: 5, prev: before, view: other, live: 3})
 	require.Len(t, l.adoptions, 2)
 	require.Nil(t, l.adoptions[0].View)
 	require.True(t, l.adoptions[0].Anew)

@@ -38,7 +38,7 @@ func (n *Node) hasLeft() {
 func (n *Node) sayBye() {
 	farewell := n.head(bye)
 	farewell.ok = n.clean
-	b := n.encode(farewell)
+	b := farewell.append(nil)
 	for _, m := range n.view.Members {
 		n.sendEncoded(m.ID, b)
 	}

@@ -44,9 +44,9 @@ type message struct {
 	ballot   uint64        // of an ask without a view: the lineage that the sender has given up last
 	accepted uint64        // the ballot of the accepted view; of an accepted that is not ok, the one that stands in the way
 	left     time.Duration // until it is worth trying again; of tell and learn: until loans of the dead have run out
-	prev     *View
+	prev     *View         // the one before View, unless the receiver goes by that one
 	view     *View
-	change   *change // View is sent as what differs from Prev, or from what the receiver goes by
+	change   *change // View is sent as what differs from the one before it
 	member   *Member
 	evidence []evidence
 }
@@ -58,28 +58,29 @@ type evidence struct {
 	dead  bool          // it is proven
 }
 
-// A change is what one view differs in from another one.
+// A change is what a view differs in from the one before it.
 type change struct {
 	view    View   // without its members
-	base    uint64 // the other one's epoch
+	base    uint64 // the epoch of the one before
 	removed []uint32
 	altered []altered
 	added   []Member
 }
 
 type altered struct {
-	index  uint32 // in the other view
+	index  uint32 // in the view before
 	member Member
 }
 
 // Limits of what is taken from others.
 const (
-	maxName    = 255
-	maxURL     = 2048
-	maxZone    = 255
-	maxWeight  = 1 << 20
-	maxMembers = 1 << 14
-	maxEpoch   = 1 << 62
+	maxName     = 255
+	maxURL      = 2048
+	maxZone     = 255
+	maxWeight   = 1 << 20
+	maxReplicas = 255
+	maxMembers  = 1 << 14
+	maxEpoch    = 1 << 62
 	// MaxMessage is the size of the largest message, in bytes. Members that would make a view
 	// longer are not taken in.
 	MaxMessage = 240 << 10
@@ -181,6 +182,7 @@ func appendMember(b []byte, m *Member) []byte {
 	b = binary.AppendUvarint(b, m.Instance)
 	b = appendString(b, m.URL)
 	b = binary.AppendUvarint(b, uint64(max(m.Weight, 0)))
+	b = binary.AppendUvarint(b, uint64(max(m.Replicas, 0)))
 	return appendString(b, m.Zone)
 }
 
@@ -234,8 +236,11 @@ func parse(b []byte) (*message, error) {
 	if r.bad || len(r.s) > 0 || m.epoch > maxEpoch || m.kind == 0 || m.kind > replaced {
 		return nil, errMalformed
 	}
-	if m.prev != nil && m.change != nil { // it is from that one that it differs
-		if m.view = m.change.apply(m.prev); m.view == nil {
+	if m.prev != nil { // it is from that one that it differs
+		if m.change != nil {
+			m.view = m.change.apply(m.prev)
+		}
+		if m.view == nil || !m.view.follows(m.prev) {
 			return nil, errMalformed
 		}
 	}
@@ -247,8 +252,8 @@ func parse(b []byte) (*message, error) {
 	return m, nil
 }
 
-// diff returns in what v differs from base, the view before it or one of the same lineage. Whoever is in both, in the
-// same order, is not repeated.
+// diff returns in what v differs from base, the view before it. Whoever is in both, in the same
+// order, is not repeated.
 func diff(base, v *View) *change {
 	c := &change{view: *v, base: base.Epoch}
 	c.view.Members, c.view.places = nil, nil
@@ -271,7 +276,7 @@ func diff(base, v *View) *change {
 // apply returns the view that differs from base by c, nil if there is none.
 func (c *change) apply(base *View) *View {
 	v := c.view
-	if base == nil || base.Epoch != c.base || base.Lineage != v.Lineage && !v.follows(base) {
+	if base == nil || base.Epoch != c.base || !v.follows(base) {
 		return nil
 	}
 	v.Members = make([]Member, 0, max(0, len(base.Members)-len(c.removed))+len(c.added))
@@ -358,12 +363,14 @@ func (r *reader) member(m *Member) {
 	m.URL = r.string(maxURL)
 	weight := r.uint()
 	m.Weight = int(min(weight, maxWeight))
+	replicas := r.uint()
+	m.Replicas = int(min(replicas, maxReplicas))
 	m.Zone = r.string(maxZone)
-	r.bad = r.bad || m.Name == "" || weight > maxWeight
+	r.bad = r.bad || m.Name == "" || weight > maxWeight || replicas > maxReplicas
 }
 
 func (r *reader) members() []Member {
-	members := make([]Member, r.count(6))
+	members := make([]Member, r.count(7))
 	for i := range members {
 		r.member(&members[i])
 	}
@@ -399,7 +406,7 @@ func (r *reader) change() *change {
 		c.removed[i] = r.index()
 		r.bad = r.bad || i > 0 && c.removed[i] <= c.removed[i-1]
 	}
-	c.altered = make([]altered, r.count(7))
+	c.altered = make([]altered, r.count(8))
 	for i := range c.altered {
 		a := &c.altered[i]
 		a.index = r.index()

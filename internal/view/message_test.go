@@ -19,11 +19,11 @@ var updateGolden = flag.Bool("view.update", false, "write testdata/messages.txt 
 // samples returns a message of each kind, with everything in it that goes with it.
 func samples() (names []string, messages []*message) {
 	member := func(name string, instance uint64) Member {
-		return Member{ID: ID{name, instance}, URL: "http://" + name + ":80", Weight: 100, Zone: "z1"}
+		return Member{ID: ID{name, instance}, URL: "http://" + name + ":80", Weight: 100, Replicas: 2, Zone: "z1"}
 	}
 	a, b, c := member("a", 1_800_000_000_000_000_001), member("b", 300), member("c", 5)
 	heavier := b
-	heavier.Weight = 200
+	heavier.Weight, heavier.Replicas = 200, 255
 	first := &View{Lineage: 1 << 63, Founded: 1_800_000_000_000, Epoch: 1_800_000_000_000, Members: []Member{a, b}, First: true}
 	next := &View{Lineage: 1 << 63, Founded: 1_800_000_000_000, Epoch: 1_800_000_000_001, Members: []Member{heavier, c}, Abrupt: true}
 	reborn := &View{Lineage: 7, Founded: 1_800_000_000_500, Parent: 1 << 63, Fork: 1_800_000_000_000, Epoch: 1_800_000_001_001, Members: []Member{heavier, c}, Abrupt: true, Reborn: true}
@@ -158,7 +158,7 @@ func TestMalformed(t *testing.T) {
 		return append(make([]byte, 7), n...)
 	}
 	message := func(k kind, flags byte, rest []byte) []byte { return append([]byte{byte(k), flags}, rest...) }
-	member := "\x01a\x01\x00\x01\x00"
+	member := "\x01a\x01\x00\x01\x01\x00"
 	for name, b := range map[string][]byte{
 		"nothing":                     nil,
 		"no kind":                     message(0, 0, numbers(0)),
@@ -171,8 +171,9 @@ func TestMalformed(t *testing.T) {
 		"number of 65 bits":           message(ask, 0, append(append(bytes.Repeat([]byte{0xff}, 9), 2), make([]byte, 7)...)),
 		"evidence that is not there":  message(promise, 0, numbers(5, 0, 0)),
 		"evidence of a far member":    message(promise, 0, numbers(1, 0x80, 0x80, 1, 0)),
-		"member without a name":       message(join, flagMember, numbers([]byte("\x00\x00\x01\x00\x01\x00")...)),
-		"heavy member":                message(join, flagMember, numbers([]byte("\x00\x01a\x01\x00\x81\x80\x40\x00")...)),
+		"member without a name":       message(join, flagMember, numbers([]byte("\x00\x00\x01\x00\x01\x01\x00")...)),
+		"heavy member":                message(join, flagMember, numbers([]byte("\x00\x01a\x01\x00\x81\x80\x40\x01\x00")...)),
+		"many replicas":               message(join, flagMember, numbers([]byte("\x00\x01a\x01\x00\x01\x80\x02\x00")...)),
 		"view without members":        message(tell, flagView, numbers([]byte("\x00\x00\x01\x01\x01\x00\x00\x00")...)),
 		"view with a name twice":      message(tell, flagView, numbers([]byte("\x00\x00\x01\x01\x01\x00\x00\x02"+member+member)...)),
 		"view with unknown flags":     message(tell, flagView, numbers([]byte("\x00\x08\x01\x01\x01\x00\x00\x01"+member)...)),
@@ -181,6 +182,8 @@ func TestMalformed(t *testing.T) {
 		"removed and altered":         message(learn, flagChange, numbers([]byte("\x00\x00\x01\x01\x02\x00\x00\x01\x01\x00\x01\x00"+member+"\x00")...)),
 		"change that does not follow": message(tell, flagPrev|flagChange, numbers([]byte("\x00\x00\x01\x01\x01\x00\x00\x01"+member+"\x00\x01\x01\x02\x00\x00\x07\x00\x00\x00")...)),
 		"change of all":               message(tell, flagPrev|flagChange, numbers([]byte("\x00\x00\x01\x01\x01\x00\x00\x01"+member+"\x00\x01\x01\x02\x00\x00\x01\x01\x00\x00\x00")...)),
+		"view before without a view":  message(ask, flagPrev, numbers([]byte("\x00\x00\x01\x01\x01\x00\x00\x01"+member)...)),
+		"view that does not follow":   message(tell, flagPrev|flagView, numbers([]byte("\x00\x00\x01\x01\x01\x00\x00\x01"+member+"\x00\x01\x01\x03\x00\x00\x01"+member)...)),
 		"too long":                    make([]byte, MaxMessage+1),
 	} {
 		if m, err := parse(b); err == nil {
@@ -206,7 +209,7 @@ func TestMemoryOfMessages(t *testing.T) {
 	}
 	var many strings.Builder // members, all different
 	for i := range 16_383 {
-		many.WriteString("\x03" + string([]byte{byte(i), byte(i >> 8), 'x'}) + "\x00\x00\x00\x00")
+		many.WriteString("\x03" + string([]byte{byte(i), byte(i >> 8), 'x'}) + "\x00\x00\x00\x00\x00")
 	}
 	view := append(fill(tell, flagView, "\x00\x00\x00\x00\x00\x00\x01", "\x00")[:len(head)+9], many.String()...)
 	if m, err := parse(view); err != nil || len(m.view.Members) != 16_383 {
@@ -215,9 +218,9 @@ func TestMemoryOfMessages(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"view":     view,
 		"evidence": fill(promise, 0, "", "\x00\x00"),
-		"same":     fill(tell, flagView, "\x00\x00\x00\x00\x00\x00\x01", "\x01a\x00\x00\x00\x00"),
+		"same":     fill(tell, flagView, "\x00\x00\x00\x00\x00\x00\x01", "\x01a\x00\x00\x00\x00\x00"),
 		"removed":  fill(learn, flagChange, "\x00\x00\x00\x00\x01\x00\x00\x00", "\x00"),
-		"added":    fill(learn, flagChange, "\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00", "\x01a\x00\x00\x00\x00"),
+		"added":    fill(learn, flagChange, "\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00", "\x01a\x00\x00\x00\x00\x00"),
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -82,12 +82,15 @@ type Config struct {
 
 	// MinMembers is how many members a first view has at least; 0 means 1.
 	MinMembers int
+	// WarmUp is how long after a warm view has settled one with the same members follows it, in
+	// which nobody is a former owner; 0: only the next change ends it.
+	WarmUp time.Duration
 }
 
 // An Adoption is a change of the view that a process goes by.
 type Adoption struct {
-	View *View // nil: there is none; its lineage has been dissolved
-	Prev *View // the one before it, as far as is known
+	View   *View // nil: there is none; its lineage has been dissolved
+	Former *View // the one before it, whether this process went by that or not; nil: View is First, or nil
 	// Anew says that nothing that was stored before is worth anything, since this process may have
 	// missed what happened meanwhile.
 	Anew bool
@@ -126,7 +129,8 @@ type Node struct {
 	mu        sync.Mutex
 	self      Member
 	view      *View // nil: none is known
-	prev      *View
+	prev      *View // the one before it; nil: it is First
+	warm      bool  // the view is, against that one
 	settled   bool
 	counted   bool
 	quiet     int64 // until when loans of the dead may be used
@@ -202,7 +206,7 @@ type peer struct {
 func New(cfg Config) *Node {
 	now := cfg.Now()
 	n := &Node{
-		cfg: cfg, self: cfg.Self, began: now, ticked: now, lateAt: math.MinInt64 / 2, asked: math.MinInt64 / 2, joined: math.MinInt64 / 2,
+		cfg: cfg, self: cfg.Self.bounded(), began: now, ticked: now, lateAt: math.MinInt64 / 2, asked: math.MinInt64 / 2, joined: math.MinInt64 / 2,
 		left:  make(chan struct{}),
 		noted: make(map[Event]bool),
 		peers: make(map[ID]*peer), linkedNames: make(map[string]int), quit: make(map[uint64]bool), newest: make(map[string]uint64), joins: make(map[ID]Member),
@@ -230,7 +234,7 @@ func (n *Node) SetSelf(self Member) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	self.ID = n.self.ID
-	n.self = self
+	n.self = self.bounded()
 }
 
 func (n *Node) observes() bool { return n.self.Weight < 0 || n.self.URL == "" }
@@ -404,7 +408,7 @@ func (n *Node) Receive(from ID, b []byte) error {
 
 func (n *Node) receive(from ID, m *message) {
 	if m.view == nil && m.change != nil {
-		if m.view = n.resolve(m.change); m.view == nil && (m.kind == tell || m.kind == learn) {
+		if m.view, m.prev = n.resolve(m.change); m.view == nil && (m.kind == tell || m.kind == learn) {
 			n.ask(from) // for all of it
 			return
 		}
@@ -449,16 +453,18 @@ func (n *Node) receive(from ID, m *message) {
 	}
 }
 
-// resolve returns the view that a change makes of one that this process knows; nil: it knows none
-// of which.
-func (n *Node) resolve(c *change) *View {
+// resolve returns the view that a change makes of one that this process knows, and that one; nil: it
+// knows none of which.
+func (n *Node) resolve(c *change) (v, prev *View) {
 	if n.view != nil && n.view.Lineage == c.view.Lineage && n.view.Epoch == c.view.Epoch {
-		return n.view
+		return n.view, n.prev
 	}
-	if v := c.apply(n.view); v != nil {
-		return v
+	for _, prev := range [...]*View{n.view, n.prev} {
+		if v := c.apply(prev); v != nil {
+			return v, prev
+		}
 	}
-	return c.apply(n.prev)
+	return nil, nil
 }
 
 // Tick does what the time has come for, and returns after what time it is to be called again. It

@@ -54,7 +54,7 @@ func memberOf(name string) Member {
 	if len(name) > 1 {
 		id.Instance = uint64(name[1] - '0')
 	}
-	return Member{ID: id, URL: "http://" + id.Name, Weight: 1}
+	return Member{ID: id, URL: "http://" + id.Name, Weight: 1, Replicas: 1}
 }
 
 func viewOf(epoch uint64, names ...string) *View {
@@ -78,7 +78,7 @@ func inView(t *testing.T, name string, members ...string) (*lone, *View) {
 	}
 	for _, m := range v.Members {
 		if m.ID != l.n.self.ID {
-			l.hear(m.Name, &message{kind: tell, lineage: 7, epoch: 10, settled: true, view: v, live: uint64(len(members))})
+			l.hear(m.Name, &message{kind: tell, lineage: 7, epoch: 10, settled: true, prev: viewOf(9, members...), view: v, live: uint64(len(members))})
 			break
 		}
 	}
@@ -253,6 +253,9 @@ func TestAnew(t *testing.T) {
 	} {
 		l, v := inView(t, "a", c.members...)
 		l.adoptions = nil
+		if c.next.Epoch != 11 {
+			v = viewOf(11, c.members...)
+		}
 		l.hear("b", &message{kind: learn, lineage: 7, epoch: c.next.Epoch, prev: v, view: c.next})
 		require.Len(t, l.adoptions, 1, c.what)
 		require.Equal(t, c.anew, l.adoptions[0].Anew, c.what)

@@ -178,7 +178,8 @@ func (n *Node) leasedUntil() int64 {
 	return best
 }
 
-// tell sends the view to somebody who goes by an earlier one, or may not know it.
+// tell sends the view, and the one before it, to somebody who goes by an earlier one, or may not
+// know it.
 func (n *Node) tell(to ID, epoch uint64) { n.send(to, n.about(tell, epoch)) }
 
 // about returns a message with the view and what goes with it, for somebody who goes by the view of
@@ -188,7 +189,7 @@ func (n *Node) about(k kind, epoch uint64) *message {
 	m.view, m.counted = n.view, n.counted
 	m.live = uint64(n.live())
 	m.left = n.quietLeft()
-	if n.prev != nil && (n.prev.Lineage == n.view.Lineage || n.view.follows(n.prev)) {
+	if n.prev != nil {
 		m.change = diff(n.prev, n.view)
 		if epoch != n.prev.Epoch {
 			m.prev = n.prev

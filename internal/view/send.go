@@ -8,12 +8,12 @@ func (n *Node) send(to ID, m *message) {
 		n.receive(to, m)
 		return
 	}
-	n.sendEncoded(to, n.encode(m))
+	n.sendEncoded(to, m.append(nil))
 }
 
 // sendAll sends a message to many: to this process, if it is among them, last.
 func (n *Node) sendAll(to []Member, m *message) {
-	b := n.encode(m)
+	b := m.append(nil)
 	self := false
 	for i := range to {
 		if to[i].ID == n.self.ID {
@@ -25,16 +25,6 @@ func (n *Node) sendAll(to []Member, m *message) {
 	if self {
 		n.receive(n.self.ID, m)
 	}
-}
-
-func (n *Node) encode(m *message) []byte {
-	b := m.append(nil)
-	if len(b) > MaxMessage && m.prev != nil { // the view before is of use only to those who were there
-		short := *m
-		short.prev, short.change = nil, nil
-		b = short.append(nil)
-	}
-	return b
 }
 
 // sendEncoded reports whether the message has been sent: not to somebody who is not linked, and not

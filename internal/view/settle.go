@@ -38,16 +38,19 @@ func (l *learning) hasLearnt(id ID) {
 	}
 }
 
-// adopt makes this process go by another view.
+// adopt makes this process go by another view, which comes after prev.
 func (n *Node) adopt(v, prev *View, counted bool, quiet time.Duration) {
 	old := n.view
 	if old != nil && old.Lineage == v.Lineage && v.Epoch <= old.Epoch {
 		return
 	}
+	if v.follows(old) {
+		prev = old
+	}
 	now := n.cfg.Now()
 	skipped := !v.follows(old)
 	counted = counted || v.Reborn
-	a := Adoption{View: v, Prev: prev}
+	a := Adoption{View: v, Former: prev}
 	a.Anew = skipped || !v.Has(n.self.ID) || !old.Has(n.self.ID) || counted && !n.keptThrough(old)
 	switch {
 	case skipped:
@@ -63,12 +66,10 @@ func (n *Node) adopt(v, prev *View, counted bool, quiet time.Duration) {
 	if now < n.quiet {
 		a.Quiet, a.QuietPrev, a.QuietAll = time.Duration(n.quiet-now), n.quietPrev, n.quietAll
 	}
-	if !skipped {
-		a.Prev = old
-	}
-	n.view, n.prev, n.settled, n.counted = v, a.Prev, false, counted
+	n.view, n.prev, n.settled, n.counted = v, prev, false, counted
+	n.warm = v.IsWarm(prev)
 	n.known = max(n.known, v.Epoch)
-	n.members, n.former = n.peersOf(v), n.peersOf(a.Prev)
+	n.members, n.former = n.peersOf(v), n.peersOf(prev)
 	n.promised, n.accBallot, n.accView, n.blocked = 0, 0, nil, nil
 	n.round, n.learning, n.need, n.bereft = nil, nil, 0, 0
 	n.adopted, n.release, n.released = now, 0, 0
@@ -133,13 +134,14 @@ func (n *Node) onTell(from ID, m *message) {
 		return
 	}
 	switch {
-	case n.view == nil:
-	case known:
-	case n.view.succeeds(m.view), n.isMember() && !outlives(m.view, int(m.live), n.view, n.live()):
+	case n.view != nil && !known && (n.view.succeeds(m.view) || n.isMember() && !outlives(m.view, int(m.live), n.view, n.live())):
 		if n.mayReact(from) {
 			n.tell(from, 0)
 		}
 		return
+	case n.lacksPrev(from, m):
+		return
+	case n.view == nil, known:
 	case n.isMember():
 		n.note(Dissolved)
 		n.dissolve()
@@ -161,6 +163,18 @@ func (n *Node) onTell(from ID, m *message) {
 	if n.view != nil && !n.isMember() {
 		n.look(n.cfg.Now())
 	}
+}
+
+// lacksPrev reports whether a view cannot be adopted as it is not known which one came before it: that
+// says who may have what its members own now. Then the sender is asked for both.
+func (n *Node) lacksPrev(from ID, m *message) bool {
+	if m.view.First || m.prev != nil || m.view.follows(n.view) {
+		return false
+	}
+	if n.mayReact(from) {
+		n.ask(from)
+	}
+	return true
 }
 
 // isLost reports whether this process has given up a view, or a later one of the same lineage, as
@@ -190,7 +204,7 @@ func (n *Node) dissolve() {
 			n.quit[n.view.Lineage] = true
 		}
 	}
-	n.view, n.prev, n.members, n.former, n.settled, n.counted = nil, nil, nil, nil, false, false
+	n.view, n.prev, n.members, n.former, n.warm, n.settled, n.counted = nil, nil, nil, nil, false, false, false
 	n.promised, n.accBallot, n.accView, n.blocked = 0, 0, nil, nil
 	n.round, n.learning, n.need, n.bereft = nil, nil, 0, 0
 	for _, p := range n.peers {
@@ -224,7 +238,7 @@ func (n *Node) pushLearn(now int64) {
 	} else if n.prev != nil {
 		epoch = n.prev.Epoch
 	}
-	b := n.encode(n.about(learn, epoch))
+	b := n.about(learn, epoch).append(nil)
 	for range l.pupils {
 		p := l.pupils[l.next%len(l.pupils)]
 		if !p.learnt && p.id != n.self.ID && now-p.told >= pause && n.isUp(p.id) {
@@ -252,12 +266,12 @@ func (n *Node) learn() {
 				l.missing++
 				continue
 			}
-			p := &pupil{id: id, told: math.MinInt64 / 2, both: n.prev == nil}
+			p := &pupil{id: id, told: math.MinInt64 / 2, both: n.prev == nil} // of a founding all count
 			l.of[id] = p
 			l.pupils = append(l.pupils, p)
 		}
 	}
-	if n.prev == nil { // this process has come later than the change, or has founded the view
+	if n.prev == nil {
 		l.missing = len(l.pupils)
 	}
 	n.learning = l
@@ -283,7 +297,7 @@ func (n *Node) Released(epoch uint64) {
 		n.learning.hasLearnt(n.self.ID)
 		n.checkLearnt(n.cfg.Now())
 	}
-	b := n.encode(n.head(learnt))
+	b := n.head(learnt).append(nil)
 	for _, m := range n.view.Voters() { // one of them drives the change
 		n.sendEncoded(m.ID, b)
 	}
@@ -296,7 +310,9 @@ func (n *Node) onLearn(from ID, m *message) {
 			return
 		}
 	}
-	n.adopt(m.view, m.prev, m.counted, m.left)
+	if n.view.Epoch != m.view.Epoch && !n.lacksPrev(from, m) {
+		n.adopt(m.view, m.prev, m.counted, m.left)
+	}
 	if n.view.Epoch != m.view.Epoch {
 		return
 	}
@@ -334,9 +350,6 @@ func (n *Node) checkLearnt(now int64) {
 		n.hasSettled()
 		return
 	}
-	if old == nil { // this process has come later than the change, and counts the new view only
-		old = v
-	}
 	if l.quorum == 0 && n.agreed(old, l.learnt) {
 		l.quorum = now
 	}
@@ -349,7 +362,7 @@ func (n *Node) checkLearnt(now int64) {
 // hasSettled settles the view for all.
 func (n *Node) hasSettled() {
 	n.settle()
-	b := n.encode(n.head(settled))
+	b := n.head(settled).append(nil)
 	for _, m := range n.view.Members {
 		n.sendEncoded(m.ID, b)
 	}

@@ -77,8 +77,10 @@ type sim struct {
 	byID     map[ID]*simHost
 	idle     bool // nobody calls
 	measures bool // what the nodes take
-	twins    bool // some are started while the one before them runs
-	renews   bool // keep-alives take the asks for promises along
+	warmUp   time.Duration
+	agreed   map[[2]uint64]Adoption // by lineage and epoch
+	twins    bool                   // some are started while the one before them runs
+	renews   bool                   // keep-alives take the asks for promises along
 	cut      map[[2]int]bool
 	last     map[[2]int]int64 // when the last message on the way arrives
 	waits    map[[2]int][]func()
@@ -144,6 +146,30 @@ func (s *sim) inOrder(key [2]int, f func()) func() {
 		}
 		s.at(20*time.Millisecond, poll)
 	}
+}
+
+// retire has a host own nothing any more for a while, and then leave.
+func (s *sim) retire(h *simHost) {
+	if h.dead || h.paused {
+		return
+	}
+	s.logf("%v is about to leave", h.id)
+	s.counts["retires"]++
+	h.node.SetSelf(Member{URL: "http://" + h.name})
+	began := s.now
+	var wait func()
+	wait = func() {
+		owns := h.view.Has(h.id) && !h.view.Members[h.view.Index(h.id)].isLeaving()
+		switch {
+		case !owns:
+			s.at(s.rand(time.Second), func() { h.run(func() { s.leave(h) }) })
+		case s.now-began > int64(3*time.Second):
+			s.leave(h)
+		default:
+			s.at(10*time.Millisecond, func() { h.run(wait) })
+		}
+	}
+	wait()
 }
 
 func (s *sim) leave(h *simHost) {
@@ -228,7 +254,11 @@ func (s *sim) fault(lists [][]int) {
 		}
 	case 7:
 		if !h.dead && !h.paused {
-			s.leave(h)
+			if s.r.IntN(2) == 0 {
+				s.leave(h)
+			} else {
+				s.retire(h)
+			}
 			var again func()
 			again = func() {
 				switch {
@@ -357,7 +387,7 @@ func newSim(t *testing.T, seed uint64, n int) *sim {
 	s := &sim{
 		t: t, r: rand.New(rand.NewPCG(seed, 7)), cut: make(map[[2]int]bool), last: make(map[[2]int]int64),
 		waits: make(map[[2]int][]func()), hosts: make([]*simHost, n), counts: make(map[string]int), never: make(map[int]bool),
-		byID: make(map[ID]*simHost), observes: make(map[int]bool), number: make(map[string]int),
+		agreed: make(map[[2]uint64]Adoption), byID: make(map[ID]*simHost), observes: make(map[int]bool), number: make(map[string]int),
 	}
 	for i := range n {
 		s.number[simName(i)] = i
@@ -425,6 +455,31 @@ func (s *sim) recover() (took time.Duration) {
 	return time.Duration(max(0, since-s.broken))
 }
 
+// coolDown sees that a warm view ends, and that nothing changes any more then.
+func (s *sim) coolDown() {
+	if s.bad != "" || s.warmUp == 0 {
+		return
+	}
+	epochs := make(map[uint64]bool)
+	for range 2 {
+		s.until(time.Duration(s.now) + s.warmUp + 2*time.Second)
+		why := s.whole()
+		for _, h := range s.hosts {
+			if h.node.warm {
+				why = fmt.Sprintf("%v goes by a warm view", h.id)
+			}
+			epochs[h.view.Epoch] = true
+		}
+		if s.bad == "" && why != "" {
+			s.dump()
+			s.bad = "after the warm-up " + why
+		}
+	}
+	if s.bad == "" && len(epochs) != 1 {
+		s.bad = "the view has changed again"
+	}
+}
+
 // recovered is how long after the last fault a group is whole again.
 const recovered = 15 * time.Second
 
@@ -436,6 +491,9 @@ func TestSimulation(t *testing.T) {
 	for seed := *simSeed; seed < *simSeed+uint64(*simSeeds) && failed < 20; seed++ {
 		n := 3 + int(seed%3)
 		s := newSim(t, seed, n)
+		if seed%3 == 0 {
+			s.warmUp = 2 * time.Second
+		}
 		s.twins, s.renews = seed%2 == 0, seed%4 == 3
 		if seed%5 == 0 {
 			s.observes[n-1] = true
@@ -460,6 +518,7 @@ func TestSimulation(t *testing.T) {
 		if last := took[len(took)-1]; last > recovered/3 {
 			t.Logf("seed %d: whole after %v", seed, last)
 		}
+		s.coolDown()
 		if s.bad != "" {
 			t.Errorf("seed %d (%d processes): %s", seed, n, s.bad)
 			failed++

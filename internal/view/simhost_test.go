@@ -83,6 +83,9 @@ func owner(v *View, k int) ID {
 	var best uint64
 	var id ID
 	for _, m := range v.Members {
+		if m.Weight == 0 { // it is leaving
+			continue
+		}
 		x := uint64(k+1) * 0x9e3779b97f4a7c15
 		for _, c := range []byte(m.Name) {
 			x = (x ^ uint64(c)) * 0xbf58476d1ce4e5b9
@@ -113,6 +116,7 @@ func (s *sim) start(i int, lists []int) *simHost {
 	h.node = New(Config{
 		Self: self, Now: h.now, Held: h.now, Wall: func() uint64 { return wall + uint64(s.now/1e6) }, Random: s.r.Uint64,
 		Send: h.send, Adopt: h.adopt, Settled: func(uint64) { h.settled = true }, Release: h.release, Note: h.note,
+		WarmUp: s.warmUp,
 	})
 	var list []Member
 	for _, l := range lists {
@@ -260,7 +264,7 @@ func (h *simHost) over(to ID, f func(t *simHost)) {
 func (h *simHost) adopt(a Adoption) {
 	now := h.now()
 	h.changes++
-	h.view, h.prev, h.settled = a.View, a.Prev, false
+	h.view, h.prev, h.settled = a.View, a.Former, false
 	if a.Anew {
 		clear(h.entries)
 		clear(h.views)
@@ -271,14 +275,32 @@ func (h *simHost) adopt(a Adoption) {
 		h.s.logf("%v has no view", h.id)
 		return
 	}
+	h.checkFormer(a)
 	h.views[a.View.Epoch] = a.View
-	if a.View.Reborn && a.Prev != nil { // nothing lay between
-		for e := a.Prev.Epoch + 1; e < a.View.Epoch; e++ {
+	if a.View.Reborn { // nothing lay between
+		for e := a.Former.Epoch + 1; e < a.View.Epoch; e++ {
 			h.views[e] = a.View
 		}
 	}
 	h.s.counts["adoptions"]++
 	h.s.logf("%v goes by epoch %d %v, anew %v", h.id, a.View.Epoch, a.View.Members, a.Anew)
+}
+
+// checkFormer sees that all know the same view before each one, and none before a first one.
+func (h *simHost) checkFormer(a Adoption) {
+	s, id := h.s, [2]uint64{a.View.Lineage, a.View.Epoch}
+	if _, ok := s.agreed[id]; !ok {
+		s.agreed[id] = a
+	}
+	is := func(v, of *View) bool {
+		return v == of || v != nil && of != nil && v.Lineage == of.Lineage && v.Epoch == of.Epoch && slices.Equal(v.Members, of.Members)
+	}
+	switch was := s.agreed[id]; {
+	case !is(a.View, was.View) || !is(a.Former, was.Former) || a.View.First != (a.Former == nil):
+		s.bad = fmt.Sprintf("%v goes by %v after %v; another one by %v after %v", h.id, a.View, a.Former, was.View, was.Former)
+	case a.View.First && slices.ContainsFunc(a.View.Members, func(m Member) bool { return m.isLeaving() }):
+		s.bad = fmt.Sprintf("%v has been founded with somebody who is leaving", a.View)
+	}
 }
 
 // note looks whether somebody has a place in a view that the founder could have known of. It could

@@ -11,9 +11,22 @@ type ID struct {
 // all.
 type Member struct {
 	ID
-	URL    string
-	Weight int
-	Zone   string
+	URL string
+	// Weight is its share of what the members own. Who has none is leaving: a member like any other
+	// that owns nothing, proposes only if nobody else does, and takes no part in foundings.
+	Weight   int
+	Replicas int // how many members are to have what its caches own, 1 to 255; 0 counts as 1
+	Zone     string
+}
+
+// isLeaving reports whether m is a member that owns nothing.
+func (m *Member) isLeaving() bool { return m.Weight == 0 }
+
+// bounded returns m with numbers that all take alike.
+func (m Member) bounded() Member {
+	m.Weight = min(m.Weight, maxWeight)
+	m.Replicas = min(max(m.Replicas, 1), maxReplicas)
+	return m
 }
 
 // A View is who is in the group. It does not change.
@@ -89,6 +102,35 @@ func (v *View) byName(name string) (int, bool) {
 // Voters returns the members that vote.
 func (v *View) Voters() []Member { return v.Members[:min(len(v.Members), maxVoters)] }
 
+// Replicas returns the greatest number of replicas among the members, at least 1.
+func (v *View) Replicas() int {
+	most := 1
+	for i := range v.Members {
+		most = max(most, v.Members[i].Replicas)
+	}
+	return most
+}
+
+// IsWarm reports whether somebody owns something by v, which comes after former, that another
+// member owned before: as somebody has come, or a member's share has changed, or its place.
+func (v *View) IsWarm(former *View) bool {
+	if v.First || former == nil {
+		return false
+	}
+	for i := range v.Members {
+		m := &v.Members[i]
+		at := former.Index(m.ID)
+		if at < 0 {
+			return true
+		}
+		old := &former.Members[at]
+		if m.Weight != old.Weight || m.Replicas != old.Replicas || m.Zone != old.Zone {
+			return true
+		}
+	}
+	return false
+}
+
 // quorum reports whether those whom have is true of decide: more than half of the voters, or half
 // of them with the most senior one.
 func (v *View) quorum(have func(i int) bool) bool {
@@ -104,7 +146,7 @@ func (v *View) quorum(have func(i int) bool) bool {
 // follows reports whether v is the very next view after old.
 func (v *View) follows(old *View) bool {
 	switch {
-	case old == nil:
+	case old == nil || v.First:
 		return false
 	case v.Reborn && v.Parent == old.Lineage:
 		return v.Fork == old.Epoch
