@@ -49,6 +49,7 @@ type command struct {
 	File  string // shared memory for versions
 	Keys  []string
 	Count int
+	Trial trialOrder
 }
 
 type reply struct {
@@ -66,6 +67,7 @@ type reply struct {
 	P99     float64
 	Rates   map[string]float64 // in a second, by key
 	scaleState
+	trialState
 }
 
 // A groupClient is one process's side of a system.
@@ -219,7 +221,7 @@ func (p *groupProcess) bigKey() string {
 }
 
 // each calls f for all keys, some at a time.
-func each(keys []string, f func(string) error) error {
+func each[K any](keys []K, f func(K) error) error {
 	var wg sync.WaitGroup
 	errs := make(chan error, 64)
 	for w := range 64 {

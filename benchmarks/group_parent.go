@@ -112,9 +112,12 @@ func startServer(program, dir string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr := l.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
 	_ = l.Close()
+	return startServerAt(program, dir, l.Addr().String())
+}
+
+func startServerAt(program, dir, addr string) (*child, error) {
+	_, port, _ := net.SplitHostPort(addr)
 	args := []string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", dir}
 	if program == "memcached" {
 		args = []string{"-l", "127.0.0.1", "-p", port, "-m", "512", "-I", "32m", "-u", "nobody", "-t", "2"}

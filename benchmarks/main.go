@@ -29,6 +29,7 @@ func suites() []suite {
 		{"herd", "very many callers for one key", runHerd},
 		{"group", "gets of what other processes hold", runGroup},
 		{"scale", "what the size of a group costs", runScale},
+		{"failover", "a process crashes or stands still", runFailover},
 	}
 }
 
@@ -42,23 +43,14 @@ type settings struct {
 	requests int // in a generated trace
 	cases    *regexp.Regexp
 	profile  string
+	rate     float64 // of the suites that are trials
+	keys     int
+	once     bool // -repeats was not given
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == memoryChild {
-		if err := childMain(os.Args[2:], os.Stdout); err != nil {
-			fatal(err)
-		}
-		return
-	}
-	if len(os.Args) > 2 && os.Args[1] == groupChild {
-		if err := groupChildMain(os.Args[2:], os.Stdin, os.Stdout); err != nil {
-			fatal(err)
-		}
-		return
-	}
-	if len(os.Args) > 2 && os.Args[1] == scaleChild {
-		if err := scaleChildMain(os.Args[2:], os.Stdin, os.Stdout); err != nil {
+	if was, err := asChild(os.Args[1:]); was {
+		if err != nil {
 			fatal(err)
 		}
 		return
@@ -72,6 +64,26 @@ func main() {
 	if err := benchmark(os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fatal(err)
 	}
+}
+
+// asChild does what the program is to do if the first argument says that it is another one's child.
+func asChild(args []string) (was bool, err error) {
+	if len(args) == 0 {
+		return false, nil
+	}
+	switch kind, args := args[0], args[1:]; {
+	case kind == memoryChild:
+		err = childMain(args, os.Stdout)
+	case kind == groupChild && len(args) > 0:
+		err = groupChildMain(args, os.Stdin, os.Stdout)
+	case kind == scaleChild && len(args) > 0:
+		err = scaleChildMain(args, os.Stdin, os.Stdout)
+	case kind == trialChild && len(args) > 0:
+		err = trialChildMain(args, os.Stdin, os.Stdout)
+	default:
+		return false, nil
+	}
+	return true, err
 }
 
 func fatal(err error) {
@@ -106,6 +118,8 @@ func benchmark(args []string, out io.Writer) error {
 	jsonFile := flags.String("json", "", "write one JSON object for each figure to this `file`")
 	cases := flags.String("cases", "", "measure only the cases of the suites group and scale whose name this `regexp` matches")
 	flags.StringVar(&set.profile, "cpuprofile", "", "write a CPU profile of the suite to this `file`, the suite group's processes with their number behind the name")
+	flags.Float64Var(&set.rate, "rate", trialRate, "calls a second, of the suites failover, churn and restart")
+	flags.IntVar(&set.keys, "keys", trialKeys, "keys of the suites failover, churn and restart")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -121,9 +135,10 @@ func benchmark(args []string, out io.Writer) error {
 		return fmt.Errorf("there is no suite %q", strings.TrimSpace(name+" "+strings.Join(flags.Args(), " ")))
 	}
 	set.systems, set.traces = split(*systemList), split(*traceList)
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	set.once = !given["repeats"]
 	if set.quick {
-		given := map[string]bool{}
-		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 		if !given["repeats"] {
 			set.repeats = 3
 		}
@@ -136,6 +151,12 @@ func benchmark(args []string, out io.Writer) error {
 		if !given["systems"] {
 			set.systems = quickSystems
 		}
+		if !given["rate"] {
+			set.rate = trialRate / 10
+		}
+		if !given["keys"] {
+			set.keys = trialKeys / 10
+		}
 	}
 	if set.repeats < 1 || set.duration <= 0 {
 		return fmt.Errorf("-repeats and -duration must be positive, they are %d and %v", set.repeats, set.duration)
@@ -143,6 +164,9 @@ func benchmark(args []string, out io.Writer) error {
 	var err error
 	if set.cases, err = regexp.Compile(*cases); err != nil {
 		return fmt.Errorf("-cases: %w", err)
+	}
+	if set.rate <= 0 || set.keys < 1000 || set.keys > maxTrialKeys {
+		return fmt.Errorf("-rate must be positive, it is %g, and -keys 1000 to %d, it is %d", set.rate, maxTrialKeys, set.keys)
 	}
 	if set.requests < 1000 {
 		return fmt.Errorf("-requests must be at least 1000, it is %d", set.requests)
@@ -166,10 +190,12 @@ func benchmark(args []string, out io.Writer) error {
 		return fmt.Errorf("suite %s: %w", name, err)
 	}
 	r.print(out)
-	if *jsonFile == "" {
-		return nil
+	if *jsonFile != "" {
+		if err := r.writeJSON(*jsonFile); err != nil {
+			return err
+		}
 	}
-	return r.writeJSON(*jsonFile)
+	return errors.Join(r.wrong...)
 }
 
 // repeatable returns the arguments that measure the same again: without the files to write.
@@ -194,6 +220,9 @@ func checkNames(names []string) error {
 		known = append(known, s.name)
 	}
 	for _, s := range groupSystems {
+		known = append(known, s.name)
+	}
+	for _, s := range trialSystems {
 		known = append(known, s.name)
 	}
 	for _, n := range names {

@@ -17,22 +17,10 @@ import (
 	"github.com/coveycache/covey/benchmarks/internal/trace"
 )
 
-// The suites memory and group start the program again, which here is the test binary.
+// Some suites start the program again, which here is the test binary.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == groupChild {
-		if err := groupChildMain(os.Args[2:], os.Stdin, os.Stdout); err != nil {
-			fatal(err)
-		}
-		return
-	}
-	if len(os.Args) > 2 && os.Args[1] == scaleChild {
-		if err := scaleChildMain(os.Args[2:], os.Stdin, os.Stdout); err != nil {
-			fatal(err)
-		}
-		return
-	}
-	if len(os.Args) > 1 && os.Args[1] == memoryChild {
-		if err := childMain(os.Args[2:], os.Stdout); err != nil {
+	if was, err := asChild(os.Args[1:]); was {
+		if err != nil {
 			fatal(err)
 		}
 		return

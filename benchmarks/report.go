@@ -19,6 +19,8 @@ type run struct {
 	suite    string
 	figures  []figure
 	verdicts []string
+	sections []string // to be printed below
+	wrong    []error  // what must not be, on any machine
 }
 
 // A figure is one number.
@@ -69,6 +71,9 @@ func (r *run) print(out io.Writer) {
 	fmt.Fprintln(out)
 	for _, v := range r.verdicts {
 		fmt.Fprintln(out, "-", v)
+	}
+	for _, s := range r.sections {
+		fmt.Fprintf(out, "\n%s", s)
 	}
 }
 

@@ -1,0 +1,353 @@
+package main
+
+// trial.go is what the suites failover, churn and restart share: a trial puts real processes under a
+// fixed rate of calls, does something to them, and tells what the callers and the origin have seen.
+// ledger, driver, clients and child have a file each.
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	trialRate = 10_000 // calls a second
+	trialKeys = 20_000
+	trialLoad = 5 * time.Millisecond // what the origin takes
+)
+
+// A trialSystem is a cache for several processes.
+type trialSystem struct {
+	name     string
+	server   string // program that has to run; "" = the processes serve each other
+	readOnly bool
+	replicas int // Covey's option
+}
+
+var trialSystems = []trialSystem{
+	{name: "covey", replicas: 1},
+	{name: "covey-replicas", replicas: 2},
+	{name: "groupcache", readOnly: true},
+	{name: "redis+rueidis", server: "redis-server"},
+	{name: "redis+go-redis", server: "redis-server"},
+}
+
+func (s *trialSystem) isCovey() bool { return s.replicas > 0 }
+
+// chosenTrials returns the systems that were asked for and can run here.
+func (r *run) chosenTrials(can func(trialSystem) bool) (chosen []trialSystem) {
+	absent := func(s trialSystem, why string) {
+		if v := s.name + " is absent: " + why; !slices.Contains(r.verdicts, v) {
+			r.verdicts = append(r.verdicts, v)
+		}
+	}
+	for _, s := range trialSystems {
+		wanted := r.wants(s.name)
+		if r.quick && slices.Equal(r.systems, quickSystems) {
+			wanted = s.isCovey() && (s.replicas > 1 || !hasOption("Replicas"))
+		}
+		switch {
+		case !wanted || !can(s):
+		case s.server != "" && !installed(s.server):
+			absent(s, "there is no "+s.server+" on this machine")
+		case s.replicas > 1 && !hasOption("Replicas"):
+			absent(s, "this version of Covey has no replicas")
+		default:
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen
+}
+
+// trials returns how often each case is measured: once, unless the command line says more.
+func (r *run) trials() int {
+	if r.once {
+		return 1
+	}
+	return r.repeats
+}
+
+// A trial is a system's processes and what they know together.
+type trial struct {
+	set    *settings
+	system trialSystem
+	config trialConfig // of each process, but for its place
+	dir    string
+	ledger *ledger
+	server *child
+	peers  []*child // by place; nil where nobody is
+}
+
+// withTrial runs f with so many processes that are one group, with all keys in the cache and nobody
+// calling.
+func withTrial(r *run, s trialSystem, n int, f func(*trial) error) (err error) {
+	dir, err := os.MkdirTemp("", "covey-trial-")
+	if err != nil {
+		return err
+	}
+	t := &trial{set: &r.settings, system: s, dir: dir, peers: make([]*child, trialPlaces)}
+	defer func() { err = errors.Join(err, t.end()) }()
+	file := filepath.Join(dir, "ledger")
+	if t.ledger, err = openLedger(file); err != nil {
+		return err
+	}
+	t.config = trialConfig{System: s.name, Ledger: file, Keys: r.keys, Replicas: s.replicas, Writes: !s.readOnly}
+	if s.server != "" {
+		if t.server, err = startServer(s.server, dir); err != nil {
+			return err
+		}
+		t.config.Server = t.server.url
+	}
+	for place := range n {
+		if err := t.start(place, "", ""); err != nil {
+			return err
+		}
+	}
+	if err := t.joinAll(); err != nil {
+		return err
+	}
+	if err := t.getAll(t.live()); err != nil {
+		return err
+	}
+	t.zero()
+	return f(t)
+}
+
+func (t *trial) end() error {
+	for _, p := range t.live() {
+		_ = p.cmd.Process.Signal(syscall.SIGCONT)
+		p.stop()
+	}
+	if t.server != nil {
+		_ = t.server.cmd.Process.Signal(syscall.SIGCONT)
+		t.server.stop()
+	}
+	var err error
+	if t.ledger != nil {
+		err = t.ledger.close()
+	}
+	return errors.Join(err, os.RemoveAll(t.dir))
+}
+
+// start starts a process at a place. It listens on the address and goes by the name, if they are given.
+func (t *trial) start(place int, address, name string) error {
+	c := t.config
+	c.Place, c.Address, c.Name = place, address, name
+	config, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	p, err := startChild([]string{trialChild, string(config)})
+	if err != nil {
+		return err
+	}
+	if name != "" {
+		p.url = name + "=" + p.url
+	}
+	t.peers[place] = p
+	return nil
+}
+
+// joinAll makes the live processes one group.
+func (t *trial) joinAll() error {
+	if _, err := callAll(t.live(), command{Op: "join", Peers: t.urls()}); err != nil {
+		return err
+	}
+	return t.whole()
+}
+
+// whole waits until the live processes are one group.
+func (t *trial) whole() error {
+	if !t.system.isCovey() {
+		return nil
+	}
+	_, _, err := whole(t.live(), len(t.live()), patience)
+	return err
+}
+
+// live returns the processes that run.
+func (t *trial) live() []*child {
+	return slices.DeleteFunc(slices.Clone(t.peers), func(p *child) bool { return p == nil })
+}
+
+func (t *trial) urls() (urls []string) {
+	for _, p := range t.live() {
+		urls = append(urls, p.url)
+	}
+	return urls
+}
+
+// getAll has the processes get all keys once.
+func (t *trial) getAll(by []*child) error {
+	_, err := callAllWith(by, func(c *child) (reply, error) {
+		return c.call(command{Op: "get", Trial: trialOrder{Part: slices.Index(by, c), Parts: len(by)}})
+	})
+	return err
+}
+
+// zero forgets what was counted, and begins the time line.
+func (t *trial) zero() {
+	l := t.ledger
+	for key := range l.loads {
+		l.loads[key].Store(0)
+	}
+	l.takes.Store(int64(trialLoad))
+	l.began.Store(time.Now().UnixNano())
+}
+
+// drive has the processes make all calls together at the rate of the settings, with so many deletions
+// among them.
+func (t *trial) drive(by []*child, deletes float64) error {
+	n := float64(len(by))
+	_, err := callAll(by, command{Op: "rate", Trial: trialOrder{Rate: t.set.rate / n, Deletes: deletes / n}})
+	return err
+}
+
+// rest has the processes make no calls any more, and waits for those that are under way.
+func (t *trial) rest(by []*child) error {
+	_, err := callAll(by, command{Op: "rate"})
+	return err
+}
+
+// kill ends a process as a crash does.
+func (t *trial) kill(place int) {
+	p := t.peers[place]
+	t.peers[place] = nil
+	p.stop()
+}
+
+// nextSlot waits for the next slot of the time line to begin and returns its number.
+func (t *trial) nextSlot() int {
+	next := t.ledger.slotAt(time.Now()) + 1
+	time.Sleep(time.Until(t.timeOf(next)))
+	return next
+}
+
+// ownersOf returns who holds each key, by URL.
+func (t *trial) ownersOf(by *child) ([]string, error) {
+	r, err := by.call(command{Op: "owners"})
+	return r.KeyOwners, err
+}
+
+// heldBy returns the keys that a process holds.
+func heldBy(owners []string, p *child) (keys []int) {
+	name, _, named := strings.Cut(p.url, "=")
+	if !named {
+		name = p.url
+	}
+	for key, o := range owners {
+		if o == name && name != "" { // a client of a server holds nothing
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// writableBy returns at most n of the keys that the process at a place writes.
+func writableBy(place int, keys []int, n int) (some []int) {
+	for _, key := range keys {
+		if key%writers == place && !deletable(key) && len(some) < n {
+			some = append(some, key)
+		}
+	}
+	return some
+}
+
+// loadsOf returns how often keys were loaded, and how often the one that was loaded most.
+func (t *trial) loadsOf(keys []int) (all, most float64) {
+	for _, key := range keys {
+		n := float64(t.ledger.loads[key].Load())
+		all, most = all+n, max(most, n)
+	}
+	return all, most
+}
+
+func (t *trial) allKeys() []int {
+	keys := make([]int, t.set.keys)
+	for i := range keys {
+		keys[i] = i
+	}
+	return keys
+}
+
+// violations returns what must not be, of any process of the trial.
+func (t *trial) violations() (stale, undead, wrong, skipped float64) {
+	for i := range t.ledger.of {
+		a := &t.ledger.of[i]
+		stale += float64(a.stale.Load())
+		undead += float64(a.undead.Load())
+		wrong += float64(a.wrong.Load())
+		skipped += float64(a.skipped.Load())
+	}
+	return stale, undead, wrong, skipped
+}
+
+// cpu returns the CPU seconds that the processes have used, with those of their server.
+func (t *trial) cpu() (seconds float64, err error) {
+	all := t.live()
+	if t.server != nil {
+		all = append(all, t.server)
+	}
+	for _, p := range all {
+		s, err := cpuOfPID(p.cmd.Process.Pid)
+		if err != nil {
+			return 0, err
+		}
+		seconds += s
+	}
+	return seconds, nil
+}
+
+// busy is what the machine has worked since it was started, and could have.
+type busy struct{ worked, all float64 }
+
+// machineBusy reads it where Linux tells.
+func machineBusy() (b busy) {
+	stat, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(stat), "\n")
+	for i, f := range strings.Fields(line) {
+		var n float64
+		if _, err := fmt.Sscan(f, &n); err != nil || i > 8 {
+			continue // the name at the beginning, guests at the end
+		}
+		b.all += n
+		if i != 4 && i != 5 { // idle, and waiting for a disk
+			b.worked += n
+		}
+	}
+	return b
+}
+
+// since returns the share of the machine that was busy since then, in percent.
+func (b busy) since(then busy) float64 {
+	return 100 * (b.worked - then.worked) / cmp.Or(b.all-then.all, 1)
+}
+
+// timeOf returns when a slot of the time line begins.
+func (t *trial) timeOf(slot int) time.Time {
+	return time.Unix(0, t.ledger.began.Load()).Add(time.Duration(slot) * slotLength)
+}
+
+// restartServer starts the server anew where it was.
+func (t *trial) restartServer() (err error) {
+	t.server, err = startServerAt(t.system.server, t.dir, t.server.url)
+	return err
+}
+
+// mustNotBe makes the run fail if Covey has returned what it must not on any machine. Of other systems
+// that is a figure like others.
+func (t *trial) mustNotBe(r *run, name string, stale, wrong float64) {
+	if stale > 0 && t.system.isCovey() {
+		r.wrong = append(r.wrong, fmt.Errorf("%s, %s: %.0f stale reads", name, t.system.name, stale))
+	}
+	if wrong > 0 {
+		r.wrong = append(r.wrong, fmt.Errorf("%s, %s: %.0f values of another key, or mutilated", name, t.system.name, wrong))
+	}
+}
