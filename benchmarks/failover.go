@@ -42,10 +42,8 @@ func failoverPaceOf(quick bool) failoverPace {
 	return failoverPace{4 * time.Second, 4 * time.Second, 5 * time.Second, 10 * time.Second, 7 * time.Second, 5 * time.Second}
 }
 
-const (
-	failoverProcesses = 3
-	probedKeys        = 20 // by each process that is left
-)
+// probedKeys are written by each process that is left.
+const probedKeys = 20
 
 var failoverMetrics = []metric{
 	{name: "busy", unit: "% of the machine, before"},
@@ -84,7 +82,7 @@ func runFailover(r *run) error {
 			}
 			for _, s := range r.chosenTrials(func(s trialSystem) bool { return !f.server || s.server != "" }) {
 				progress("failover: %s, %s, repeat %d of %d", f.name, s.name, repeat+1, r.trials())
-				err := withTrial(r, s, failoverProcesses, func(t *trial) error {
+				err := withTrial(r, s, trialProcesses, nil, func(t *trial) error {
 					return t.failover(r, f, found, repeat == r.trials()-1)
 				})
 				if err != nil {
@@ -139,9 +137,7 @@ func (t *trial) failover(r *run, f failure, found findings, show bool) error {
 	event := span{from: base.to, to: base.to + slotsOf(pace.event)}
 	happened := map[int]string{event.from: f.name}
 	end := event.from + slotsOf(pace.event+pace.rest)
-	for key := range t.ledger.loads {
-		t.ledger.loads[key].Store(0)
-	}
+	t.forgetLoads()
 	proc := victim.cmd.Process
 	if f.server {
 		proc = t.server.cmd.Process
@@ -190,7 +186,7 @@ func (t *trial) failover(r *run, f failure, found findings, show bool) error {
 	if t.system.name == "groupcache" && !f.stop { // a process that goes on needs no new list
 		time.Sleep(time.Until(t.timeOf(event.from).Add(pace.after)))
 		happened[t.ledger.slotAt(time.Now())] = "the lists are corrected"
-		if _, err := callAll(left, command{Op: "list", Peers: t.urls()}); err != nil {
+		if err := t.list(left, left); err != nil {
 			return err
 		}
 	}

@@ -30,6 +30,8 @@ func suites() []suite {
 		{"group", "gets of what other processes hold", runGroup},
 		{"scale", "what the size of a group costs", runScale},
 		{"failover", "a process crashes or stands still", runFailover},
+		{"churn", "processes join, leave and are replaced", runChurn},
+		{"restart", "all processes end, and start again", runRestart},
 	}
 }
 

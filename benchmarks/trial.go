@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	trialRate = 10_000 // calls a second
-	trialKeys = 20_000
-	trialLoad = 5 * time.Millisecond // what the origin takes
+	trialProcesses = 3
+	trialRate      = 10_000 // calls a second
+	trialKeys      = 20_000
+	trialLoad      = 5 * time.Millisecond // what the origin takes
 )
 
 // A trialSystem is a cache for several processes.
@@ -83,11 +84,15 @@ type trial struct {
 	ledger *ledger
 	server *child
 	peers  []*child // by place; nil where nobody is
+
+	leaving  *child         // whose place another one has already
+	deletes  float64        // a second
+	happened map[int]string // by slot
 }
 
 // withTrial runs f with so many processes that are one group, with all keys in the cache and nobody
-// calling.
-func withTrial(r *run, s trialSystem, n int, f func(*trial) error) (err error) {
+// calling. change may change their configuration.
+func withTrial(r *run, s trialSystem, n int, change func(*trialConfig), f func(*trial) error) (err error) {
 	dir, err := os.MkdirTemp("", "covey-trial-")
 	if err != nil {
 		return err
@@ -105,8 +110,11 @@ func withTrial(r *run, s trialSystem, n int, f func(*trial) error) (err error) {
 		}
 		t.config.Server = t.server.url
 	}
+	if change != nil {
+		change(&t.config)
+	}
 	for place := range n {
-		if err := t.start(place, "", ""); err != nil {
+		if err := t.start(place, ""); err != nil {
 			return err
 		}
 	}
@@ -121,7 +129,10 @@ func withTrial(r *run, s trialSystem, n int, f func(*trial) error) (err error) {
 }
 
 func (t *trial) end() error {
-	for _, p := range t.live() {
+	for _, p := range append(t.live(), t.leaving) {
+		if p == nil {
+			continue
+		}
 		_ = p.cmd.Process.Signal(syscall.SIGCONT)
 		p.stop()
 	}
@@ -136,10 +147,16 @@ func (t *trial) end() error {
 	return errors.Join(err, os.RemoveAll(t.dir))
 }
 
-// start starts a process at a place. It listens on the address and goes by the name, if they are given.
-func (t *trial) start(place int, address, name string) error {
+// start starts a process at a place. It listens on the address, if one is given. If the trial's
+// processes have names and snapshots, those are the place's.
+func (t *trial) start(place int, address string) error {
 	c := t.config
-	c.Place, c.Address, c.Name = place, address, name
+	c.Place, c.Address = place, address
+	for _, name := range []*string{&c.Name, &c.Snapshot} {
+		if *name != "" {
+			*name += fmt.Sprint("-", place)
+		}
+	}
 	config, err := json.Marshal(c)
 	if err != nil {
 		return err
@@ -148,8 +165,8 @@ func (t *trial) start(place int, address, name string) error {
 	if err != nil {
 		return err
 	}
-	if name != "" {
-		p.url = name + "=" + p.url
+	if c.Name != "" {
+		p.url = c.Name + "=" + p.url
 	}
 	t.peers[place] = p
 	return nil
@@ -157,18 +174,22 @@ func (t *trial) start(place int, address, name string) error {
 
 // joinAll makes the live processes one group.
 func (t *trial) joinAll() error {
-	if _, err := callAll(t.live(), command{Op: "join", Peers: t.urls()}); err != nil {
+	if _, err := callAll(t.live(), command{Op: "join", Peers: urlsOf(t.live())}); err != nil {
 		return err
 	}
 	return t.whole()
 }
 
-// whole waits until the live processes are one group.
-func (t *trial) whole() error {
+// whole waits until the live processes, and others, are one group.
+func (t *trial) whole(others ...*child) error {
 	if !t.system.isCovey() {
 		return nil
 	}
-	_, _, err := whole(t.live(), len(t.live()), patience)
+	all := append(t.live(), others...)
+	if _, _, err := whole(all, len(all), patience); err != nil {
+		return err
+	}
+	_, err := callAll(all, command{Op: "ready"})
 	return err
 }
 
@@ -177,11 +198,17 @@ func (t *trial) live() []*child {
 	return slices.DeleteFunc(slices.Clone(t.peers), func(p *child) bool { return p == nil })
 }
 
-func (t *trial) urls() (urls []string) {
-	for _, p := range t.live() {
+func urlsOf(all []*child) (urls []string) {
+	for _, p := range all {
 		urls = append(urls, p.url)
 	}
 	return urls
+}
+
+// list tells processes who is there now.
+func (t *trial) list(to, there []*child) error {
+	_, err := callAll(to, command{Op: "list", Peers: urlsOf(there)})
+	return err
 }
 
 // getAll has the processes get all keys once.
@@ -195,11 +222,15 @@ func (t *trial) getAll(by []*child) error {
 // zero forgets what was counted, and begins the time line.
 func (t *trial) zero() {
 	l := t.ledger
-	for key := range l.loads {
-		l.loads[key].Store(0)
-	}
+	t.forgetLoads()
 	l.takes.Store(int64(trialLoad))
 	l.began.Store(time.Now().UnixNano())
+}
+
+func (t *trial) forgetLoads() {
+	for key := range t.ledger.loads {
+		t.ledger.loads[key].Store(0)
+	}
 }
 
 // drive has the processes make all calls together at the rate of the settings, with so many deletions
@@ -350,4 +381,11 @@ func (t *trial) mustNotBe(r *run, name string, stale, wrong float64) {
 	if wrong > 0 {
 		r.wrong = append(r.wrong, fmt.Errorf("%s, %s: %.0f values of another key, or mutilated", name, t.system.name, wrong))
 	}
+}
+
+// addressOf returns host and port of a URL, which may have a name before it.
+func addressOf(url string) string {
+	_, rest, _ := strings.Cut(url, "://")
+	address, _, _ := strings.Cut(rest, "/")
+	return address
 }

@@ -95,6 +95,8 @@ func (p *trialProcess) do(c command) (r reply, err error) {
 		r.Longest, err = p.writeUntilConfirmed(o.Keys)
 	case "time": // writes, one after another
 		r.Took, err = p.timeWrites(o.Keys)
+	case "ready":
+		err = p.client.ready()
 	case "leave":
 		p.driver.setRate(0, 0)
 		err = p.client.leave()

@@ -33,6 +33,8 @@ type trialClient interface {
 	owner(key int) string
 	// state returns how many members there are, if the process is one of them, and a number of the list.
 	state() (members int, epoch uint64)
+	// ready waits until the process may have callers.
+	ready() error
 	// leave ends it in good order.
 	leave() error
 }
@@ -48,7 +50,9 @@ type trialConfig struct {
 	Keys     int
 	Replicas int
 	Writes   bool
-	Snapshot string // folder
+	Alone    bool   // without a group
+	Snapshot string // file; "" = none
+	Trust    bool   // in the snapshot, if all others have ended, too
 }
 
 const trialValue = 1 << 10
@@ -152,6 +156,7 @@ func (t *groupcacheTrial) put(context.Context, int, uint64) error    { return er
 func (t *groupcacheTrial) delete(context.Context, int, uint64) error { return errors.ErrUnsupported }
 func (t *groupcacheTrial) owner(key int) string                      { return t.ring.Get(trialKey(key)) }
 func (t *groupcacheTrial) state() (int, uint64)                      { return 0, 0 }
+func (t *groupcacheTrial) ready() error                              { return nil }
 func (t *groupcacheTrial) leave() error                              { return t.listener.Close() }
 
 // one gets many keys one after another.
@@ -189,6 +194,7 @@ func (t *asideTrial) join([]string) error  { return nil }
 func (t *asideTrial) relist([]string)      {}
 func (t *asideTrial) owner(int) string     { return "" }
 func (t *asideTrial) state() (int, uint64) { return 0, 0 }
+func (t *asideTrial) ready() error         { return nil }
 func (t *asideTrial) leave() error         { return nil }
 
 func (t *asideTrial) get(ctx context.Context, key int) (uint64, bool, error) {

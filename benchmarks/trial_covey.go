@@ -9,13 +9,16 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/coveycache/covey"
 )
+
+// snapshotEvery is how often a snapshot is written.
+const snapshotEvery = 2 * time.Second
 
 type coveyTrial struct {
 	config   trialConfig
@@ -74,35 +77,52 @@ func (t *coveyTrial) join(peers []string) (err error) {
 	if os.Getenv("COVEY_TRIAL_LOG") != "" {
 		quiet = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("process", t.config.Place)
 	}
-	t.list = &listed{changed: make(chan struct{})}
-	t.list.set(peers)
-	t.group, err = covey.NewGroup(covey.GroupOptions{Self: t.self, Name: t.config.Name, Discovery: t.list, Listener: t.listener, MinMembers: min(len(peers), 3), Logger: quiet})
-	if err != nil {
-		return err
+	if !t.config.Alone {
+		t.list = &listed{changed: make(chan struct{})}
+		t.list.set(peers)
+		t.group, err = covey.NewGroup(covey.GroupOptions{Self: t.self, Name: t.config.Name, Discovery: t.list, Listener: t.listener, MinMembers: min(len(peers), 3), Logger: quiet})
+		if err != nil {
+			return err
+		}
 	}
 	o := covey.Options[[]byte]{MaxBytes: 256 << 20, Group: t.group, Loader: t.load, Logger: quiet}
-	if t.config.Replicas > 1 && !setOption(&o, "Replicas", t.config.Replicas) {
-		return errNoReplicas
+	if t.config.Replicas > 1 {
+		setOption(&o, t.config.Replicas, "Replicas")
+	}
+	if t.config.Snapshot != "" {
+		setOption(&o, t.config.Snapshot, "Snapshot", "Path")
+		setOption(&o, snapshotEvery, "Snapshot", "Interval")
+	}
+	if t.config.Trust {
+		setOption(&o, true, "Snapshot", "Trust")
 	}
 	t.cache, err = covey.New("trial", o)
 	return err
 }
 
-var errNoReplicas = errors.New("covey.Options has no Replicas yet")
-
-// hasOption reports whether this version of Covey has an option.
-func hasOption(name string) bool {
-	_, ok := reflect.TypeFor[covey.Options[[]byte]]().FieldByName(name)
-	return ok
+// hasOption reports whether this version of Covey has an option, which may be a field of another one.
+func hasOption(path ...string) bool {
+	t := reflect.TypeFor[covey.Options[[]byte]]()
+	for _, name := range path {
+		if t.Kind() != reflect.Struct {
+			return false
+		}
+		f, ok := t.FieldByName(name)
+		if !ok {
+			return false
+		}
+		t = f.Type
+	}
+	return true
 }
 
-// setOption sets an option if this version of Covey has it.
-func setOption(o *covey.Options[[]byte], name string, value any) bool {
-	f := reflect.ValueOf(o).Elem().FieldByName(name)
-	if f.IsValid() {
-		f.Set(reflect.ValueOf(value).Convert(f.Type()))
+// setOption sets an option that not every version of Covey has.
+func setOption(o *covey.Options[[]byte], value any, path ...string) {
+	f := reflect.ValueOf(o).Elem()
+	for _, name := range path {
+		f = f.FieldByName(name)
 	}
-	return f.IsValid()
+	f.Set(reflect.ValueOf(value).Convert(f.Type()))
 }
 
 func (t *coveyTrial) load(ctx context.Context, name string) ([]byte, error) {
@@ -117,6 +137,9 @@ func (t *coveyTrial) load(ctx context.Context, name string) ([]byte, error) {
 		return nil, covey.ErrNotFound
 	}
 	info.SetVersion(version)
+	if knows && known == version {
+		return nil, covey.ErrUnchanged
+	}
 	return encodeTrial(key, version), nil
 }
 
@@ -175,6 +198,9 @@ func (t *coveyTrial) delete(ctx context.Context, key int, version uint64) error 
 func (t *coveyTrial) owner(key int) string { return t.group.Owner(trialKey(key)) }
 
 func (t *coveyTrial) state() (int, uint64) {
+	if t.config.Alone {
+		return 1, 1
+	}
 	s := t.group.Stats()
 	if !s.Acting || !s.Settled {
 		return 0, s.Epoch
@@ -182,12 +208,19 @@ func (t *coveyTrial) state() (int, uint64) {
 	return s.Members, s.Epoch
 }
 
-func (t *coveyTrial) leave() error {
-	err := t.group.Shutdown(context.Background())
-	return errors.Join(err, t.cache.Close())
+func (t *coveyTrial) ready() error {
+	if t.config.Alone {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return t.group.Ready(ctx)
 }
 
-// snapshotOf returns the file for a process's snapshot.
-func snapshotOf(folder string, place int) string {
-	return filepath.Join(folder, fmt.Sprint("snapshot-", place))
+func (t *coveyTrial) leave() error {
+	var err error
+	if !t.config.Alone {
+		err = t.group.Shutdown(context.Background())
+	}
+	return errors.Join(err, t.cache.Close())
 }

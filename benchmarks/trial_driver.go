@@ -121,8 +121,8 @@ func (d *driver) begin(due time.Time, r *rand.Rand, zipf *rand.Zipf) {
 	call := func(ctx context.Context) (int, error) { return opGet, d.get(ctx, key, due) }
 	switch x := r.IntN(1000); {
 	case x < 10 && d.writes:
-		if key = d.ownKey(key); key >= 0 {
-			call = func(ctx context.Context) (int, error) { return opWrite, d.write(ctx, key) }
+		if own := d.ownKey(key); own >= 0 {
+			call = func(ctx context.Context) (int, error) { return opWrite, d.write(ctx, own) }
 		}
 	case x >= 10 && x < 20:
 		call = func(ctx context.Context) (int, error) { return opLookup, d.lookup(ctx, key, due) }

@@ -36,10 +36,11 @@ type ledger struct {
 	of    [trialPlaces]account
 }
 
-// An originSlot is what the origin has seen in a slot of the time line.
+// An originSlot is what the origin has seen in a slot of the time line. Loads of keys that do not exist
+// are no loads: whoever asks for those has to ask the origin.
 type originSlot struct {
 	loads       atomic.Uint32
-	conditional atomic.Uint32 // of them: whoever asked had a version, and needed no value if it is the newest
+	conditional atomic.Uint32 // of them: whoever asked had a version
 }
 
 // An account is what one process has counted.
@@ -92,10 +93,12 @@ func (l *ledger) slotAt(t time.Time) int {
 // it says so.
 func (l *ledger) load(key int, known uint64, knows bool) (version uint64, ok bool) {
 	at := &l.slots[l.slotAt(time.Now())]
-	l.loads[key].Add(1)
-	at.loads.Add(1)
 	version, ok = l.stored[key].Load(), l.gone[key].Load() == 0
-	if knows && (known == version || !ok) {
+	if ok {
+		l.loads[key].Add(1)
+		at.loads.Add(1)
+	}
+	if ok && knows {
 		at.conditional.Add(1)
 	}
 	time.Sleep(time.Duration(l.takes.Load()))

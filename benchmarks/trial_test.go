@@ -29,6 +29,7 @@ func (m *memoryTrial) join([]string) error  { return nil }
 func (m *memoryTrial) relist([]string)      {}
 func (m *memoryTrial) owner(int) string     { return "" }
 func (m *memoryTrial) state() (int, uint64) { return 0, 0 }
+func (m *memoryTrial) ready() error         { return nil }
 func (m *memoryTrial) leave() error         { return nil }
 
 func (m *memoryTrial) get(_ context.Context, key int) (uint64, bool, error) {
@@ -195,7 +196,7 @@ func TestLatencies(t *testing.T) {
 // what comes then.
 func TestTrialOfProcesses(t *testing.T) {
 	r := &run{settings: settings{quick: true, rate: 500, keys: 1000}}
-	err := withTrial(r, trialSystems[0], 3, func(tr *trial) error {
+	err := withTrial(r, trialSystems[0], 3, nil, func(tr *trial) error {
 		if n, _ := tr.loadsOf(tr.allKeys()); n != 0 {
 			t.Errorf("%v loads are left from the start", n)
 		}
@@ -250,6 +251,24 @@ func TestFailoverSuite(t *testing.T) {
 	for _, want := range []string{"kill, covey", ": 0 stale reads", "| extra_loads (% of its keys", "| s | keys read/s |", "| kill |"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output has no %q:\n%s", want, out.String())
+		}
+	}
+}
+
+// The suites churn and restart with Covey alone, in short.
+func TestChurnSuite(t *testing.T) {
+	for suite, wants := range map[string][]string{
+		"churn":   {"join, covey", "replace, covey", ": 0 reads of deleted keys", ": 0 stale reads", "| loads (% of these", "is ready"},
+		"restart": {"cold, covey", "| conditional (% of the loads)", "| s | keys read/s |"},
+	} {
+		var out bytes.Buffer
+		if err := benchmark([]string{suite, "-quick", "-cases", "^(join|replace|cold)$"}, &out); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("the output of %s has no %q:\n%s", suite, want, out.String())
+			}
 		}
 	}
 }
