@@ -32,7 +32,6 @@ func (n *node) adopt(v, prev *view, counted bool) {
 		n.lost = v.e
 	}
 	if !v.has(n.me()) {
-		clear(n.main)
 		clear(n.l1)
 		n.w.n["removed"]++
 	}
@@ -60,19 +59,15 @@ func (n *node) adopt(v, prev *view, counted bool) {
 	n.settled = false
 	n.promised, n.accB, n.accV, n.blocked = 0, 0, nil, nil
 	n.round, n.learning, n.need = nil, nil, 0
-	for m := range n.joins {
-		if v.has(m) {
+	for m, j := range n.joins {
+		if v.has(m) && v.of[m] == j.traits {
 			delete(n.joins, m)
 		}
 	}
+	n.label, n.cleared, n.sentTo = 0, map[int]bool{}, map[member]bool{}
 	for _, k := range sorted(n.turn) {
 		for _, x := range slices.Clone(n.turn[k]) {
 			x.fail()
-		}
-	}
-	for _, k := range sorted(n.main) {
-		if !n.valid(k, n.main[k]) {
-			delete(n.main, k)
 		}
 	}
 	for _, k := range sorted(n.flights) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"sort"
 )
@@ -20,13 +21,14 @@ type round struct {
 
 // tend has the view changed if that is needed and this node's turn has come.
 func (n *node) tend() {
-	for m := range n.joins {
-		if was, ok := n.v.byName(m.name); ok && was.inst >= m.inst || !n.linked(m) {
+	for m, j := range n.joins {
+		was, ok := n.v.byName(m.name)
+		if ok && (was.inst > m.inst || was == m && n.v.of[m] == j.traits) || m != n.me() && !n.linked(m) {
 			delete(n.joins, m) // it has come in, or is gone
 		}
 	}
 	silent, _ := n.evidence()
-	if len(silent) == 0 && len(n.joins) == 0 && n.accV == nil && n.settled {
+	if len(silent) == 0 && len(n.joins) == 0 && n.accV == nil && n.settled && !n.hasWarmed() {
 		n.need = 0
 		n.round = nil
 		return
@@ -64,7 +66,11 @@ func (n *node) evidence() (silent map[member]int64, refused map[member]bool) {
 	silent, refused = map[member]int64{}, map[member]bool{}
 	healthy := n.now()-n.late > 1500*ms
 	for _, m := range n.v.members {
-		if m == n.me() || n.hears(m) {
+		if m == n.me() && n.retired && n.v.of[m].weight == 0 {
+			silent[m], refused[m] = 0, true
+			continue
+		}
+		if m == n.me() || n.hears(m) && !n.gone[m] {
 			continue
 		}
 		switch {
@@ -78,6 +84,13 @@ func (n *node) evidence() (silent map[member]int64, refused map[member]bool) {
 		}
 	}
 	return
+}
+
+// warmUp is how long after a warm view has settled one with the same members follows it.
+const warmUp = 3000 * ms
+
+func (n *node) hasWarmed() bool {
+	return n.settled && n.v.warm() && n.now()-n.settledAt >= warmUp
 }
 
 func (n *node) propose() {
@@ -191,15 +204,16 @@ func (n *node) tryAccept() {
 func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 	next = &view{
 		e: r.e, after: n.v.e, voting: n.v.voting, lineage: n.v.lineage, born: n.v.born,
+		of: maps.Clone(n.v.of), former: n.v,
 	}
 	proof = map[member]bool{}
-	gone := 0
+	gone, changed := 0, false
 	lent := false                                                 // by somebody who is left out, while voters of an earlier view had promised
 	few := func() bool { return 2*(gone+1) < len(n.v.members)+1 } // another one may be left out
 	for _, m := range n.v.members {
 		silent := func(x member) bool { _, ok := r.replies[x.name].silent[m]; return ok }
 		refused := func(x member) bool { return r.replies[x.name].refused[m] }
-		if m == n.me() || !n.agreed(n.v, silent) || !few() && !n.provenDead(m) {
+		if m == n.me() && !n.retired || !n.agreed(n.v, silent) || !few() && !n.provenDead(m) {
 			next.members = append(next.members, m)
 			continue
 		}
@@ -218,10 +232,16 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 	}
 	sort.Slice(joins, func(a, b int) bool { return joins[a].inst < joins[b].inst })
 	for _, j := range joins {
-		if !n.linked(j) {
+		if j != n.me() && !n.linked(j) {
 			continue
 		}
-		if old, ok := next.byName(j.name); ok {
+		old, ok := next.byName(j.name)
+		if ok && old == j { // it has changed
+			changed = changed || next.of[j] != n.joins[j].traits
+			next.of[j] = n.joins[j].traits
+			continue
+		}
+		if ok {
 			if old.inst >= j.inst || !few() && !n.provenDead(old) {
 				continue
 			}
@@ -236,12 +256,18 @@ func (n *node) next(r *round) (next *view, proof map[member]bool, wait int64) {
 			next.members = slices.Delete(next.members, i, i+1)
 		}
 		next.members = append(next.members, j)
+		next.of[j] = n.joins[j].traits
 		if !n.w.without("jump") {
-			next.e = max(next.e, n.joins[j]+1)
+			next.e = max(next.e, n.joins[j].highest+1)
 		}
 	}
-	if gone == 0 && len(next.members) == len(n.v.members) {
+	if gone == 0 && !changed && len(next.members) == len(n.v.members) && !n.hasWarmed() {
 		return nil, nil, 0
+	}
+	for m := range next.of {
+		if !next.has(m) {
+			delete(next.of, m)
+		}
 	}
 	next.proof = len(proof) > 0 || lent && !n.w.without("voters")
 	if !n.v.quorum(r.replied) {

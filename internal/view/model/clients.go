@@ -10,9 +10,12 @@ func (n *node) client() {
 		return
 	}
 	k := n.w.r.IntN(keys)
-	if n.w.r.IntN(8) == 0 {
+	switch x := n.w.r.IntN(320); {
+	case x == 0:
+		n.clear()
+	case x <= n.w.writing:
 		n.change(k)
-	} else {
+	default:
 		n.read(k)
 	}
 }
@@ -88,11 +91,12 @@ func (n *node) read(k int) {
 			return
 		}
 		done = true
-		if len(set) == 1 || set[1] == n.me() {
+		at := set[n.w.r.IntN(len(set))]
+		if at == owner || at == n.me() {
 			own()
 			return
 		}
-		n.call(set[1].name, peekMsg{k, lineage}, 50*ms, func(m msg) {
+		n.call(at.name, peekMsg{k, lineage, false}, 50*ms, func(m msg) {
 			if x, ok := m.(valMsg); ok {
 				check(x.v, "hedge")
 				return

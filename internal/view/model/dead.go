@@ -41,8 +41,8 @@ func (n *node) provenDead(m member) bool {
 // died reports whether m is dead for certain. That its URL refuses connections or leads to a newer
 // instance is not enough: the old one may run on.
 func (n *node) died(m member) bool {
-	gone := n.refused[m.name] != 0 || n.peerInst[m.name] > m.inst
-	return gone && (n.ended[m] || n.w.without("ended"))
+	away := n.refused[m.name] != 0 || n.peerInst[m.name] > m.inst
+	return n.gone[m] || away && (n.ended[m] || n.w.without("ended"))
 }
 
 // note keeps since when members are known to be dead.
@@ -55,7 +55,7 @@ func (n *node) note() {
 		if m == n.me() {
 			continue
 		}
-		gone := m.name == n.name && !n.w.without("ownname") || // of an earlier life of this one
+		gone := n.gone[m] || m.name == n.name && !n.w.without("ownname") || // of an earlier life of this one
 			n.peerInst[m.name] > m.inst || n.link[m.name] == 0 && n.refused[m.name] != 0
 		if !gone {
 			delete(n.deadAt, m)

@@ -8,7 +8,7 @@ func (w *world) fault() {
 	w.at(200*ms+w.r.Int64N(3000*ms), w.fault)
 	i := w.r.IntN(len(w.nodes))
 	n := w.nodes[i]
-	switch w.r.IntN(8) {
+	switch w.r.IntN(11) {
 	case 0, 1:
 		d := w.r.Int64N(8000 * ms)
 		if w.r.IntN(2) == 0 {
@@ -28,6 +28,13 @@ func (w *world) fault() {
 			w.replace(n)
 		} else {
 			n.reopen()
+		}
+	case 8, 9:
+		n.leave()
+	case 10:
+		if n.traits.weight > 0 {
+			n.traits.replicas, n.traits.zone = w.wants(), w.r.IntN(w.zones)
+			w.logf("node %d becomes %v", i, n.traits)
 		}
 	case 5, 6:
 		if n.dead || n.paused {

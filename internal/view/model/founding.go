@@ -17,7 +17,8 @@ type founding struct {
 	began   int64
 	asked   map[int]int // name -> instance
 	members []member    // who takes part
-	epoch   int         // the highest of which anybody has heard
+	of      map[member]traits
+	epoch   int // the highest of which anybody has heard
 }
 
 // Of a founding.
@@ -27,10 +28,11 @@ type (
 		knows []int
 	}
 	tookMsg struct {
-		id    int
-		ok    bool
-		knows []int
-		epoch int
+		id     int
+		ok     bool
+		knows  []int
+		epoch  int
+		traits traits
 	}
 	foundedMsg struct {
 		id int
@@ -73,7 +75,7 @@ func (n *node) mayFound() bool {
 	if n.now()-n.opened < heardOf && !n.w.without("heardof") {
 		return false
 	}
-	if !n.open && !n.w.without("selffirst") {
+	if !n.open && !n.w.without("selffirst") || n.traits.weight == 0 {
 		return false
 	}
 	for _, p := range n.known() {
@@ -118,6 +120,7 @@ func (n *node) tryFound() {
 	n.w.foundID++
 	f := &founding{id: n.w.foundID, began: n.now(), asked: map[int]int{}, epoch: n.highest}
 	f.members = []member{n.me()}
+	f.of = map[member]traits{n.me(): n.traits}
 	n.founding = f
 	for _, p := range n.known() {
 		if p != n.name && n.link[p] != 0 {
@@ -135,6 +138,7 @@ func (n *node) onFound(from int, m foundMsg) {
 	if n.w.without("heardof") {
 		ok = !n.inView() && !n.guest
 	}
+	ok = ok && n.traits.weight > 0
 	if ok && n.founding != nil && !n.w.without("giveup") {
 		if from > n.name {
 			ok = false
@@ -147,7 +151,7 @@ func (n *node) onFound(from int, m foundMsg) {
 		n.yields = n.now() + 500*ms
 		n.forget()
 	}
-	n.send(from, tookMsg{m.id, ok, n.known(), n.highest})
+	n.send(from, tookMsg{m.id, ok, n.known(), n.highest, n.traits})
 }
 
 func (n *node) onTook(from int, m tookMsg) {
@@ -163,6 +167,7 @@ func (n *node) onTook(from int, m tookMsg) {
 	}
 	f.epoch = max(f.epoch, m.epoch)
 	f.members = append(f.members, member{from, n.peerInst[from]})
+	f.of[member{from, n.peerInst[from]}] = m.traits
 	n.checkFound()
 }
 
@@ -193,7 +198,7 @@ func (n *node) checkFound() {
 	w.lineage++
 	e := max(f.epoch+1, int(w.now/1e6)+n.wall)
 	slices.SortFunc(f.members[1:], func(a, b member) int { return a.inst - b.inst })
-	v := &view{e: e, members: f.members, voting: w.voters, lineage: w.lineage, born: e}
+	v := &view{e: e, members: f.members, voting: w.voters, lineage: w.lineage, born: e, of: f.of}
 	w.logf("%d founds view %d of lineage %d %v", n.name, v.e, v.lineage, v.members)
 	w.n["foundings"]++
 	w.founded(n, v)

@@ -4,8 +4,9 @@ import "slices"
 
 // entry is what a custodian has of a key.
 type entry struct {
-	v int
-	e int // the view under which it was stored
+	v     int
+	e     int   // the view under which it was stored
+	stamp int64 // which its first owner gave it
 }
 
 // loan is a copy that was borrowed.
@@ -30,6 +31,7 @@ type writing struct {
 	e       int
 	started bool
 	over    bool
+	stamp   int64
 }
 
 // acts reports whether this node may act as the owner of k: moved keys wait until the view has
@@ -53,7 +55,10 @@ func (n *node) writes(k int) bool {
 	if n.settled || n.w.without("settle") || n.w.without("samesets") {
 		return true
 	}
-	return slices.Equal(n.v.set(k), n.prev.set(k))
+	if n.w.without("samesetsformer") {
+		return slices.Equal(n.v.place(k), n.prev.place(k))
+	}
+	return n.v.sameSet(n.prev, k)
 }
 
 // quiet reports whether what a dead owner of k has lent has run out.
@@ -87,6 +92,41 @@ func (n *node) valid(k int, e *entry) bool {
 		}
 	}
 	return true
+}
+
+// shows reports whether an entry may be shown to who peeks.
+func (n *node) shows(k int, e *entry) bool {
+	if n.w.without("peekcustody") {
+		return e != nil && n.inView()
+	}
+	return n.valid(k, e)
+}
+
+// stamp is later than all that this node has given or seen, whatever the clocks say.
+func (n *node) stamp() int64 {
+	n.clock = max(n.clock+1, n.w.now+int64(n.wall)*1000*ms)
+	return n.clock<<8 | int64(n.inst&255)
+}
+
+func (n *node) saw(stamp int64) {
+	if !n.w.without("clocks") {
+		n.clock = max(n.clock, stamp>>8)
+	}
+}
+
+// isLate reports whether k has been dropped since what has that stamp was stored.
+func (n *node) isLate(k int, stamp int64) bool { return stamp <= max(n.dropped[k], n.floor) }
+
+// loose sends what was looked up before, by somebody whom nothing keeps in step with the others.
+func (n *node) loose(to int, m msg) {
+	d := n.w.r.Int64N(2 * ms)
+	switch n.w.r.IntN(20) {
+	case 0:
+		d = n.w.r.Int64N(600 * ms)
+	case 1, 2, 3, 4:
+		d = n.w.r.Int64N(60 * ms)
+	}
+	n.after(d, func() { n.send(to, m) })
 }
 
 // local is what the node may serve on its own.
@@ -138,6 +178,10 @@ func (n *node) reopen() {
 		n.drop(k)
 	}
 	clear(n.pursue)
+	clear(n.dropped)
+	if !n.w.without("reopen") { // the new one has forgotten what was dropped, and which Clears there were
+		n.label = n.w.r.Int()
+	}
 	if n.w.without("closeforgets") {
 		clear(n.loans)
 	}
@@ -157,12 +201,41 @@ func (n *node) serve(from int, m msg, reply func(msg)) {
 		n.w.logf("  node %d recalled %d by %d", n.name, m.k, from)
 		n.drop(m.k)
 		reply(okMsg{})
+	case dropMsg:
+		if !n.inView() || n.v.e != m.e && !n.w.without("dropepoch") {
+			reply(failMsg{})
+			return
+		}
+		n.w.logf("  node %d drops %d for %d", n.name, m.k, from)
+		n.drop(m.k)
+		n.dropped[m.k] = max(n.dropped[m.k], m.stamp)
+		n.saw(m.stamp)
+		reply(okMsg{n.stamp()})
+	case wipeMsg:
+		if !n.inView() || n.v.e != m.e {
+			reply(failMsg{})
+			return
+		}
+		n.wipe(m.stamp)
+		reply(okMsg{n.stamp()})
+	case clearMsg:
+		n.carryOutClear(m, func(ok bool) {
+			if ok {
+				reply(okMsg{n.stamp()})
+			} else {
+				reply(failMsg{})
+			}
+		})
 	case peekMsg:
 		e := n.main[m.k]
-		valid := n.valid(m.k, e) && m.lineage == n.v.lineage
+		valid := n.shows(m.k, e) && m.lineage == n.v.lineage
 		if valid && (n.leased() || n.w.without("hitlease")) {
 			n.w.n["peek hits"]++
-			reply(valMsg{v: e.v})
+			if m.keep && !n.w.without("clearwipenopeek") {
+				n.sentTo[member{from, n.peerInst[from]}] = true
+			}
+			answer := valMsg{v: e.v, e: n.v.e, stamp: e.stamp, label: n.label}
+			n.after(n.w.r.Int64N(6*ms), func() { reply(answer) })
 			return
 		}
 		reply(missMsg{})
@@ -215,13 +288,14 @@ func (n *node) load(k int, done func(int)) {
 		n.flights[k].linked = false
 	}
 	n.flights[k] = f
-	finish := func(v int) {
+	finish := func(v int, stamp int64) {
 		if f.linked && f.keep && n.acts(k) && n.v.e == f.e {
-			n.main[k] = &entry{v: v, e: n.v.e}
-			n.w.logf("  node %d stores loaded %d=%d turn %d", n.name, k, v, len(n.turn[k]))
-			if len(n.turn[k]) == 0 || n.w.without("copywriting") {
-				n.replicate(k, v)
+			if stamp == 0 {
+				stamp = n.stamp()
 			}
+			n.main[k] = &entry{v: v, e: n.v.e, stamp: stamp}
+			n.w.logf("  node %d stores loaded %d=%d turn %d", n.name, k, v, len(n.turn[k]))
+			n.replicate(k)
 		}
 		if n.flights[k] == f {
 			delete(n.flights, k)
@@ -231,38 +305,74 @@ func (n *node) load(k int, done func(int)) {
 	origin := func() {
 		v := n.w.db[k]
 		n.w.n["loads"]++
-		n.after(n.w.r.Int64N(40*ms), func() { finish(v) })
+		n.after(n.w.r.Int64N(40*ms), func() { finish(v, 0) })
 	}
 	if !n.owns(k) || len(n.v.set(k)) == 1 {
 		origin()
 		return
 	}
-	n.call(n.v.set(k)[1].name, peekMsg{k, n.v.lineage}, 30*ms, func(m msg) {
-		if x, ok := m.(valMsg); ok && f.linked {
-			finish(x.v)
-			return
+	others := n.v.set(k)[1:]
+	n.call(others[n.w.r.IntN(len(others))].name, peekMsg{k, n.v.lineage, true}, 30*ms, func(m msg) {
+		x, ok := m.(valMsg)
+		switch {
+		case !ok || !f.linked:
+			origin()
+		case n.isLate(k, x.stamp), x.e != n.epoch(), x.label != n.label && n.labels():
+			n.w.n["peeks late"]++
+			origin()
+		default:
+			n.saw(x.stamp)
+			n.w.n["peeks kept"]++
+			finish(x.v, x.stamp)
 		}
-		origin()
 	})
 }
 
-func (n *node) replicate(k, v int) {
-	for _, m := range n.v.set(k)[1:] {
-		n.send(m.name, copyMsg{k, v, n.v.e})
+// replicate sends what the owner has to the replicas, unless a write waits.
+func (n *node) replicate(k int) {
+	if len(n.turn[k]) > 0 && !n.w.without("copywriting") {
+		return
+	}
+	e := n.main[k]
+	set := n.v.place(k)
+	for _, m := range set[1:min(len(set), n.traits.replicas)] {
+		n.sentTo[m] = true
+		n.loose(m.name, copyMsg{k, e.v, n.v.e, e.stamp, n.label, false})
 	}
 }
 
-// onCopy stores what the owner of this node's own view sends.
+// onCopy stores what the owner of this node's own view sends; or, at the owner, what somebody has
+// who is leaving.
 func (n *node) onCopy(from int, m copyMsg) {
-	n.w.logf("  node %d gets copy of %d=%d from %d e%d", n.name, m.k, m.v, from, m.e)
-	if !n.inView() || n.owns(m.k) {
+	n.w.logf("  node %d gets copy of %d=%d from %d e%d push %v", n.name, m.k, m.v, from, m.e, m.push)
+	if !n.inView() || n.owns(m.k) != m.push {
 		return
 	}
-	fits := n.v.e == m.e && n.fellow(from) && n.v.owner(m.k).name == from &&
-		n.v.custodian(m.k, n.me())
-	if fits || n.w.without("copyepoch") {
-		n.main[m.k] = &entry{v: m.v, e: n.v.e}
-		n.w.n["copies"]++
+	fits := n.v.e == m.e && n.fellow(from)
+	if !m.push {
+		fits = fits && n.v.owner(m.k).name == from && n.v.custodian(m.k, n.me()) || n.w.without("copyepoch")
+	}
+	late := n.isLate(m.k, m.stamp)
+	if m.push {
+		late = late && !n.w.without("pushstamp")
+		e := n.main[m.k]
+		fits = fits && !(n.valid(m.k, e) && e.stamp >= m.stamp)
+	} else {
+		late = late && !n.w.without("copystamp")
+	}
+	if m.label != n.label && n.labels() {
+		late = true
+	}
+	if !fits || late {
+		n.w.n["copies refused"]++
+		return
+	}
+	n.saw(m.stamp)
+	n.main[m.k] = &entry{v: m.v, e: n.v.e, stamp: m.stamp}
+	n.w.n["copies"]++
+	if m.push {
+		n.w.n["pushes kept"]++
+		n.replicate(m.k)
 	}
 }
 
@@ -307,6 +417,7 @@ func (n *node) begin(x *writing) {
 		return
 	}
 	x.started = true
+	x.stamp = n.stamp()
 	n.w.logf("  node %d begins %d=%d put %v e%d set %v",
 		n.name, x.k, x.n, x.put, n.v.e, n.v.set(x.k))
 	wait := 0
@@ -320,9 +431,13 @@ func (n *node) begin(x *writing) {
 		}
 		n.commit(x)
 	}
-	for _, m := range n.v.set(x.k)[1:] {
+	set := n.v.set(x.k)
+	if n.w.without("formerdrop") {
+		set = n.v.place(x.k)
+	}
+	for _, m := range set[1:] {
 		if n.w.without("replicas") {
-			n.call(m.name, recallMsg{x.k}, 200*ms, func(msg) {})
+			n.call(m.name, dropMsg{x.k, n.v.e, x.stamp}, 200*ms, func(msg) {})
 			continue
 		}
 		wait++
@@ -349,8 +464,11 @@ func (n *node) confirm(x *writing, m member, done func()) {
 	if x.over || n.v.e != x.e {
 		return
 	}
-	n.call(m.name, recallMsg{x.k}, 200*ms, func(r msg) {
-		if _, ok := r.(okMsg); ok && n.peerInst[m.name] == m.inst {
+	n.call(m.name, dropMsg{x.k, n.v.e, x.stamp}, 200*ms, func(r msg) {
+		if ok, is := r.(okMsg); is && n.peerInst[m.name] == m.inst {
+			if !n.w.without("donestamp") {
+				n.saw(ok.clock)
+			}
 			done()
 			return
 		}
@@ -394,17 +512,19 @@ func (n *node) takeBack(k, link int, done func()) {
 func (n *node) commit(x *writing) {
 	w := n.w
 	n.drop(x.k)
+	stamp := n.stamp()
+	n.dropped[x.k] = stamp
 	w.logf("  node %d commits %d=%d put %v", n.name, x.k, x.n, x.put)
 	if w.writes[[2]int{x.k, x.n}] == 0 {
 		w.writes[[2]int{x.k, x.n}] = w.now
 	}
 	if x.put {
-		n.main[x.k] = &entry{v: x.n, e: n.v.e}
+		n.main[x.k] = &entry{v: x.n, e: n.v.e, stamp: stamp}
 		w.puts[[2]int{x.k, x.n}] = w.now
 	}
 	x.over = true
 	x.done(true)
-	if x.put && len(n.turn[x.k]) == 0 {
-		n.replicate(x.k, x.n)
+	if x.put {
+		n.replicate(x.k)
 	}
 }

@@ -25,9 +25,11 @@ type (
 	}
 	joinMsg struct {
 		m       member
+		traits  traits
 		lineage int
 		highest int
 	}
+	byeMsg struct{ m member } // who says so acts no more
 )
 
 // Of a change of view.
@@ -76,20 +78,42 @@ type (
 		put     bool
 		lineage int
 	}
-	okMsg     struct{}
+	okMsg     struct{ clock int64 }
 	failMsg   struct{}
-	recallMsg struct{ k int }
-	copyMsg   struct{ k, v, e int }
-	getMsg    struct {
+	recallMsg struct{ k int } // what was lent
+	dropMsg   struct {        // what a custodian has
+		k, e  int
+		stamp int64
+	}
+	copyMsg struct { // of what the owner has, to a replica; of what a member that leaves has, to the owner
+		k, v, e int
+		stamp   int64
+		label   int
+		push    bool
+	}
+	clearMsg struct {
+		id, e  int
+		values [keys]int // at the origin when it began
+	}
+	wipeMsg struct { // what came from the one who sends it
+		e     int
+		stamp int64
+	}
+	getMsg struct {
 		k       int
 		borrow  bool
 		lineage int
 	}
 	valMsg struct {
-		v    int
-		loan bool
-		e    int
+		v     int
+		loan  bool
+		e     int
+		stamp int64
+		label int
 	}
 	missMsg struct{}
-	peekMsg struct{ k, lineage int }
+	peekMsg struct {
+		k, lineage int
+		keep       bool // the owner asks, who will store the answer
+	}
 )

@@ -57,8 +57,12 @@ type node struct {
 	blocked  *view // a value that binds and waits for a promise to end
 
 	// the proposer of the next view
-	joins    map[member]int // with the highest epoch of which they have heard
-	need     int64          // since when a change is needed
+	traits   traits
+	saidAt   int64
+	retired  bool            // it has said goodbye
+	gone     map[member]bool // who has
+	joins    map[member]joinMsg
+	need     int64 // since when a change is needed
 	round    *round
 	learning *learning
 	ticked   int64 // last tick
@@ -87,6 +91,13 @@ type node struct {
 	turn    map[int][]*writing
 	recall  map[int]int64 // last recall
 	pursue  map[int]int   // what could not be confirmed
+
+	clock   int64         // the greatest stamp that it has given or seen, without the instance
+	dropped map[int]int64 // stamps of drops, by key
+	floor   int64         // as if all keys had been dropped then
+	label   int           // of the Clears that this cache has carried out in this view
+	cleared map[int]bool  // these
+	sentTo  map[member]bool
 }
 
 func (w *world) start(name int) *node {
@@ -100,7 +111,9 @@ func (w *world) start(name int) *node {
 		ended:       make(map[member]bool),
 		kept:        make(map[member]int64),
 		knows:       make(map[int]bool),
-		joins:       make(map[member]int),
+		joins:       make(map[member]joinMsg),
+		gone:        make(map[member]bool),
+		traits:      traits{weight: 1, replicas: w.wants(), zone: w.zone(name)},
 		asks:        make(map[int]askMsg),
 		lastRefused: make(map[int]int64),
 		link:        make(map[int]int),
@@ -120,6 +133,9 @@ func (w *world) start(name int) *node {
 		turn:        make(map[int][]*writing),
 		recall:      make(map[int]int64),
 		pursue:      make(map[int]int),
+		dropped:     make(map[int]int64),
+		cleared:     make(map[int]bool),
+		sentTo:      make(map[member]bool),
 	}
 	n.ticked = n.now()
 	n.late = n.now() - 10000*ms
@@ -351,8 +367,11 @@ func (n *node) receive(from int, m msg) {
 		}
 	case joinMsg:
 		if m.lineage == n.standing().lineage {
-			n.joins[m.m] = m.highest
+			n.joins[m.m] = m
+			delete(n.gone, m.m)
 		}
+	case byeMsg:
+		n.gone[m.m] = true
 	case foundMsg:
 		n.onFound(from, m)
 	case tookMsg:
@@ -422,6 +441,7 @@ func (n *node) tick() {
 		return
 	}
 	n.note()
+	n.say()
 	n.tend()
 }
 
@@ -443,7 +463,7 @@ func (n *node) outside() {
 			continue
 		}
 		if lineage != 0 && !n.guest {
-			n.send(p, joinMsg{n.me(), lineage, n.highest})
+			n.send(p, joinMsg{n.me(), n.traits, lineage, n.highest})
 		}
 		if n.v == nil {
 			n.ask(p)
@@ -454,14 +474,30 @@ func (n *node) outside() {
 	}
 }
 
-// rank is how many healthy members are senior to this one.
+// rank is after how many healthy members it is this one's turn: the senior ones, and those who are
+// leaving come last.
 func (n *node) rank() int {
-	senior := n.v.members[:slices.Index(n.v.members, n.me())]
-	i := 0
-	for _, m := range senior {
-		if n.hears(m) {
-			i++
+	at, leaves := slices.Index(n.v.members, n.me()), n.v.of[n.me()].weight == 0
+	rank := 0
+	for i, m := range n.v.members {
+		before := i < at
+		if other := n.v.of[m].weight == 0; other != leaves {
+			before = leaves
+		}
+		if before && n.hears(m) && !n.gone[m] {
+			rank++
 		}
 	}
-	return i
+	return rank
+}
+
+// say tells the members what this one has become.
+func (n *node) say() {
+	if n.v.of[n.me()] == n.traits || n.now() < n.saidAt+200*ms {
+		return
+	}
+	n.saidAt = n.now()
+	for _, m := range n.v.members {
+		n.sendOrDo(m.name, joinMsg{n.me(), n.traits, n.v.lineage, n.highest})
+	}
 }

@@ -20,7 +20,7 @@ func (n *node) onAsk(from int, m askMsg) {
 	if n.accV != nil && !n.accV.has(who) && !n.w.without("blocked") {
 		vote = false
 	}
-	if n.blocked != nil && !n.blocked.has(who) {
+	if n.blocked != nil && !n.blocked.has(who) || n.gone[who] {
 		vote = false
 	}
 	if vote {
@@ -58,7 +58,7 @@ func (n *node) ask(peer int) {
 
 // leasedUntil is the latest time until which a quorum has promised.
 func (n *node) leasedUntil() int64 {
-	if !n.inView() {
+	if !n.inView() || n.retired {
 		return 0
 	}
 	self := n.selfTo

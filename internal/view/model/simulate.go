@@ -34,6 +34,8 @@ func simulate(seed uint64, o options) *world {
 		chosen:  map[[2]int]*view{},
 		nodes:   make([]*node, o.nodes),
 	}
+	w.wanted, w.zones = 1+w.r.IntN(3), 1+w.r.IntN(3)
+	w.writing = []int{40, 40, 8, 2}[w.r.IntN(4)]
 	for i := range w.nodes {
 		w.nodes[i] = &node{w: w, name: i, dead: true}
 		w.at(w.r.Int64N(o.start*ms+1), func() { w.start(i) })

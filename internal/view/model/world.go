@@ -49,6 +49,10 @@ type world struct {
 	loanID  int
 	inst    int
 	calm    bool // there are no more faults
+	wanted  int  // how many replicas most caches want
+	writing int  // of 320 calls
+	zones   int
+	clearID int
 
 	broken   int64 // when the last fault ended
 	wholeAt  int64 // since when the group is whole
