@@ -95,7 +95,10 @@ func runFailover(r *run) error {
 	for _, name := range names {
 		r.judgeFailover(name, found)
 	}
-	return nil
+	if !r.cases.MatchString(costCase) {
+		return nil
+	}
+	return runCost(r)
 }
 
 // failover lets the last of the processes fail, or the server, while all are called.

@@ -28,10 +28,10 @@ type trialOrder struct {
 
 // trialState is what a process of a trial answers.
 type trialState struct {
-	KeyOwners []string        // by key
-	Longest   time.Duration   // of calls that were made until they did what they were to do
-	Took      []time.Duration // of calls that were made once
-	Heap      float64         // bytes that live
+	KeyOwners []string      // by key
+	Longest   time.Duration // of calls that were made until they did what they were to do
+	Median    time.Duration // of calls that were made once
+	Heap      float64       // bytes that live
 }
 
 type trialProcess struct {
@@ -93,8 +93,10 @@ func (p *trialProcess) do(c command) (r reply, err error) {
 		err = p.getAll(o)
 	case "write": // each key until it is confirmed
 		r.Longest, err = p.writeUntilConfirmed(o.Keys)
-	case "time": // writes, one after another
-		r.Took, err = p.timeWrites(o.Keys)
+	case "time writes":
+		r.Median, err = p.time(o.Keys, func(ctx context.Context, key int) error { return p.driver.write(ctx, key) })
+	case "time lookups":
+		r.Median, err = p.time(o.Keys, func(ctx context.Context, key int) error { return p.driver.lookup(ctx, key, time.Now()) })
 	case "ready":
 		err = p.client.ready()
 	case "leave":
@@ -144,13 +146,16 @@ func (p *trialProcess) writeUntilConfirmed(keys []int) (longest time.Duration, e
 	return slices.Max(append(took, 0)), errors.Join(errs...)
 }
 
-func (p *trialProcess) timeWrites(keys []int) (took []time.Duration, err error) {
+// time makes a call for each of the keys, one after another, and returns their median.
+func (p *trialProcess) time(keys []int, call func(context.Context, int) error) (time.Duration, error) {
+	took := []time.Duration{0}
 	for _, key := range keys {
 		began := time.Now()
-		if err := writeKey(context.Background(), p.client, p.ledger, key); err != nil {
-			return nil, err
+		if err := call(context.Background(), key); err != nil {
+			return 0, err
 		}
 		took = append(took, time.Since(began))
 	}
-	return took, nil
+	slices.Sort(took)
+	return took[len(took)/2], nil
 }

@@ -50,6 +50,7 @@ type trialConfig struct {
 	Keys     int
 	Replicas int
 	Writes   bool
+	Empty    bool   // begin without keys in the cache
 	Alone    bool   // without a group
 	Snapshot string // file; "" = none
 	Trust    bool   // in the snapshot, if all others have ended, too
