@@ -27,6 +27,12 @@ func (n *node) tend() {
 			delete(n.joins, m) // it has come in, or is gone
 		}
 	}
+	if n.isOver() && !n.w.without("over") {
+		n.w.logf("%d gives up view %d", n.name, n.v.e)
+		n.w.n["given up"]++
+		n.beginAnew()
+		return
+	}
 	silent, _ := n.evidence()
 	if len(silent) == 0 && len(n.joins) == 0 && n.accV == nil && n.settled && !n.hasWarmed() {
 		n.need = 0
@@ -58,6 +64,17 @@ func (n *node) tend() {
 	} else if n.round.phase == 1 {
 		n.tryAccept()
 	}
+}
+
+// isOver reports whether all who vote are dead: one of them may have been the last and gone on alone,
+// so that others who counted them as dead would be two groups.
+func (n *node) isOver() bool {
+	for _, m := range n.v.voters() {
+		if m == n.me() || !n.provenDead(m) {
+			return false
+		}
+	}
+	return true
 }
 
 // evidence is what this node sees of the others: who is silent, with the time left of the promise

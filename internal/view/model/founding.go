@@ -266,8 +266,16 @@ func (n *node) meet(other standing) {
 	w := n.w
 	w.logf("%d leaves lineage %d for %d", n.name, n.v.lineage, other.lineage)
 	w.n["left lineages"]++
+	n.beginAnew()
+}
+
+// beginAnew has this process be another one that knows what this one knew of the others, and that it
+// may not come into a view that is earlier.
+func (n *node) beginAnew() {
 	n.crash()
-	m := w.start(n.name)
+	m := n.w.start(n.name)
+	m.traits = n.traits
+	m.traits.weight = 1
 	m.highest, m.part = n.highest, n.part
 	m.rate, m.off, m.wall = n.rate, n.off, n.wall
 	m.learnOf(n.known())
