@@ -78,9 +78,13 @@ type sim struct {
 	idle     bool // nobody calls
 	measures bool // what the nodes take
 	warmUp   time.Duration
-	agreed   map[[2]uint64]Adoption // by lineage and epoch
-	twins    bool                   // some are started while the one before them runs
-	renews   bool                   // keep-alives take the asks for promises along
+	replicas int // how many most want
+	zones    int
+	writing  int                         // one call of so many writes
+	sets     map[[2]uint64][simKeys][]ID // by lineage and epoch
+	agreed   map[[2]uint64]Adoption      // by lineage and epoch
+	twins    bool                        // some are started while the one before them runs
+	renews   bool                        // keep-alives take the asks for promises along
 	cut      map[[2]int]bool
 	last     map[[2]int]int64 // when the last message on the way arrives
 	waits    map[[2]int][]func()
@@ -155,13 +159,23 @@ func (s *sim) retire(h *simHost) {
 	}
 	s.logf("%v is about to leave", h.id)
 	s.counts["retires"]++
-	h.node.SetSelf(Member{URL: "http://" + h.name})
+	h.self.Weight = 0
+	h.node.SetSelf(h.self)
 	began := s.now
 	var wait func()
 	wait = func() {
 		owns := h.view.Has(h.id) && !h.view.Members[h.view.Index(h.id)].isLeaving()
 		switch {
 		case !owns:
+			for range 1 + s.r.IntN(20) {
+				s.at(s.rand(time.Second), func() {
+					h.run(func() {
+						for k := range simKeys {
+							h.push(k)
+						}
+					})
+				})
+			}
 			s.at(s.rand(time.Second), func() { h.run(func() { s.leave(h) }) })
 		case s.now-began > int64(3*time.Second):
 			s.leave(h)
@@ -214,7 +228,13 @@ func (s *sim) fault(lists [][]int) {
 			}
 		})
 	}
-	switch s.r.IntN(9) {
+	switch s.r.IntN(10) {
+	case 9: // it becomes another member
+		if !h.dead && !h.observes && !h.self.isLeaving() {
+			h.self.Replicas, h.self.Zone = 1+s.r.IntN(3), string(rune('a'+s.r.IntN(s.zones)))
+			s.logf("%v becomes %v", h.id, h.self)
+			h.node.SetSelf(h.self)
+		}
 	case 0, 1:
 		d := s.rand(8 * time.Second)
 		if s.r.IntN(2) == 0 {
@@ -339,6 +359,8 @@ func (s *sim) whole() string {
 			return fmt.Sprintf("%v has no place", h.id)
 		case len(h.view.Members) != len(s.hosts)-len(s.never)-len(s.observes):
 			return fmt.Sprintf("%v has %d members", h.id, len(h.view.Members))
+		case !h.observes && h.view.Members[h.view.Index(h.id)] != h.self:
+			return fmt.Sprintf("%v is taken for what it was", h.id)
 		}
 		if first == nil {
 			first = h.view
@@ -387,7 +409,7 @@ func newSim(t *testing.T, seed uint64, n int) *sim {
 	s := &sim{
 		t: t, r: rand.New(rand.NewPCG(seed, 7)), cut: make(map[[2]int]bool), last: make(map[[2]int]int64),
 		waits: make(map[[2]int][]func()), hosts: make([]*simHost, n), counts: make(map[string]int), never: make(map[int]bool),
-		agreed: make(map[[2]uint64]Adoption), byID: make(map[ID]*simHost), observes: make(map[int]bool), number: make(map[string]int),
+		agreed: make(map[[2]uint64]Adoption), sets: make(map[[2]uint64][simKeys][]ID), replicas: 1, zones: 1, writing: 3, byID: make(map[ID]*simHost), observes: make(map[int]bool), number: make(map[string]int),
 	}
 	for i := range n {
 		s.number[simName(i)] = i
@@ -494,6 +516,8 @@ func TestSimulation(t *testing.T) {
 		if seed%3 == 0 {
 			s.warmUp = 2 * time.Second
 		}
+		s.replicas, s.zones = 1+s.r.IntN(3), 1+s.r.IntN(3)
+		s.writing = []int{3, 3, 20, 80}[s.r.IntN(4)]
 		s.twins, s.renews = seed%2 == 0, seed%4 == 3
 		if seed%5 == 0 {
 			s.observes[n-1] = true

@@ -1,13 +1,9 @@
 package view
 
-// simhost_test.go is a process in the simulation: what surrounds a Node there, and a cache of a few
-// keys that is used under the rules that the package promises.
+// simhost_test.go is a process in the simulation: what surrounds a Node there.
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
-	"math"
 	"slices"
 	"time"
 )
@@ -33,11 +29,13 @@ type simHost struct {
 	// As a cache has them.
 	view, prev *View
 	settled    bool
+	self       Member
 	views      map[uint64]*View
 	entries    map[int]simEntry
 	copies     map[int]simCopy
 	lent       map[int]map[ID]int64 // until when
 	writing    map[int]bool
+	commits    [simKeys]int
 	recalled   map[int]int64 // when
 	notes      map[Event]int
 	cpu        time.Duration
@@ -46,20 +44,6 @@ type simHost struct {
 	quietUntil int64
 	quietPrev  *View
 	quietAll   bool
-}
-
-// A simCopy is what a host has borrowed.
-type simCopy struct {
-	value int
-	epoch uint64
-	from  ID
-	link  int64
-	until int64
-}
-
-type simEntry struct {
-	value int
-	epoch uint64
 }
 
 func (h *simHost) now() int64 { return h.offset + int64(float64(h.s.now)*h.rate) }
@@ -79,25 +63,6 @@ func (h *simHost) run(f func()) {
 	}
 }
 
-func owner(v *View, k int) ID {
-	var best uint64
-	var id ID
-	for _, m := range v.Members {
-		if m.Weight == 0 { // it is leaving
-			continue
-		}
-		x := uint64(k+1) * 0x9e3779b97f4a7c15
-		for _, c := range []byte(m.Name) {
-			x = (x ^ uint64(c)) * 0xbf58476d1ce4e5b9
-			x ^= x >> 29
-		}
-		if x >= best {
-			best, id = x, m.ID
-		}
-	}
-	return id
-}
-
 func (s *sim) start(i int, lists []int) *simHost {
 	s.starts++
 	h := &simHost{
@@ -109,10 +74,11 @@ func (s *sim) start(i int, lists []int) *simHost {
 	s.all = append(s.all, h)
 	h.observes = s.observes[i]
 	wall := uint64(1_000_000 + s.r.IntN(5000))
-	self := Member{ID: h.id, URL: "http://" + h.name, Weight: 1}
+	self := Member{ID: h.id, URL: "http://" + h.name, Weight: 1, Replicas: s.replicas, Zone: string(rune('a' + i%s.zones))}
 	if h.observes {
 		self.Weight = -1
 	}
+	h.self = self
 	h.node = New(Config{
 		Self: self, Now: h.now, Held: h.now, Wall: func() uint64 { return wall + uint64(s.now/1e6) }, Random: s.r.Uint64,
 		Send: h.send, Adopt: h.adopt, Settled: func(uint64) { h.settled = true }, Release: h.release, Note: h.note,
@@ -343,187 +309,6 @@ func (h *simHost) note(e Event) {
 		s.counts["founded apart"]++
 		s.apart = true
 	}
-}
-
-// release recalls what the view takes away, and says so when that is done.
-func (h *simHost) release(epoch uint64) {
-	s := h.s
-	if s.idle {
-		s.at(s.rand(30*time.Millisecond), func() { h.run(func() { h.node.Released(epoch) }) })
-		return
-	}
-	view := h.view
-	s.at(0, func() {
-		h.run(func() {
-			pending := 1
-			done := func() {
-				if pending--; pending == 0 {
-					h.node.Released(epoch)
-				}
-			}
-			for k := range simKeys {
-				if view != nil && owner(view, k) != h.id {
-					pending++
-					h.recall(k, done)
-				}
-			}
-			done()
-		})
-	})
-}
-
-// recall takes back what has been lent of k: it asks until the borrowers answer, or their terms are
-// over.
-func (h *simHost) recall(k int, done func()) {
-	s := h.s
-	asked := int64(math.MinInt64 / 2)
-	var poll func()
-	poll = func() {
-		now := h.now()
-		again := now-asked > int64(100*time.Millisecond)
-		for _, id := range slices.SortedFunc(maps.Keys(h.lent[k]), func(a, b ID) int { return cmp.Compare(a.Instance, b.Instance) }) {
-			until := h.lent[k][id]
-			if now > until {
-				delete(h.lent[k], id)
-				continue
-			}
-			if again {
-				h.over(id, func(t *simHost) {
-					delete(t.copies, k)
-					t.recalled[k] = t.now()
-					t.over(h.id, func(h *simHost) {
-						if h.lent[k][t.id] == until {
-							delete(h.lent[k], t.id)
-						}
-					})
-				})
-			}
-		}
-		if again {
-			asked = now
-		}
-		if len(h.lent[k]) == 0 {
-			done()
-			return
-		}
-		s.at(5*time.Millisecond, func() { h.run(poll) })
-	}
-	poll()
-}
-
-func (h *simHost) leased() bool { return h.now() < h.node.Until() }
-
-// acts reports whether the host may load and write k.
-func (h *simHost) acts(k int) bool {
-	if h.view == nil || owner(h.view, k) != h.id || !h.leased() {
-		return false
-	}
-	return h.settled || h.prev != nil && owner(h.prev, k) == h.id
-}
-
-// quiet reports whether nobody may use what somebody who has died has lent of k.
-func (h *simHost) quiet(k int) bool {
-	return h.now() >= h.quietUntil || !h.quietAll && h.quietPrev != nil && owner(h.quietPrev, k) == h.id
-}
-
-func (h *simHost) valid(k int) bool {
-	e, ok := h.entries[k]
-	if !ok || h.view == nil {
-		return false
-	}
-	for x := e.epoch; x <= h.view.Epoch; x++ { // had one been missed, Anew would have said so
-		if v := h.views[x]; v != nil && owner(v, k) != h.id {
-			return false
-		}
-	}
-	return true
-}
-
-// check sees that what the host would serve is what was written last.
-func (h *simHost) check(k, value int, what string) {
-	s := h.s
-	s.counts[what]++
-	if value != s.wrote[k] && !s.apart {
-		s.bad = fmt.Sprintf("%.3f: %v has value %d of key %d by %s, the last one is %d", float64(s.now)/1e9, h.id, value, k, what, s.wrote[k])
-	}
-}
-
-// work is what callers do at the host.
-func (h *simHost) work() {
-	s, k := h.s, h.s.r.IntN(simKeys)
-	if h.valid(k) && h.leased() {
-		h.check(k, h.entries[k].value, "hits")
-	}
-	if h.view != nil && owner(h.view, k) != h.id {
-		h.borrow(k)
-	}
-	if !h.acts(k) {
-		return
-	}
-	for _, o := range s.all {
-		if o != h && o.acts(k) && !s.apart {
-			s.bad = fmt.Sprintf("%.3f: %v and %v both act for key %d", float64(s.now)/1e9, h.id, o.id, k)
-		}
-	}
-	switch {
-	case s.r.IntN(3) == 0:
-		h.write(k)
-	case !h.valid(k):
-		h.entries[k] = simEntry{s.wrote[k], h.view.Epoch}
-	}
-}
-
-// write takes effect when nobody has a copy of k any more.
-func (h *simHost) write(k int) {
-	s, view := h.s, h.view
-	if h.writing[k] || !h.quiet(k) {
-		return
-	}
-	h.writing[k] = true
-	h.recall(k, func() {
-		h.writing[k] = false
-		if h.view != view || !h.acts(k) || !h.quiet(k) {
-			return
-		}
-		s.wrote[k]++
-		s.counts["writes"]++
-		h.entries[k] = simEntry{s.wrote[k], h.view.Epoch}
-	})
-}
-
-// borrow serves k from a copy, or borrows one.
-func (h *simHost) borrow(k int) {
-	s, from, epoch := h.s, owner(h.view, k), h.view.Epoch
-	link, asked := h.links[from], h.now()
-	may := h.leased() || !h.view.Has(h.id)
-	if c, ok := h.copies[k]; ok && c.from == from && c.link == link && c.epoch == epoch && h.now() < c.until && may {
-		h.check(k, c.value, "copies")
-		return
-	}
-	if link == 0 || s.r.IntN(4) != 0 {
-		return
-	}
-	h.over(from, func(o *simHost) {
-		if !o.acts(k) || o.writing[k] || o.view.Epoch != epoch {
-			return
-		}
-		if !o.valid(k) {
-			o.entries[k] = simEntry{s.wrote[k], epoch}
-		}
-		now := o.now()
-		term := min(int64(Lease), o.node.Until()-now) // what is lent ends with what it is lent by
-		if o.lent[k] == nil {
-			o.lent[k] = make(map[ID]int64)
-		}
-		o.lent[k][h.id] = now + term + term/100
-		value := o.entries[k].value
-		o.over(h.id, func(h *simHost) {
-			if h.view != nil && h.view.Epoch == epoch && h.links[from] == link && h.recalled[k] < asked {
-				h.copies[k] = simCopy{value, epoch, from, link, asked + term}
-				s.counts["loans"]++
-			}
-		})
-	})
 }
 
 func (h *simHost) crash() {
