@@ -706,6 +706,14 @@ var mutants = []mutant{
 		"internal/view/promise.go", "m.ballot == n.view.Lineage && m.at > p.asked && ", "m.ballot == n.view.Lineage && ",
 	},
 	{
+		"views: who has gone over to a lineage that continues another one never goes back", "internal/view.TestWhoHasGoneOverToARebornLineage",
+		"internal/view/settle.go", "n.quit[old.Lineage] = true", "_ = now",
+	},
+	{
+		"views: and says so to those who have not", "internal/view.TestWhoHasGoneOverToARebornLineage",
+		"internal/view/promise.go", "\t\t\tquit = goesBy\n", "",
+	},
+	{
 		"views: promises that ended before the deaths are worth nothing", "internal/view.TestAnewAfterTheDead",
 		"internal/view/settle.go", "return p.dead == 0 || p.kept > p.dead", "return p.dead == 0 || p.kept > 0",
 	},

@@ -480,6 +480,39 @@ func TestWhoHasGivenUpItsPlace(t *testing.T) {
 	require.False(t, gone())
 }
 
+// Who has gone over to a lineage that continues another one has given up its place in that one, even
+// if the new one comes to nothing: those who have not gone over must not wait for it.
+func TestWhoHasGoneOverToARebornLineage(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b", "c")
+	for _, name := range []string{"b", "c"} {
+		l.n.LinkEnded(memberOf(name).ID)
+		l.n.Refused(name)
+	}
+	l.pass(given + roundFor + time.Second)
+	require.True(t, l.n.view.Reborn)
+	l.n.LinkUp(memberOf("a2").ID) // and a is alone, so that it has no view any more
+	require.Nil(t, l.n.view)
+	l.n.LinkUp(memberOf("b").ID) // which was not dead
+	l.hear("b", &message{kind: ask, lineage: 7, epoch: 10, at: 5})
+	l.sent = nil
+	l.pass(askEvery)
+	for _, m := range l.told("b", ask) {
+		require.EqualValues(t, 7, m.ballot)
+	}
+
+	l, v := inView(t, "a", "a", "b", "c")
+	reborn := viewOf(10+1+rebirth, "a", "b")
+	reborn.Lineage, reborn.Reborn, reborn.Parent, reborn.Fork = 8, true, 7, 10
+	l.hear("b", &message{kind: learn, lineage: 8, epoch: reborn.Epoch, prev: v, view: reborn})
+	l.n.mu.Lock()
+	l.n.dissolve()
+	l.n.mu.Unlock()
+	l.sent = nil
+	l.hear("c", &message{kind: tell, lineage: 7, epoch: 10, prev: viewOf(9, "a", "b", "c"), view: v, live: 1})
+	require.Nil(t, l.n.view, "it has voted there, and has forgotten how")
+	require.EqualValues(t, 7, l.one("c", ask).ballot)
+}
+
 // unsettled returns a node that goes by a view that has not settled, as the first one to see to
 // that.
 func unsettled(t *testing.T) *lone {

@@ -78,7 +78,11 @@ func (n *Node) meetListed() {
 
 func (n *Node) ask(to ID) {
 	if n.view == nil {
-		n.askOutside(to, n.lastQuit)
+		quit := n.lastQuit
+		if goesBy := n.peer(to).lineage; n.quit[goesBy] {
+			quit = goesBy
+		}
+		n.askOutside(to, quit)
 		return
 	}
 	m := n.head(ask)

@@ -73,6 +73,9 @@ func (n *Node) adopt(v, prev *View, counted bool, quiet time.Duration) {
 	n.promised, n.accBallot, n.accView, n.blocked = 0, 0, nil, nil
 	n.round, n.learning, n.need, n.bereft = nil, nil, 0, 0
 	n.adopted, n.release, n.released = now, 0, 0
+	if old.Has(n.self.ID) && old.Lineage != v.Lineage { // which that one continues
+		n.quit[old.Lineage] = true
+	}
 	n.joined = now - int64(time.Hour) // if this process is not in it, it asks anew
 	n.found.end()
 	for id := range n.joins {
