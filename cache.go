@@ -446,6 +446,9 @@ func (c *Cache[V]) setBounds(set func(maxBytes, maxEntries *int64)) error {
 func (c *Cache[V]) Stats() Stats {
 	n, s := &c.n, c.store
 	loadTimes := n.loadTimes.snapshot()
+	s.mu.Lock()
+	replicas, replicaBytes := int64(s.spare.len), s.spare.bytes
+	s.mu.Unlock()
 	slots, rate, open := c.origin.refused.slots.Load(), c.origin.refused.rate.Load(), c.origin.refused.open.Load()
 	return Stats{
 		Entries: s.entries.Load(), Bytes: s.bytes.Load() + s.tombs.bytes.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: c.maxEntries.Load(),
@@ -461,6 +464,8 @@ func (c *Cache[V]) Stats() Stats {
 		SoftTimeouts: n.softTimeouts.Load(), Discarded: n.discarded.Load(),
 
 		L1Hits: n.localHits.sum(), L1Entries: c.copies.count.Load(), L1Bytes: c.copies.bytes.Load(), Loans: n.loans.Load(), Recalls: n.recalls.Load(),
+		Replicas: replicas, ReplicaBytes: replicaBytes, ReplicasSent: n.replicasSent.Load(), ReplicasRefused: n.replicasRefused.Load(), ReplicasMissed: n.replicasMissed.Load(),
+		Peeks: n.peeks.Load(), PeekHits: n.peekHits.Load(),
 		PeerHits: n.peerHits.Load(), PeerErrors: n.peerErrors.Load(), Served: n.served.sum(), NotOwner: n.notOwner.Load(),
 		Alone: n.alone.Load(), Undecodable: n.undecodable.Load(), Unconfirmed: n.unconfirmed.Load(),
 

@@ -15,6 +15,7 @@ const (
 	flagNegative  = 1 << iota // stands for ErrNotFound
 	flagVersioned             // version was given by the user
 	flagBorrowed              // lent by the key's owner
+	flagReplica               // kept for the key's owner; leaves before anything else
 )
 
 // An entry is what the cache stores for a key. The node comes first, so that a
@@ -115,11 +116,18 @@ func (c *Cache[V]) expired(n *node) *entry[V] {
 		return nil
 	}
 	e := &entry[V]{value: entryOf[V](n).value}
-	e.key, e.hash, e.born, e.size, e.version, e.cost = n.key, n.hash, n.born, n.size, n.version, n.cost
-	e.flags, e.guard = n.flags, guardAlways
-	e.used.Store(n.used.Load())
+	e.copyFrom(n)
+	e.flags, e.guard, e.stamp = n.flags&^flagReplica, guardAlways, 0
 	e.expires = min(n.expires, c.store.clock.now())
 	return e
+}
+
+// copyFrom makes n the same as another node that has no place in the store yet.
+func (n *node) copyFrom(o *node) {
+	n.key, n.hash, n.born, n.size, n.version, n.cost = o.key, o.hash, o.born, o.size, o.version, o.cost
+	n.flags, n.guard, n.stamp, n.expires = o.flags, o.guard, o.stamp, o.expires
+	n.used.Store(o.used.Load())
+	n.gen.Store(o.gen.Load())
 }
 
 // expiry returns when a value stored at now stops being fresh. Jitter depends on the

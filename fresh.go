@@ -31,11 +31,10 @@ func (c *Cache[V]) judge(n *node, now int64) state {
 		return fresh
 	case n == nil || !c.current(n) || c.peering != nil && !c.peering.isActing(now) || s.idleFor > 0 && s.deadline(n) <= now:
 		return gone
-	case n.flags&flagNegative != 0:
-		if now < n.expires {
-			return negative
-		}
+	case n.flags&(flagNegative|flagReplica) != 0 && now >= n.expires: // of a replica its owner may have a newer value
 		return gone
+	case n.flags&flagNegative != 0:
+		return negative
 	case now < n.expires:
 		return fresh
 	case now < n.expires+int64(c.opt.StaleWhileRevalidate):
@@ -88,7 +87,7 @@ func (c *Cache[V]) earlyAt(n *node) int64 { return nanos(earlyReach * c.delta(n)
 func nanos(d float64) int64 { return int64(min(d, float64(maxTTL))) }
 
 func (c *Cache[V]) refreshDue(n *node, now int64) bool {
-	if n.expires == never || c.opt.EarlyRefresh == 0 || n.flags&flagBorrowed != 0 {
+	if n.expires == never || c.opt.EarlyRefresh == 0 || n.flags&(flagBorrowed|flagReplica) != 0 {
 		return false
 	}
 	left := n.expires - now
@@ -105,9 +104,11 @@ const (
 	SourcePeer
 	// SourceL1 is a copy in this process, lent by the peer that owns the key.
 	SourceL1
+	// SourceReplica is this process, which keeps a replica for the peer that owns the key.
+	SourceReplica
 )
 
-// String returns the source in one word: main, peer or l1.
+// String returns the source in one word: main, peer, l1 or replica.
 func (s Source) String() string {
 	switch s {
 	case SourceMain:
@@ -116,6 +117,8 @@ func (s Source) String() string {
 		return "peer"
 	case SourceL1:
 		return "l1"
+	case SourceReplica:
+		return "replica"
 	}
 	return "unknown"
 }
@@ -140,8 +143,11 @@ func (c *Cache[V]) describe(n *node, st state, now int64) Entry[V] {
 		NotFound: st == negative,
 		Source:   SourceMain,
 	}
-	if n.flags&flagBorrowed != 0 {
+	switch {
+	case n.flags&flagBorrowed != 0:
 		e.Source = SourceL1
+	case n.flags&flagReplica != 0:
+		e.Source = SourceReplica
 	}
 	if n.expires != never {
 		e.TTL = time.Duration(n.expires - now)

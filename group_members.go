@@ -74,11 +74,11 @@ func (g *Group) update(list []Member) {
 		g.opt.Logger.Error("covey: a member is left out", "err", err)
 	}
 	var known []agreed.Member
-	self := agreed.Member{URL: g.opt.Self, Weight: 1}
+	weight, zone := 1, ""
 	for _, m := range members {
 		one := agreed.Member{ID: agreed.ID{Name: m.Name}, URL: m.URL, Weight: weightOf(m), Zone: m.Zone}
 		if m.Name == g.opt.Name {
-			self.Weight, self.Zone = one.Weight, one.Zone
+			weight, zone = one.Weight, one.Zone
 		}
 		known = append(known, one)
 	}
@@ -89,7 +89,7 @@ func (g *Group) update(list []Member) {
 	}
 	g.listed = members
 	g.mu.Unlock()
-	g.agreement.SetSelf(self)
+	g.say(func(m *agreed.Member) { m.Weight, m.Zone = weight, zone })
 	g.agreement.List(known)
 	g.dialWanted()
 	g.closeUnused()
@@ -100,6 +100,14 @@ func (g *Group) update(list []Member) {
 	default:
 		close(g.known)
 	}
+}
+
+// say changes what this process says about itself to the others.
+func (g *Group) say(set func(m *agreed.Member)) {
+	g.says.Lock()
+	defer g.says.Unlock()
+	set(&g.said)
+	g.agreement.SetSelf(g.said)
 }
 
 // weightOf applies the default of Member.Weight.

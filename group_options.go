@@ -94,6 +94,10 @@ type GroupOptions struct {
 	// OpTimeout is how long an operation waits for a peer's answer, not counting the time that a
 	// load takes at the owner. 0 means 5 s. Negative is an error.
 	OpTimeout time.Duration
+	// WarmUp is how long after a change of the members an owner asks those who had a key before,
+	// instead of loading it, and these are told of writes. All members should have the same. 0 means
+	// 1 minute. Negative is an error.
+	WarmUp time.Duration
 	// MinMembers is how many members a new group waits for before it begins, this process included,
 	// also after all of them have been stopped. Until then nothing is stored and [Group.Ready] does
 	// not return. Later it may have fewer. It keeps processes whose lists do not have each other yet
@@ -140,6 +144,9 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 			bad("Secrets[%d] has %d bytes, it needs at least %d", i, len(s), minSecret)
 		}
 	}
+	if o.WarmUp < 0 || o.WarmUp > maxTTL {
+		bad("WarmUp is %v, it must be from 0 to %v", o.WarmUp, time.Duration(maxTTL))
+	}
 	switch d := o.OpTimeout; {
 	case d < 0:
 		bad("OpTimeout is %v, it must not be negative", d)
@@ -150,6 +157,7 @@ func (o GroupOptions) withDefaults() (GroupOptions, error) {
 		bad("MinMembers is %d, it must not be negative", o.MinMembers)
 	}
 	setDefault(&o.OpTimeout, 5*time.Second)
+	setDefault(&o.WarmUp, time.Minute)
 	o.TLS = o.TLS.Clone() // an http.Server changes the one that it is given
 	if o.Logger == nil {
 		o.Logger = slog.Default()

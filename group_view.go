@@ -24,7 +24,14 @@ type view struct {
 	tag            uint64 // of both, which links announce; 0: there is no view
 	ring           *ring
 	self           int          // this process's index in the ring; -1 if it owns nothing
-	peers          []*link.Peer // by index in the ring; nil for this process itself
+	peers          []*link.Peer // by index in the ring, then those that are leaving; nil for this process itself
+
+	// Who has a key in custody, see custody.go.
+	me      int      // this process's index in peers; -1 if it is no member
+	leaving []string // the names of members that own nothing any more
+	copies  int      // members that may have a copy of a key in the long run, at least 1
+	former  *ring    // of the view before; nil: it gives each key to who owns it now
+	now     []int    // by index in former: that in peers; -1 if it is no member any more
 
 	// settled is closed when all have given back what the view takes away from them. Until then
 	// this process acts only for the keys that it owned in prev as well.
@@ -32,6 +39,8 @@ type view struct {
 	prev    *view // the view before this one; nil: this process owned nothing that it may go on with
 
 	replaced chan struct{} // closed when the group goes by another view
+
+	since int64 // when this process adopted it, by the group's monotonic clock
 
 	quiet []quiet // what members who are gone have lent
 }
@@ -45,7 +54,7 @@ type quiet struct {
 
 // noView is what a group goes by that has none: nobody owns anything.
 func noView() *view {
-	v := &view{ring: newRing(nil), self: -1, settled: make(chan struct{}), replaced: make(chan struct{})}
+	v := &view{ring: newRing(nil), self: -1, me: -1, copies: 1, settled: make(chan struct{}), replaced: make(chan struct{})}
 	close(v.settled)
 	return v
 }
@@ -102,7 +111,7 @@ var instances struct {
 // newAgreement returns this process's part in the agreement.
 func (g *Group) newAgreement() *agreed.Node {
 	return agreed.New(agreed.Config{
-		Self:       agreed.Member{ID: agreed.ID{Name: g.opt.Name, Instance: g.instance}, URL: g.opt.Self, Weight: 1},
+		Self:       g.said,
 		MinMembers: g.opt.MinMembers,
 		Now:        g.steady, Held: g.skew.now,
 		Wall:    func() uint64 { return uint64(max(time.Now().UnixMilli(), 1)) },
@@ -224,10 +233,14 @@ func (g *Group) adopt(a agreed.Adoption) {
 	v := noView()
 	if a.View != nil {
 		v = g.viewOf(a.View)
+		if a.Prev != nil {
+			v.follow(a.Prev)
+		}
 		v.settled = make(chan struct{})
 	}
 	old := g.view.Load()
 	now := g.steady()
+	v.since = now
 	for _, q := range old.quiet {
 		if q.until > now {
 			v.quiet = append(v.quiet, q)
@@ -271,21 +284,32 @@ func (v *view) bare() *view {
 
 // viewOf returns what the group needs of a view that the members have agreed upon.
 func (g *Group) viewOf(of *agreed.View) *view {
-	members := make([]Member, len(of.Members))
-	for i, m := range of.Members {
-		members[i] = Member{Name: m.Name, URL: m.URL, Weight: m.Weight, Zone: m.Zone}
-	}
-	v := &view{lineage: of.Lineage, epoch: of.Epoch, tag: max(1, of.Lineage^bits.RotateLeft64(of.Epoch, 32)), ring: g.view.Load().ring.with(members), self: -1, replaced: make(chan struct{})}
-	if of.Has(agreed.ID{Name: g.opt.Name, Instance: g.instance}) {
+	v := &view{lineage: of.Lineage, epoch: of.Epoch, tag: max(1, of.Lineage^bits.RotateLeft64(of.Epoch, 32)), ring: g.view.Load().ring.with(ringMembers(of)), self: -1, me: -1, copies: copiesOf(of), replaced: make(chan struct{})}
+	isMember := of.Has(agreed.ID{Name: g.opt.Name, Instance: g.instance})
+	if isMember {
 		v.self = v.ring.index(g.opt.Name)
+		v.me = v.self
 	}
 	v.peers = make([]*link.Peer, len(v.ring.members))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i, m := range v.ring.members {
-		if i != v.self {
+		if i != v.me {
 			v.peers[i] = g.peerOf(m.Name, m.URL)
 		}
+	}
+	for _, m := range of.Members {
+		if m.Weight > 0 {
+			continue
+		}
+		var peer *link.Peer
+		if isMember && m.Name == g.opt.Name {
+			v.me = len(v.peers)
+		} else {
+			peer = g.peerOf(m.Name, m.URL)
+		}
+		v.leaving = append(v.leaving, m.Name)
+		v.peers = append(v.peers, peer)
 	}
 	return v
 }

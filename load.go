@@ -71,6 +71,10 @@ func (s *shard[V]) launch(ctx context.Context, f *flight[V], load Loader[V], ref
 
 // run is the goroutine of a load.
 func (c *Cache[V]) run(f *flight[V], load Loader[V]) {
+	if c.peering != nil && c.peering.peek(f.ctx, f) {
+		f.load.end()
+		return
+	}
 	p, err := c.origin.admit(f.ctx, f.load, f.refresh)
 	if err != nil {
 		c.finish(f, outcome[V]{err: c.about(err, f.key, 1)})
@@ -277,7 +281,7 @@ func (s *shard[V]) refreshable(seen *node) bool {
 
 // refresh replaces seen in the background, unless too many refreshes are running.
 func (c *Cache[V]) refresh(ctx context.Context, seen *node, load Loader[V]) {
-	if load == nil || c.opt.MaxRefreshes == 0 {
+	if load == nil || c.opt.MaxRefreshes == 0 || c.peering != nil && !c.peering.tenures.view().isOwn(seen.key) {
 		return
 	}
 	s := c.lock(seen.hash)

@@ -133,6 +133,16 @@ type Options[V any] struct {
 	// stores nothing. All that is promised of writes holds there, too: they reach all processes that
 	// have a cache of that name, whatever its codec.
 	Group *Group
+	// Replicas is how many processes have each value in the end: its owner, and Replicas-1 others, in
+	// other zones (see Member) as far as there are any. They get it after it was stored or loaded, in
+	// the background, and serve it to their own callers; if the owner crashes one of them takes its
+	// place, and nothing need be loaded. Each write is confirmed by them before it takes effect, so
+	// they are as true as the owner; that takes one more round trip. Replicas leave the cache before
+	// anything that the process owns, and count towards MaxBytes. All members should have the same
+	// number: as long as they differ each sends its values to as many as it wants, and writes wait for
+	// the greatest number, of any cache of the group. 0 means 1, the owner alone; without a Group it
+	// has no effect. Negative is an error, as is more than 8.
+	Replicas int
 	// L1 bounds the bytes, out of MaxBytes, that copies of other peers' hot keys may take in this
 	// process. 0 means a quarter of MaxBytes, or 16 MiB if there is no MaxBytes; more than half of
 	// MaxBytes is an error; negative means no copies but of keys whose owners do not share the
@@ -231,6 +241,7 @@ func (o Options[V]) withDefaults() Options[V] {
 	}
 	setDefault(&o.LoadTimeout, defaultLoadTimeout)
 	setDefault(&o.BulkSize, 1000)
+	setDefault(&o.Replicas, 1)
 	setDefault(&o.TTLJitter, 0.1)
 	setDefault(&o.EarlyRefresh, 1)
 	setDefault(&o.MaxRefreshes, 16)
@@ -305,6 +316,9 @@ func (o Options[V]) validate(name string) error {
 	notNegative("BulkSize", int64(o.BulkSize), o.BulkSize)
 	notNegative("MaxLoads", int64(o.MaxLoads), o.MaxLoads)
 	notNegative("LoadBurst", int64(o.LoadBurst), o.LoadBurst)
+	if o.Replicas < 0 || o.Replicas > maxReplicas {
+		bad("Replicas", o.Replicas, fmt.Sprintf("it must be from 0 to %d", maxReplicas))
+	}
 	if o.MaxBytes > 0 && o.L1 > o.MaxBytes/2 {
 		bad("L1", o.L1, "it must be at most half of MaxBytes")
 	}

@@ -201,7 +201,7 @@ func (p *peering[V]) serveAlone(r *link.Request) bool {
 		r.Answer(p.answerAlone(r.Link(), r.Key, r.Flags))
 	case wire.GetMany:
 		p.serveManyAlone(r)
-	case wire.Lookup, wire.Peek, wire.Await:
+	case wire.Lookup, wire.Peek, wire.Await, wire.Replicate:
 		r.Answer(&wire.Frame{Type: wire.Done})
 	case wire.Reload:
 		if v := p.tenures.view(); !v.isOwn(r.Key) {

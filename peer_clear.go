@@ -160,8 +160,11 @@ func (p *peering[V]) clearOwn(ctx context.Context, began int64) error {
 	} else if err := p.clearOlder(ctx, began); err != nil {
 		return err
 	}
-	// From here on nothing from before is lent.
+	// From here on nothing from before is lent, or sent to others.
 	if err := p.recallAll(ctx, nil); err != nil {
+		return err
+	}
+	if err := p.dropSent(ctx, began != 0); err != nil {
 		return err
 	}
 	if p.c.closed.Load() { // what a stand-in had lent may be another cache's

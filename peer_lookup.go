@@ -75,7 +75,14 @@ func (p *peering[V]) serveLookup(r *link.Request) {
 			p.c.count(n, st)
 		}
 	}
-	f := &wire.Frame{Type: wire.Done}
+	if v := p.tenures.view(); r.Type == wire.Peek && r.Ring != v.epoch {
+		r.Answer(notOwner(v))
+		return
+	}
+	f := &wire.Frame{Type: wire.Done, Stamp: p.group.stamps.last.Load()}
+	if r.Type == wire.Peek && st != gone {
+		f.LoadTime = costOf(n.cost)
+	}
 	switch st {
 	case gone:
 	case negative:
@@ -98,4 +105,5 @@ func (p *peering[V]) meta(f *wire.Frame, n *node, now int64) {
 		f.TTL = duration(n.expires - now)
 	}
 	f.Version, f.HasVersion = n.version, n.flags&flagVersioned != 0
+	f.Made = n.stamp
 }

@@ -27,7 +27,8 @@ func (g *Group) serve(r *link.Request) {
 		return
 	}
 	switch r.Type {
-	case wire.Recall: // it is closed, and with it its copies are gone
+	case wire.Recall, wire.Drop: // it is closed, and what it had is gone
+		g.stamps.see(r.Stamp) // a cache of its name that comes later takes nothing from before
 		r.Answer(&wire.Frame{Type: wire.Done})
 	case wire.Fill: // the other end has closed it since it got the right, of which the token tells
 		for _, c := range *g.caches.Load() {
@@ -41,7 +42,8 @@ func (g *Group) serve(r *link.Request) {
 
 func (p *peering[V]) serve(r *link.Request) {
 	if p.c.closed.Load() {
-		if r.Type == wire.Recall { // the copies go with it
+		if r.Type == wire.Recall || r.Type == wire.Drop { // what there is goes with it
+			p.group.stamps.see(r.Stamp)
 			op := r.Keep(nil)
 			go func() {
 				<-p.emptied
@@ -53,7 +55,7 @@ func (p *peering[V]) serve(r *link.Request) {
 		return
 	}
 	switch r.Type {
-	case wire.GetMany, wire.Clear, wire.Recall: // these have no key, or need none
+	case wire.GetMany, wire.Clear, wire.Recall, wire.Drop, wire.Replicate: // these have no key, or need none
 	default:
 		if err := checkKey(r.Key); err != nil {
 			r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeMalformed, Text: err.Error()})
@@ -80,6 +82,10 @@ func (p *peering[V]) serve(r *link.Request) {
 		p.serveFill(r)
 	case wire.Recall:
 		p.serveRecall(r)
+	case wire.Drop:
+		p.serveDrop(r)
+	case wire.Replicate:
+		p.serveReplicate(r)
 	case wire.Clear:
 		p.serveClear(r)
 	}

@@ -1,8 +1,9 @@
 package covey
 
-// peer_tenure.go decides whether an entry is still valid after the view has changed: it is if the
-// process that it comes from, this one or the lender of a copy, has owned its key in every view since
-// it was stored. A hit only compares generations; this file is for entries of an older one.
+// peer_tenure.go decides whether an entry is still valid after the view has changed: it is if this
+// process has had its key in its custody in every view since it was stored; a copy, if its lender has
+// owned the key in all of them. A hit only compares generations; this file is for entries of an older
+// one.
 
 import (
 	"sync"
@@ -84,21 +85,22 @@ func (c *Cache[V]) current(n *node) bool {
 	if have < list[0].from {
 		return false
 	}
-	hash := ringHash(n.key)
+	place := ringHash(n.key)
 	for _, t := range list {
-		if t.from > have && !c.isFrom(n, t.view, t.view.ring.owner(hash)) {
+		if t.from > have && !c.isFrom(n, t.view, place) {
 			return false
 		}
 	}
 	return n.gen.CompareAndSwap(have, gen)
 }
 
-// isFrom reports whether n comes from the i-th member of v: it is this process's own or, if it is a
-// copy, that member lent it, over the link that is still there.
-func (c *Cache[V]) isFrom(n *node, v *view, i int) bool {
+// isFrom reports whether n is good by v: it has this process in its custody or, if it is a copy, its
+// owner lent it, over the link that is still there.
+func (c *Cache[V]) isFrom(n *node, v *view, place uint64) bool {
 	if n.flags&flagBorrowed == 0 {
-		return i >= 0 && i == v.self
+		return v.keeps(place)
 	}
+	i := v.ring.owner(place)
 	return i >= 0 && v.peers[i] != nil && v.peers[i].Up() == borrowedOf[V](n).lender
 }
 
@@ -125,6 +127,7 @@ func (p *peering[V]) runSweep() {
 				return
 			}
 			p.c.removeInvalid(i)
+			p.relist(i)
 		}
 		t.mu.Lock()
 		list = *t.list.Load()

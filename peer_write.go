@@ -207,8 +207,15 @@ func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *v
 			}
 			return p.unconfirmed(ch, err)
 		}
-		// 4. Take back what this process has lent.
-		if err := p.recall(ctx, ch.key, ch.hash); err != nil {
+		// 4. Take back what this process has lent, and have the other custodians forget the key.
+		err := p.recall(ctx, ch.key, ch.hash)
+		if err == nil {
+			err = p.dropElsewhere(ctx, v, ch.key)
+		}
+		switch {
+		case errors.Is(err, errElsewhere):
+			return err // nothing has been done
+		case err != nil:
 			return p.unconfirmed(ch, err)
 		}
 		// 5. Whoever does not wait any more may have written something else meanwhile.
@@ -229,9 +236,19 @@ var errBusy = errors.New("covey: the write has to wait")
 // to store, lend and write. It reads the real clock.
 func (p *peering[V]) acts(v *view, place uint64) bool { return v.mayAct(place) && p.group.isActing() }
 
-// mayWrite reports whether the key at that place may be written now.
+// mayWrite reports whether the key at that place may be written now. Until the view has settled some
+// go by the one before, so the key has to be in the custody of the same members.
 func (p *peering[V]) mayWrite(v *view, place uint64) bool {
-	return p.acts(v, place) && p.group.steady() >= v.quietUntil(place)
+	return p.acts(v, place) && (v.hasSettled() || v.hasSame(place, v.prev)) && p.group.steady() >= v.quietUntil(place)
+}
+
+// isElsewhere reports whether others have the key at that place in custody, too.
+func (p *peering[V]) isElsewhere(v *view, place uint64) bool {
+	if !v.isShared() {
+		return false
+	}
+	var some [maxReplicas + 1]int
+	return len(v.custodians(place, v.copies, some[:0])) > 1
 }
 
 // awaitTurn waits until a key that this process owns by v may be written.
@@ -307,11 +324,16 @@ func (s *shard[V]) startWriting(key string, hash uint32) *writing {
 
 func (p *peering[V]) endWriting(key string, hash uint32, w *writing) {
 	s := p.c.lock(hash)
-	defer s.unlock()
-	if w.writes--; w.writes == 0 {
+	w.writes--
+	last := w.writes == 0
+	if last {
 		delete(s.writing, key)
 	} else {
 		w.turn <- struct{}{}
+	}
+	s.unlock()
+	if last {
+		p.replicate(key)
 	}
 }
 

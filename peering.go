@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/coveycache/covey/internal/freq"
+	agreed "github.com/coveycache/covey/internal/view"
 )
 
 // A peering is what a cache has because it is in a group: what it asks of the other processes, what
@@ -22,6 +23,9 @@ type peering[V any] struct {
 	codec   string // the codec's name, with Options.Version
 	tenures tenures
 	holds   holds
+
+	copies   int // of each value that this process wants there to be; see Options.Replicas
+	outboxes outboxes
 
 	pursuits pursuits
 	asks     *sync.Pool
@@ -43,15 +47,22 @@ func (c *Cache[V]) joinGroup(g *Group) error {
 		return fmt.Errorf("covey: cache %q: %w", c.name, err)
 	}
 	p := c.newPeering(g, codec)
-	return g.join(c.name, codec, p, &p.id)
+	if err := g.join(c.name, codec, p, &p.id); err != nil {
+		return err
+	}
+	g.say(func(m *agreed.Member) { m.Replicas = max(m.Replicas, p.copies) })
+	return nil
 }
 
 // newPeering gives the cache what it needs to take part in a group.
 func (c *Cache[V]) newPeering(g *Group, codec string) *peering[V] {
-	p := &peering[V]{c: c, group: g, codec: codec, emptied: make(chan struct{})}
+	p := &peering[V]{c: c, group: g, codec: codec, copies: c.opt.Replicas, emptied: make(chan struct{})}
 	p.asks = newAsks(&p.holds)
 	p.pursuits.wake = func() { c.spawn(p.pursue) }
 	c.peering = p
+	for i := range c.shards { // what was sent to an earlier cache of the name may be obsolete
+		c.shards[i].forgotten.floor = g.stamps.next()
+	}
 	c.hot = freq.NewTop(c.store.clock.now())
 	c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }
 	c.copies.offset = int64(g.skew.start.Sub(c.store.clock.start))

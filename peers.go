@@ -39,6 +39,7 @@ type Group struct {
 	caches    atomic.Pointer[map[string]shared]
 	links     upLinks
 	tokens    atomic.Uint64
+	stamps    stamps
 	loads     knownLoads
 	log       warner   // of what strangers may cause
 	refused   sync.Map // names of peers that have been logged for having refused an upgrade
@@ -63,6 +64,9 @@ type Group struct {
 	known   chan struct{}              // closed when there is a first list
 	attempt uint64                     // to found a view, the last one for which all have been dialled
 	knocked int64                      // when that was
+
+	says sync.Mutex    // comes before the agreement's lock
+	said agreed.Member // what this process says about itself
 }
 
 // A shared cache is a Cache of any type as its group sees it.
@@ -122,8 +126,10 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	if dns, ok := o.Discovery.(*dnsPeers); ok {
 		g.opt.Discovery = dns.of(&o)
 	}
+	g.stamps.low = g.instance % stampStep
 	g.caches.Store(&map[string]shared{})
 	g.view.Store(noView())
+	g.said = agreed.Member{ID: agreed.ID{Name: o.Name, Instance: g.instance}, URL: o.Self, Weight: 1}
 	g.agreement = g.newAgreement()
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.node, err = link.NewNode(link.Config{

@@ -45,6 +45,7 @@ type node struct {
 	expires int64 // end of freshness on the cache's clock, in ns; never = no expiry
 	born    int64 // start of the load (or the Put) on the cache's clock, in ns
 	version uint64
+	stamp   uint64 // of the write or load, set by the key's owner; 0 without a group. See stamp.go
 
 	// mark belongs to the policy. A hit may write it (see policy.hit), and
 	// nothing else of the policy's: that is what keeps hits free of locks.

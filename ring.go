@@ -25,7 +25,8 @@ type Member struct {
 	// Weight is the member's share of the keys in relation to those of the others. 0 means 1.
 	// Negative means that it owns no keys and only asks the others.
 	Weight int
-	// Zone is where the member runs, for your information: nothing depends on it.
+	// Zone is where the member runs, such as a data centre. Replicas are in other zones than their
+	// owners, as far as there are others (see Options.Replicas).
 	Zone string
 }
 
@@ -49,6 +50,8 @@ type ring struct {
 	owners      []uint32 // of the points, indexes into members
 	start       []uint32 // by a hash's top bits: the first point with these or higher ones
 	shift       uint8    // hash >> shift are the top bits
+	zones       int      // in which members are, "" among them
+	zoned       bool     // they are in several
 }
 
 // newRing makes a ring of those members whose weight is not negative. Of several with one name the
@@ -77,6 +80,11 @@ func (r *ring) with(members []Member) *ring {
 		return next
 	}
 	slices.SortFunc(next.members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	zones := make(map[string]bool)
+	for _, m := range next.members {
+		zones[m.Zone] = true
+	}
+	next.zones, next.zoned = len(zones), len(zones) > 1
 	next.perWeight = min(pointsPerWeight, maxPoints/total)
 	print := binary.LittleEndian.AppendUint64(nil, pointsPerWeight)
 	for i, m := range next.members {
@@ -209,6 +217,37 @@ func (r *ring) find(hash uint64, n int, found []int) []int {
 		if o := int(r.owners[i]); !slices.Contains(found, o) {
 			found = append(found, o)
 			n--
+		}
+	}
+	return found
+}
+
+// custodians appends to found who has a key with that hash in custody, n members at most: the owner,
+// and then the next ones clockwise, first those whose zones none of the others is in.
+func (r *ring) custodians(hash uint64, n int, found []int) []int {
+	n = min(n, len(r.members))
+	if !r.zoned || n <= 1 {
+		return r.find(hash, n, found)
+	}
+	from := len(found)
+	for _, apart := range [...]bool{true, false} {
+		i := r.point(hash)
+		for range r.owners {
+			if len(found)-from >= n {
+				return found
+			}
+			o := int(r.owners[i])
+			if !slices.ContainsFunc(found[from:], func(f int) bool {
+				return f == o || apart && r.members[f].Zone == r.members[o].Zone
+			}) {
+				found = append(found, o)
+			}
+			if i++; i == len(r.owners) {
+				i = 0
+			}
+			if apart && len(found)-from >= r.zones {
+				break
+			}
 		}
 	}
 	return found

@@ -47,18 +47,25 @@ type Stats struct {
 	Discarded    int64         // loaded values not stored: outrun by a Put or Delete, outdated, too late
 
 	// Between peers.
-	PeerHits    int64 // values, or ErrNotFound, that the owners of the keys answered with at once
-	PeerErrors  int64 // peers that were asked in vain
-	L1Hits      int64 // answers from copies of other peers' keys
-	L1Entries   int64 // those copies; a gauge
-	L1Bytes     int64 // their accounted bytes, which count towards MaxBytes; a gauge
-	Loans       int64 // copies lent to other peers
-	Recalls     int64 // requests to other peers to give copies back, because of a write
-	Served      int64 // gets and lookups answered for other peers
-	NotOwner    int64 // those of them for keys that this process does not own
-	Alone       int64 // answers of owners that have no such cache, or with another codec: this process loads for itself
-	Undecodable int64 // values from peers that the codec did not understand
-	Unconfirmed int64 // writes that returned ErrUnconfirmed
+	PeerHits        int64 // values, or ErrNotFound, that the owners of the keys answered with at once
+	PeerErrors      int64 // peers that were asked in vain
+	L1Hits          int64 // answers from copies of other peers' keys
+	L1Entries       int64 // those copies; a gauge
+	L1Bytes         int64 // their accounted bytes, which count towards MaxBytes; a gauge
+	Loans           int64 // copies lent to other peers
+	Replicas        int64 // entries that this process keeps for their owners, in Entries, too; a gauge
+	ReplicaBytes    int64 // their accounted bytes, in Bytes, too; a gauge
+	ReplicasSent    int64 // values that other processes have kept for this one
+	ReplicasRefused int64 // values of others that this process has not kept: written since, or not its to keep
+	ReplicasMissed  int64 // values not sent since too many waited
+	Peeks           int64 // questions to others before a load of a key that has just moved here
+	PeekHits        int64 // those of them that had it, so that nothing had to be loaded
+	Recalls         int64 // requests to other peers to give copies back, because of a write
+	Served          int64 // gets and lookups answered for other peers
+	NotOwner        int64 // those of them for keys that this process does not own
+	Alone           int64 // answers of owners that have no such cache, or with another codec: this process loads for itself
+	Undecodable     int64 // values from peers that the codec did not understand
+	Unconfirmed     int64 // writes that returned ErrUnconfirmed
 
 	// What was stored and what left.
 	Puts        int64 // calls of Put in this process, one for each item of a PutMany
@@ -92,6 +99,8 @@ type counters struct {
 	peerHits, peerErrors, notOwner                atomic.Int64
 	undecodable, unconfirmed, alone               atomic.Int64
 	loans, recalls                                atomic.Int64
+	replicasSent, replicasMissed, replicasRefused atomic.Int64
+	peeks, peekHits                               atomic.Int64
 	served, localHits                             striped
 }
 

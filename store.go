@@ -30,6 +30,7 @@ type store struct {
 	closed bool // nothing is stored any more: slots, policy and wheel know what the index no longer has
 	slots  slots
 	policy policy
+	spare  list // replicas, which leave before anything that the policy has
 	wheel  *wheel
 
 	tombs                  tombstones
@@ -148,7 +149,7 @@ func (s *store) deadline(n *node) int64 {
 // canSwap says whether n can take old's place without the policy lock: the policy and the wheel
 // must not need to know. A later deadline is found out when the wheel comes to the old one.
 func (s *store) canSwap(old, n *node) bool {
-	return old.size == n.size && old.cost == n.cost && s.deadline(n) >= s.deadline(old)
+	return old.size == n.size && old.cost == n.cost && (old.flags^n.flags)&flagReplica == 0 && s.deadline(n) >= s.deadline(old)
 }
 
 // swap puts n into the place of old, which canSwap. The segment is locked.
@@ -166,7 +167,11 @@ func (s *store) insert(g *segment, n *node) {
 		s.lru.hit(n)
 	}
 	g.insert(n, s.index.shift)
-	s.policy.add(id)
+	if n.flags&flagReplica != 0 {
+		s.spare.pushHead(&s.slots, id)
+	} else {
+		s.policy.add(id)
+	}
 	s.schedule(id, n)
 	s.bytes.Add(int64(n.size))
 	s.entries.Add(1)
@@ -174,19 +179,35 @@ func (s *store) insert(g *segment, n *node) {
 
 // replace puts n into the place of old. Both locks are held.
 func (s *store) replace(place *atomic.Pointer[node], old, n *node) {
-	s.policy.remove(old.slot)
+	s.unlist(old)
 	s.wheel.cancel(old.slot)
 	s.swap(place, old, n)
-	s.policy.readd(n.slot)
+	switch {
+	case n.flags&flagReplica != 0:
+		s.spare.pushHead(&s.slots, n.slot)
+	case old.flags&flagReplica != 0:
+		s.policy.add(n.slot)
+	default:
+		s.policy.readd(n.slot)
+	}
 	s.schedule(n.slot, n)
 	s.bytes.Add(int64(n.size) - int64(old.size))
 }
 
 // remove takes n out. Both locks are held.
 func (s *store) remove(g *segment, n *node) {
-	s.policy.remove(n.slot)
+	s.unlist(n)
 	s.wheel.cancel(n.slot)
 	s.forget(g, n)
+}
+
+// unlist takes n off the list of what may be evicted. Both locks are held.
+func (s *store) unlist(n *node) {
+	if n.flags&flagReplica != 0 {
+		s.spare.remove(&s.slots, n.slot)
+	} else {
+		s.policy.remove(n.slot)
+	}
 }
 
 // forget takes out n, which neither the policy nor the wheel knows any more. Both locks are held.
@@ -212,6 +233,7 @@ func (s *store) schedule(id uint32, n *node) {
 // reset forgets all entries, which are no longer in the index. mu is held.
 func (s *store) reset() {
 	s.slots = slots{index: s.slots.index}
+	s.spare = list{}
 	s.policy.reset()
 	s.wheel.reset()
 }
@@ -236,8 +258,10 @@ func (s *store) trim(gone []departure) (_ []departure, more bool) {
 		if !s.over() {
 			return gone, false
 		}
-		id := s.policy.evict()
-		if id == 0 {
+		id := s.spare.tail
+		if id != 0 {
+			s.spare.remove(&s.slots, id)
+		} else if id = s.policy.evict(); id == 0 {
 			return gone, false
 		}
 		s.wheel.cancel(id)
@@ -273,7 +297,7 @@ func (s *store) expire(now int64, gone []departure) (_ []departure, more bool) {
 		if d := s.deadline(n); d > now {
 			return d
 		}
-		s.policy.remove(id)
+		s.unlist(n)
 		s.forget(g, n)
 		s.expirations.Add(1)
 		if s.removed {

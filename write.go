@@ -20,6 +20,7 @@ type write[V any] struct {
 	expire bool       // do not store but end the freshness of what is there
 	same   bool       // e has the value of what is there: the load returned ErrUnchanged
 	drop   bool       // remove what is there, whoever owns the key
+	sent   uint64     // another custodian of the key has sent e, at that stamp
 
 	gen     uint32   // in a group: the generation under which the caller has found that it is the owner
 	writing *writing // in a group: it is the write's turn, and nothing is lent
@@ -55,6 +56,9 @@ func (c *Cache[V]) write(w *write[V]) {
 	}
 	for more {
 		more = c.trim()
+	}
+	if w.f != nil && w.stored && c.peering != nil {
+		c.peering.replicate(w.key)
 	}
 	keeps := w.stored && (w.expire || w.same)
 	if w.old != nil && !keeps && c.opt.Events.Removed != nil {
@@ -129,6 +133,10 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 		if w.f.noStore || s.c.peering != nil && !s.c.peering.group.isActing() {
 			w.e = nil
 		}
+	case w.sent != 0:
+		if w.err = s.mayHold(w); w.err != nil {
+			return true
+		}
 	case s.c.peering != nil && !w.drop:
 		if w.err = s.mayWrite(w); w.err != nil {
 			return true
@@ -153,7 +161,7 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	}
 	// 5. A caller's write voids the load under way, which may have read the origin before it. So does a write that changes
 	// nothing: what is being loaded may be older than its version.
-	if w.f == nil {
+	if w.f == nil && w.sent == 0 {
 		s.unlink(w.key)
 		if w.asOf != 0 && old != nil && old.born > w.asOf && s.c.current(old) {
 			return true
@@ -182,6 +190,9 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 			e.flags |= flagVersioned
 		}
 		e.gen.Store(gen)
+		if e.stamp == 0 && s.c.peering != nil {
+			e.stamp = s.c.peering.group.stamps.next()
+		}
 		switch { // the key's memory may be the caller's, and used for something else once the call has returned
 		case old != nil:
 			e.key = old.key
@@ -224,7 +235,9 @@ func (s *shard[V]) mayWrite(w *write[V]) error {
 	switch {
 	case s.c.store.gen.Load() != w.gen:
 		return errElsewhere
-	case !p.mayWrite(p.tenures.view(), ringHash(w.key)), w.writing == nil && (s.writing[w.key] != nil || s.lent(w.key)):
+	}
+	v, place := p.tenures.view(), ringHash(w.key)
+	if !p.mayWrite(v, place) || w.writing == nil && (s.writing[w.key] != nil || s.lent(w.key) || p.isElsewhere(v, place)) {
 		return errBusy
 	}
 	return nil

@@ -95,8 +95,8 @@ func (f *Frame) set(tag byte, v uint64, p []byte) bool {
 		f.Items = p
 	case tagStamp:
 		f.Stamp = v
-	case tagOrigin:
-		f.Origin = v
+	case tagMade:
+		f.Made = v
 	case tagVersion:
 		f.Version, f.HasVersion = v, true
 	case tagTTL:

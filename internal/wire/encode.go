@@ -21,7 +21,7 @@ const (
 	tagValue    = 2<<2 + kindRest
 	tagItems    = 3<<2 + kindRest
 	tagStamp    = 4<<2 + kindFixed
-	tagOrigin   = 5<<2 + kindFixed
+	tagMade     = 5<<2 + kindFixed
 	tagVersion  = 6<<2 + kindVarint
 	tagTTL      = 7<<2 + kindVarint
 	tagAge      = 8<<2 + kindVarint
@@ -64,8 +64,8 @@ func AppendHead(dst []byte, f *Frame, n int) []byte {
 	if f.Stamp != 0 {
 		dst = appendFixed(dst, tagStamp, f.Stamp)
 	}
-	if f.Origin != 0 {
-		dst = appendFixed(dst, tagOrigin, f.Origin)
+	if f.Made != 0 {
+		dst = appendFixed(dst, tagMade, f.Made)
 	}
 	if f.HasVersion {
 		dst = binary.AppendUvarint(append(dst, tagVersion), f.Version)

@@ -27,22 +27,23 @@ type Type uint8
 
 // Requests.
 const (
-	Get      Type = 0x01 + iota
-	Put           // Value
-	Delete        // perhaps Version
-	Lookup        // a Get that never loads
-	GetMany       // Items: one Get or Lookup for each key
-	Clear         // remove everything, and take back what was lent
-	Fill          // Token, and the outcome of a load as Result: Hit with Value, NotFound, Failed, or Done if nothing has changed
-	Recall        // Key: give back what was lent; without a key, of the keys of Items, or everything
-	_             // was Confirm: drop a key that the sender writes
-	Peek          // a Lookup that is not counted
-	Expire        // end the TTL
-	Update        // reserved: one atomic update at the owner
-	Announce      // Ring: the sender goes by this view from now on
-	Top           // the keys that are asked for most; of no cache
-	Reload        // a Get that loads, whatever the cache has
-	Await         // from an owner: the loads in Chain wait for the load of Key, under a right at the receiver, until it is cancelled
+	Get       Type = 0x01 + iota
+	Put            // Value
+	Delete         // perhaps Version
+	Lookup         // a Get that never loads
+	GetMany        // Items: one Get or Lookup for each key
+	Clear          // remove everything, and take back what was lent
+	Fill           // Token, and the outcome of a load as Result: Hit with Value, NotFound, Failed, or Done if nothing has changed
+	Recall         // Key: give back what was lent; without a key, of the keys of Items, or everything
+	Drop           // Key, Stamp, Ring: the sender, who owns the key by that epoch, writes it: forget it; without a key: everything that the sender has sent
+	Peek           // a Lookup that is not counted
+	Expire         // end the TTL
+	Update         // reserved: one atomic update at the owner
+	Announce       // Ring: the sender goes by this view from now on
+	Top            // the keys that are asked for most; of no cache
+	Reload         // a Get that loads, whatever the cache has
+	Await          // from an owner: the loads in Chain wait for the load of Key, under a right at the receiver, until it is cancelled
+	Replicate      // from an owner to who keeps a replica: Stamp, Ring, and Key and Value, or Items: one such frame for each key
 )
 
 // Answers.
@@ -122,8 +123,8 @@ type Frame struct {
 	Value []byte // the rest of the body, if Items is nil
 	Items []byte // the rest of the body of a frame about many keys; see [Next]
 
-	Stamp      uint64 // reserved: hybrid time of the write or fill
-	Origin     uint64 // reserved: instance that made the stamp; 0: the sender of the frame
+	Stamp      uint64 // hybrid time: of a Drop or Replicate; in an answer, the latest that the sender knows
+	Made       uint64 // stamp of the entry, if Stamp is that of the message
 	Version    uint64 // the user's
 	HasVersion bool
 

@@ -27,7 +27,7 @@ func randomFrame(r *rand.Rand) *Frame {
 		func() { f.Key = string(randomBytes(r, 1+r.IntN(300))) },
 		func() { f.Value = randomBytes(r, 1+r.IntN(300)) },
 		func() { f.Stamp = number() },
-		func() { f.Origin = number() },
+		func() { f.Made = number() },
 		func() { f.Version, f.HasVersion = number(), true },
 		func() { f.TTL = duration(number()) },
 		func() { f.Age = duration(number()) },
@@ -113,7 +113,7 @@ func TestGolden(t *testing.T) {
 	}{
 		{"get", Frame{Type: Get, Flags: CanLoad | Borrow, Cache: 3, Op: 0x01020304, Key: "user:42", Deadline: 5 * time.Second, Chain: Chain(nil).With(7)},
 			"1900000001030300040302010607757365723a34322880e497d0123e080700000000000000"},
-		{"hit", Frame{Type: Hit, Flags: Loan, Op: 5, Stamp: 0x1122, Origin: 9, Version: 0, HasVersion: true, TTL: time.Second, Age: 3, LoadTime: 2, Clear: 1, Token: 300, Value: []byte("v")},
+		{"hit", Frame{Type: Hit, Flags: Loan, Op: 5, Stamp: 0x1122, Made: 9, Version: 0, HasVersion: true, TTL: time.Second, Age: 3, LoadTime: 2, Clear: 1, Token: 300, Value: []byte("v")},
 			"25000000400100000500000011221100000000000015090000000000000018001c8094ebdc03200324022c0130ac020b76"},
 		{"failed", Frame{Type: Failed, Op: 5, Code: CodeOverloaded, Text: "no"},
 			"06000000440000000500000044024e026e6f"},

@@ -1,0 +1,186 @@
+package covey
+
+// handoff.go has what makes a change of the view cost few loads: an owner asks those who had a key
+// before it loads it, replicas become entries of the owner's and the other way round, and replicas
+// that are missing are made again.
+
+import (
+	"context"
+	"time"
+
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// peekFor bounds how long a load waits for what others may have.
+const peekFor = 50 * time.Millisecond
+
+// mayPeek reports whether others may have a key that this process owns and has not.
+func (p *peering[V]) mayPeek(v *view, place uint64) bool {
+	return v.hasMoved(place) && v.owns(place) && p.group.steady() < v.since+int64(p.group.opt.WarmUp)
+}
+
+// peek ends the flight with what another custodian of the key has in memory, and reports whether
+// there was any. It asks all of them at once.
+func (p *peering[V]) peek(ctx context.Context, f *flight[V]) bool {
+	v, place := p.tenures.view(), ringHash(f.key)
+	if f.noStore || f.refresh || f.gen != p.c.store.gen.Load() || !p.mayPeek(v, place) {
+		return false
+	}
+	var some [maxReplicas + 1]int
+	others := v.custodians(place, v.copies, some[:0])[1:]
+	if len(others) == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, peekFor)
+	defer cancel()
+	p.c.n.peeks.Add(1)
+	type finding struct {
+		from   int
+		answer wire.Frame
+	}
+	found := make(chan finding, len(others))
+	for _, i := range others {
+		p.c.wg.Go(func() {
+			answer, ok := p.peekAt(ctx, v, i, f.key)
+			if !ok {
+				answer.Type = 0
+			}
+			found <- finding{i, answer}
+		})
+	}
+	for range others {
+		var one finding
+		select {
+		case one = <-found:
+		case <-ctx.Done():
+			return false
+		}
+		if one.answer.Type == 0 {
+			continue
+		}
+		b := parcel[V]{p: p, gen: f.gen, view: v, from: one.from, arrived: p.c.store.clock.now()}
+		if e := b.entry(&one.answer); e != nil {
+			p.take(f, e, &one.answer)
+			p.c.n.peekHits.Add(1)
+			return true
+		}
+	}
+	return false
+}
+
+// take ends a flight with an entry that another custodian had.
+func (p *peering[V]) take(f *flight[V], e *entry[V], from *wire.Frame) {
+	value, err := p.c.content(&e.node)
+	w := write[V]{key: f.key, hash: f.hash, f: f, e: e, version: from.Version, versioned: from.HasVersion}
+	p.c.write(&w)
+	if w.landed {
+		p.c.land(f, value, err)
+	}
+}
+
+// peekAt asks a custodian what it has of a key.
+func (p *peering[V]) peekAt(ctx context.Context, v *view, i int, key string) (answer wire.Frame, ok bool) {
+	if v.peers[i] == nil {
+		return answer, false
+	}
+	l, err := v.peers[i].Link(ctx)
+	if err != nil || !p.sharesWith(l) {
+		return answer, false
+	}
+	answer, err = p.callIn(ctx, v, l, &wire.Frame{Type: wire.Peek, Cache: p.id, Key: key, Ring: v.epoch})
+	switch {
+	case err != nil:
+		return answer, false
+	case answer.Type == wire.NotOwner:
+		p.group.reconcile(l, v, answer.Ring)
+		return answer, false
+	}
+	p.group.stamps.see(answer.Stamp)
+	answer.Key = key
+	return answer, (answer.Type == wire.Hit || answer.Type == wire.NotFound) && answer.Flags&wire.Stale == 0
+}
+
+// relist puts the entries of the i-th shard on the list where they belong by the view in force: what
+// this process keeps for another owner leaves before its own.
+func (p *peering[V]) relist(i int) {
+	v := p.tenures.view()
+	var some []*node
+	for n := range p.c.store.index.segments[i].table.Load().all {
+		if n.flags&flagBorrowed == 0 && v.owns(ringHash(n.key)) == (n.flags&flagReplica != 0) {
+			some = append(some, n)
+		}
+	}
+	for len(some) > 0 {
+		n := min(len(some), batch)
+		p.c.relistAll(i, some[:n])
+		some = some[n:]
+	}
+}
+
+// relistAll moves those of the nodes to the other list that are still there.
+func (c *Cache[V]) relistAll(i int, nodes []*node) {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	s := c.lockAt(i)
+	defer s.unlock()
+	for _, n := range nodes {
+		old, place := s.locate(n.hash, n.key, c.store.index.shift)
+		if old != n || c.store.closed {
+			continue
+		}
+		e := &entry[V]{value: entryOf[V](n).value}
+		e.copyFrom(n)
+		e.flags ^= flagReplica
+		c.store.replace(place, n, &e.node)
+	}
+}
+
+// repair sends the values of the keys that this process owns to members that have come to have them
+// in custody with v; those that were used lately before the others.
+func (p *peering[V]) repair(v *view) {
+	if p.copies <= 1 || v.copies <= 1 {
+		return
+	}
+	for _, used := range [...]bool{true, false} {
+		for i := range p.c.shards {
+			for n := range p.c.store.index.segments[i].table.Load().all {
+				if n.flags&flagBorrowed != 0 || (n.mark.Load() > 0) != used {
+					continue
+				}
+				if !p.repairOne(v, n) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// repairOne sends one value if that is needed, as soon as there is room. It returns false if there is
+// nothing left to be done.
+func (p *peering[V]) repairOne(v *view, n *node) bool {
+	place := ringHash(n.key)
+	if !v.owns(place) {
+		return true
+	}
+	var some [maxReplicas]int
+	for _, i := range p.keepers(v, place, some[:0]) {
+		name := v.nameOf(i)
+		if v.prev != nil {
+			if before := v.prev.indexOf(name); v.prev.isCustodian(place, before) && v.prev.owns(place) {
+				continue // it has been sent before
+			}
+		}
+		b := p.outboxes.to(name)
+		for b.len() > maxOutbox/2 {
+			p.awaitChange(p.group.ctx, v, repairPause)
+			if p.tenures.view() != v || p.c.closed.Load() || p.group.ctx.Err() != nil {
+				return false
+			}
+		}
+		p.enqueue(name, n.key)
+	}
+	return p.tenures.view() == v && !p.c.closed.Load()
+}
+
+// repairPause is how long repair waits for room.
+const repairPause = 10 * time.Millisecond

@@ -1,0 +1,410 @@
+package covey
+
+// replica.go is the owner's side of replicas: before a key is written, every other custodian forgets
+// what it has of it (primary and backups, as in Alsberg and Day 1976, with views agreed upon by all);
+// afterwards the value goes to those that keep replicas, in the background.
+//
+// Stamps make the order in which messages arrive irrelevant. A value is sent with a stamp from before
+// it was looked up, when no write of the key waited. A write asks the others to forget the key with a
+// stamp from after it has begun to wait. So what was there before a write has the lesser stamp, and
+// whoever has forgotten the key takes it no more (see replica_hold.go).
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// dropElsewhere has the other custodians forget a key that this process owns and whose turn for a
+// write it is. It tries until all have done so, or the view has changed: then the error is
+// errElsewhere.
+func (p *peering[V]) dropElsewhere(ctx context.Context, v *view, key string) error {
+	if !v.isShared() {
+		return nil
+	}
+	var some [maxReplicas + 1]int
+	others := v.custodians(ringHash(key), v.copies, some[:0])[1:]
+	if len(others) == 0 {
+		return nil
+	}
+	return p.dropAt(ctx, v, others, wire.Frame{Type: wire.Drop, Cache: p.id, Key: key, Stamp: p.group.stamps.next(), Ring: v.epoch})
+}
+
+// dropAt has members of a view do as the frame says, each until it has.
+func (p *peering[V]) dropAt(ctx context.Context, v *view, members []int, f wire.Frame) error {
+	if len(members) == 1 { // as most often
+		return p.confirm(ctx, v, members[0], f)
+	}
+	errs := make([]error, len(members))
+	var wg sync.WaitGroup
+	for at, i := range members {
+		wg.Go(func() { errs[at] = p.confirm(ctx, v, i, f) })
+	}
+	wg.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return errors.Is(err, errElsewhere) }); i >= 0 {
+		return errs[i]
+	}
+	return errors.Join(errs...)
+}
+
+// confirm sends a frame to a member of a view until it answers Done, going by the same view.
+func (p *peering[V]) confirm(ctx context.Context, v *view, i int, f wire.Frame) error {
+	var last error
+	for {
+		switch {
+		case p.tenures.view() != v:
+			return errElsewhere
+		case p.c.closed.Load():
+			return p.c.errClosed()
+		case ctx.Err() != nil:
+			return errors.Join(newPeerError(v.nameOf(i), link.ErrTimeout), last, context.Cause(ctx))
+		}
+		peer := v.peers[i]
+		if peer == nil {
+			return errNoMembers
+		}
+		var l *link.Link
+		if l, last = peer.Link(ctx); last == nil {
+			var answer wire.Frame
+			if answer, last = p.callIn(ctx, v, l, &f); last == nil {
+				p.group.stamps.see(answer.Stamp)
+				switch answer.Type {
+				case wire.Done:
+					return nil
+				case wire.NotOwner:
+					p.group.reconcile(l, v, answer.Ring)
+				default:
+					last = answerError(l.Name(), &answer)
+				}
+			}
+		}
+		p.awaitChange(ctx, v, againAfter)
+	}
+}
+
+// callIn is l.Call that ends when the view does, or the cache is closed.
+func (p *peering[V]) callIn(ctx context.Context, v *view, l *link.Link, f *wire.Frame) (wire.Frame, error) {
+	w := &reply{done: make(chan struct{})}
+	op, err := l.Send(ctx, f, w)
+	if err != nil {
+		return wire.Frame{}, err
+	}
+	select {
+	case <-w.done:
+		return w.answer, w.err
+	case <-v.replaced:
+		err = errElsewhere
+	case <-p.c.stop:
+		err = p.c.errClosed()
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	l.Cancel(op, w)
+	return wire.Frame{}, err
+}
+
+// A reply is the sink of a request whose answer may not be waited for.
+type reply struct {
+	done   chan struct{}
+	answer wire.Frame
+	err    error
+}
+
+// Answer implements link.Sink.
+func (r *reply) Answer(f *wire.Frame, last bool) {
+	if last {
+		r.answer = f.Clone()
+		close(r.done)
+	}
+}
+
+// Slow implements link.Sink.
+func (r *reply) Slow() {}
+
+// Fail implements link.Sink.
+func (r *reply) Fail(err error) {
+	r.err = err
+	close(r.done)
+}
+
+// outboxes are the keys whose values are to go to other members, by the members' names.
+type outboxes struct {
+	mu sync.Mutex
+	of map[string]*outbox
+}
+
+// An outbox has the keys for one member.
+type outbox struct {
+	mu      sync.Mutex
+	keys    []string
+	has     map[string]struct{} // the same
+	sending bool                // a goroutine does
+	sent    bool                // something, since the last Clear
+}
+
+// maxOutbox bounds the keys that wait for one member. It gets more later, by repair.
+const maxOutbox = 1 << 14
+
+func (o *outboxes) to(name string) *outbox {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b := o.of[name]
+	if b == nil {
+		if o.of == nil {
+			o.of = make(map[string]*outbox)
+		}
+		b = &outbox{has: make(map[string]struct{})}
+		o.of[name] = b
+	}
+	return b
+}
+
+// all returns the outboxes that there are.
+func (o *outboxes) all() map[string]*outbox {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.of)
+}
+
+// keep forgets the outboxes of those who are no members any more.
+func (o *outboxes) keep(v *view) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for name := range o.of {
+		if v.indexOf(name) < 0 {
+			delete(o.of, name)
+		}
+	}
+}
+
+// add adds a key, and reports whether there was room, and whether a goroutine has to be started that
+// sends it.
+func (b *outbox) add(key string) (room, start bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.has[key]; ok {
+		return true, false
+	}
+	if len(b.keys) >= maxOutbox {
+		return false, false
+	}
+	b.has[key] = struct{}{}
+	b.keys = append(b.keys, key)
+	start = !b.sending
+	b.sending = true
+	return true, start
+}
+
+// take takes out the oldest keys. If there are none the goroutine that sends them has to end.
+func (b *outbox) take(n int) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n = min(n, len(b.keys))
+	some := slices.Clone(b.keys[:n])
+	b.keys = b.keys[n:]
+	for _, key := range some {
+		delete(b.has, key)
+	}
+	if n == 0 {
+		b.keys, b.sending = nil, false
+	}
+	b.sent = b.sent || n > 0
+	return some
+}
+
+// forget reports whether anything has been sent, and forgets that.
+func (b *outbox) forget() (sent bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	sent, b.sent = b.sent, false
+	return sent
+}
+
+func (b *outbox) remember() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent = true
+}
+
+func (b *outbox) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.keys)
+}
+
+// dropSent has the others forget what this process has sent them. If only what is older than a Clear
+// has to go, they look for it, so that the rest may stay.
+func (p *peering[V]) dropSent(ctx context.Context, older bool) error {
+	v := p.tenures.view()
+	var errs []error
+	for name, b := range p.outboxes.all() {
+		i := v.indexOf(name)
+		if i < 0 || i == v.me || !b.forget() {
+			continue
+		}
+		f := wire.Frame{Type: wire.Drop, Cache: p.id, Stamp: p.group.stamps.next(), Ring: v.epoch}
+		if older {
+			f.Flags = wire.NoStore
+		}
+		if err := p.confirm(ctx, v, i, f); err != nil {
+			b.remember()
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// keepers appends the members that keep replicas of the key at that place for this process, which
+// owns it.
+func (p *peering[V]) keepers(v *view, place uint64, found []int) []int {
+	n := min(p.copies, v.copies)
+	if n <= 1 || !v.owns(place) {
+		return found
+	}
+	return v.ring.custodians(place, n, found)[1:]
+}
+
+// replicate has the value of a key that has just been stored sent to those who keep replicas.
+func (p *peering[V]) replicate(key string) {
+	if p.copies <= 1 {
+		return
+	}
+	v := p.tenures.view()
+	var some [maxReplicas]int
+	for _, i := range p.keepers(v, ringHash(key), some[:0]) {
+		p.enqueue(v.nameOf(i), key)
+	}
+}
+
+// enqueue has the value of a key sent to a member, and reports whether there was room.
+func (p *peering[V]) enqueue(to, key string) bool {
+	b := p.outboxes.to(to)
+	room, start := b.add(key)
+	if !room {
+		p.c.n.replicasMissed.Add(1)
+	}
+	if start && !p.c.spawn(func() { p.sendFrom(b, to) }) {
+		return false
+	}
+	return room
+}
+
+const (
+	replicasAtOnce = 128
+	// sendAgain is how often a batch is sent again that the other end has not confirmed.
+	sendAgain = 8
+	// sentLate is how long a batch may take: the others count what is left of a TTL from when it
+	// arrives. What took longer is sent again.
+	sentLate = 500 * time.Millisecond
+)
+
+// sendFrom sends what is in an outbox until it is empty.
+func (p *peering[V]) sendFrom(b *outbox, to string) {
+	for {
+		keys := b.take(replicasAtOnce)
+		if len(keys) == 0 {
+			return
+		}
+		if p.c.closed.Load() {
+			continue
+		}
+		for attempt := 0; !p.sendReplicas(to, keys) && attempt < sendAgain; attempt++ {
+			p.awaitChange(p.group.ctx, p.tenures.view(), againAfter<<attempt)
+		}
+	}
+}
+
+// sendReplicas sends the values of keys to a member, and reports whether that need not be tried again.
+func (p *peering[V]) sendReplicas(to string, keys []string) bool {
+	v := p.tenures.view()
+	i := v.indexOf(to)
+	if i < 0 || v.peers[i] == nil || p.c.closed.Load() || p.group.ctx.Err() != nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
+	defer cancel()
+	l, err := v.peers[i].Link(ctx)
+	if err != nil {
+		return false
+	}
+	if !p.sharesWith(l) {
+		return true
+	}
+	began := p.c.store.clock.steady()
+	f := wire.Frame{Type: wire.Replicate, Cache: p.id, Stamp: p.group.stamps.next(), Ring: v.epoch}
+	done := true
+	flush := func(f wire.Frame) {
+		answer, err := p.callIn(ctx, v, l, &f)
+		switch {
+		case err != nil:
+			done = false
+		case answer.Type == wire.NotOwner:
+			p.group.reconcile(l, v, answer.Ring)
+			done = false
+		case answer.Type == wire.Done:
+			p.group.stamps.see(answer.Stamp)
+			p.c.n.replicasSent.Add(int64(answer.Count))
+		}
+	}
+	for _, key := range keys {
+		var item wire.Frame
+		switch {
+		case !p.replicaOf(v, key, &item):
+		case len(item.Value) > maxRequest:
+			item.Type, item.Result = wire.Replicate, item.Type
+			item.Cache, item.Stamp, item.Ring = p.id, f.Stamp, f.Ring
+			flush(item)
+		default:
+			if f.Items = wire.Append(f.Items, &item); len(f.Items) > maxRequest {
+				flush(f)
+				f.Items = nil
+			}
+		}
+	}
+	if len(f.Items) > 0 {
+		flush(f)
+	}
+	return done && p.c.store.clock.steady()-began < int64(sentLate)
+}
+
+// replicaOf makes f what is sent of a key that this process owns by v, and reports whether there is
+// anything to be sent.
+func (p *peering[V]) replicaOf(v *view, key string, f *wire.Frame) bool {
+	hash := p.c.store.hash(key)
+	s := p.c.lock(hash)
+	n := p.c.store.index.find(hash, key)
+	now := p.c.store.clock.now()
+	st := p.c.judge(n, now)
+	ok := (st == fresh || st == negative) && n.flags&flagBorrowed == 0 && s.writing[key] == nil && p.tenures.view() == v && p.mayHand(v, ringHash(key))
+	s.unlock()
+	if !ok {
+		return false
+	}
+	f.Type, f.Key = wire.NotFound, key
+	if st == fresh {
+		f.Type = wire.Hit
+		if p.encode(f, entryOf[V](n).value) != nil {
+			return false
+		}
+	}
+	p.meta(f, n, now)
+	f.LoadTime = costOf(n.cost)
+	if st == fresh && n.expires != never {
+		// As copies do, replicas end before the entry: then its owner is asked, and refreshes it.
+		left := n.expires - nanos(3*p.c.delta(n)) - now
+		if left <= 0 {
+			return false
+		}
+		f.TTL = time.Duration(left)
+	}
+	return true
+}
+
+// mayHand reports whether this process may send what it has of the key at that place.
+func (p *peering[V]) mayHand(v *view, place uint64) bool { return p.acts(v, place) }

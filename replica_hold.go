@@ -1,0 +1,261 @@
+package covey
+
+// replica_hold.go is the side of those who keep what an owner sends them: replicas, which are entries
+// like others, but for a list of their own that is evicted first.
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"github.com/coveycache/covey/internal/link"
+	"github.com/coveycache/covey/internal/sizeof"
+	"github.com/coveycache/covey/internal/wire"
+)
+
+// forgotten are the keys of a segment that this process was to forget, and the stamps with which it
+// was told so. What was sent with a lesser stamp is from before.
+type forgotten struct {
+	at    map[string]uint64
+	floor uint64 // the same for all keys that are not in at
+}
+
+// maxForgotten bounds the keys that are remembered one by one, for each segment.
+const maxForgotten = 1 << 10
+
+// note remembers that a key was to be forgotten.
+func (f *forgotten) note(key string, stamp uint64) {
+	if stamp <= f.of(key) {
+		return
+	}
+	if len(f.at) >= maxForgotten {
+		for _, at := range f.at {
+			f.floor = max(f.floor, at)
+		}
+		clear(f.at)
+	}
+	if f.at == nil {
+		f.at = make(map[string]uint64)
+	}
+	f.at[strings.Clone(key)] = stamp
+}
+
+// all remembers that every key was.
+func (f *forgotten) all(stamp uint64) {
+	f.floor = max(f.floor, stamp)
+	clear(f.at)
+}
+
+// of returns the stamp up to which what is sent of a key is from before.
+func (f *forgotten) of(key string) uint64 { return max(f.floor, f.at[key]) }
+
+// serveDrop forgets a key that its owner is about to write, or everything that an owner has sent.
+func (p *peering[V]) serveDrop(r *link.Request) {
+	p.group.stamps.see(r.Stamp)
+	v := p.tenures.view()
+	if !p.isFromOwner(v, r, r.Key) {
+		r.Answer(notOwner(v))
+		return
+	}
+	done := &wire.Frame{Type: wire.Done, Stamp: p.group.stamps.last.Load()}
+	if r.Key == "" {
+		for i := range p.c.shards {
+			s := p.c.lockAt(i)
+			s.forgotten.all(r.Stamp)
+			s.unlock()
+		}
+		if r.Flags&wire.NoStore == 0 {
+			p.c.nextGeneration() // looking for what came from there would take long
+			r.Answer(done)
+			return
+		}
+		from := v.indexOf(r.Link().Name())
+		op := r.Keep(nil)
+		p.later(op, func() {
+			p.dropFrom(v, from)
+			op.Answer(done)
+		})
+		return
+	}
+	hash := p.c.store.hash(r.Key)
+	s := p.c.lock(hash)
+	s.forgotten.note(r.Key, r.Stamp)
+	s.unlock()
+	if p.c.opt.Events.Removed == nil {
+		p.drop(r.Key, hash)
+		r.Answer(done)
+		return
+	}
+	key := strings.Clone(r.Key)
+	op := r.Keep(nil)
+	p.later(op, func() {
+		p.drop(key, hash)
+		op.Answer(done)
+	})
+}
+
+// dropFrom removes what there is of the keys of another member.
+func (p *peering[V]) dropFrom(v *view, owner int) {
+	for i := range p.c.shards {
+		var some []*node
+		for n := range p.c.store.index.segments[i].table.Load().all {
+			if v.ring.owner(ringHash(n.key)) == owner {
+				some = append(some, n)
+			}
+		}
+		for len(some) > 0 {
+			n := min(len(some), batch)
+			p.c.removeAll(i, some[:n])
+			some = some[n:]
+		}
+	}
+}
+
+// isFromOwner reports whether a request comes from a member of the view that this process goes by, of
+// which it is a member, too; if key is given, from the key's owner.
+func (p *peering[V]) isFromOwner(v *view, r *link.Request, key string) bool {
+	from := v.indexOf(r.Link().Name())
+	return v.epoch == r.Ring && v.tag != 0 && v.me >= 0 && from >= 0 && (key == "" || v.owner(key) == from)
+}
+
+// serveReplicate keeps what an owner sends.
+func (p *peering[V]) serveReplicate(r *link.Request) {
+	p.group.stamps.see(r.Stamp)
+	gen := p.c.store.gen.Load()
+	v := p.tenures.view()
+	if !p.isFromOwner(v, r, "") {
+		r.Answer(notOwner(v))
+		return
+	}
+	sent := parcel[V]{p: p, gen: gen, view: v, from: v.indexOf(r.Link().Name()), stamp: r.Stamp, arrived: p.c.store.clock.now()}
+	var one wire.Frame
+	items := bytes.Clone(r.Items)
+	if items == nil {
+		one = r.Frame
+		one.Type, one.Key, one.Value = r.Result, strings.Clone(r.Key), ownValue(r)
+	}
+	op := r.Keep(nil)
+	p.later(op, func() {
+		kept := 0
+		if items == nil {
+			kept = sent.keep(&one)
+		}
+		for len(items) > 0 {
+			var err error
+			if items, err = wire.Next(items, &one); err != nil {
+				break
+			}
+			kept += sent.keep(&one)
+		}
+		op.Answer(&wire.Frame{Type: wire.Done, Stamp: p.group.stamps.last.Load(), Count: uint64(kept)})
+	})
+}
+
+// A parcel is what another custodian has sent of some keys.
+type parcel[V any] struct {
+	p       *peering[V]
+	gen     uint32 // the generation in which it came
+	view    *view
+	from    int // who has sent it
+	stamp   uint64
+	arrived int64
+}
+
+// keep stores what was sent of one key, unless it is from before a write. It returns how many entries
+// that has made.
+func (b *parcel[V]) keep(f *wire.Frame) int {
+	p, c := b.p, b.p.c
+	if checkKey(f.Key) != nil || c.closed.Load() {
+		return 0
+	}
+	place := ringHash(f.Key)
+	isOwn := b.view.owns(place)
+	if !b.view.keeps(place) || !isOwn && b.view.ring.owner(place) != b.from || isOwn && !b.view.isCustodian(place, b.from) {
+		return 0
+	}
+	e := b.entry(f)
+	if e == nil {
+		return 0
+	}
+	if !isOwn {
+		e.flags |= flagReplica
+	}
+	w := write[V]{key: e.key, hash: e.hash, e: e, sent: b.stamp, gen: b.gen, version: f.Version, versioned: f.HasVersion}
+	c.write(&w)
+	if w.err != nil || !w.stored {
+		p.c.n.replicasRefused.Add(1)
+		return 0
+	}
+	return 1
+}
+
+// entry makes the entry of what was sent, nil if there is none.
+func (b *parcel[V]) entry(f *wire.Frame) *entry[V] {
+	p, c := b.p, b.p.c
+	key := strings.Clone(f.Key)
+	hash := c.store.hash(key)
+	begin := b.arrived - int64(f.Age)
+	switch f.Type {
+	case wire.NotFound:
+		e := c.newNegative(key, hash, begin, b.arrived, userTTL(f.TTL))
+		if e != nil {
+			e.stamp = f.Made
+		}
+		return e
+	case wire.Hit:
+	default:
+		return nil
+	}
+	value := f.Value
+	if f.Size == 0 {
+		value = bytes.Clone(value)
+	}
+	v, err := p.decode(value)
+	if err != nil {
+		p.undecodable(b.view.nameOf(b.from), key, err)
+		return nil
+	}
+	size := c.measure(key, v, false)
+	if size < 0 || int64(size) > c.maxValue.Load() {
+		return nil
+	}
+	total := c.baseSize + sizeof.Class(int64(len(key))) + int64(size)
+	if limit := c.maxBytes.Load(); limit > 0 && total > limit {
+		return nil
+	}
+	e := &entry[V]{value: v}
+	c.seal(&e.value)
+	c.stamp(&e.node, key, hash, total, begin, b.arrived)
+	e.stamp, e.cost, e.expires = f.Made, costClass(f.LoadTime), never
+	if f.TTL != 0 {
+		e.expires = b.arrived + int64(f.TTL)
+	}
+	e.guard = c.guardOf(&e.node, b.arrived)
+	return e
+}
+
+// errRefused refuses what another custodian has sent.
+var errRefused = errors.New("covey: it is from before a write, or there is something newer")
+
+// mayHold has the rules for what another custodian of the key has sent.
+func (s *shard[V]) mayHold(w *write[V]) error {
+	p := s.c.peering
+	if s.c.store.gen.Load() != w.gen {
+		return errElsewhere
+	}
+	if w.sent <= s.forgotten.of(w.key) {
+		return errRefused
+	}
+	old := s.c.store.index.find(w.hash, w.key)
+	if old != nil && (old.flags&flagBorrowed != 0 || !s.c.current(old)) {
+		old = nil
+	}
+	if old != nil && old.stamp >= w.e.stamp {
+		return errRefused
+	}
+	v, place := p.tenures.view(), ringHash(w.key)
+	if v.owns(place) && (old != nil || s.flights[w.key] != nil || s.writing[w.key] != nil || !p.acts(v, place)) {
+		return errRefused
+	}
+	return nil
+}
