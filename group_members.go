@@ -89,7 +89,11 @@ func (g *Group) update(list []Member) {
 	}
 	g.listed = members
 	g.mu.Unlock()
-	g.say(func(m *agreed.Member) { m.Weight, m.Zone = weight, zone })
+	g.say(func(m *agreed.Member) {
+		if m.Zone = zone; !g.closing.Load() {
+			m.Weight = weight
+		}
+	})
 	g.agreement.List(known)
 	g.dialWanted()
 	g.closeUnused()

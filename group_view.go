@@ -112,7 +112,7 @@ var instances struct {
 func (g *Group) newAgreement() *agreed.Node {
 	return agreed.New(agreed.Config{
 		Self:       g.said,
-		MinMembers: g.opt.MinMembers,
+		MinMembers: g.opt.MinMembers, WarmUp: g.opt.WarmUp,
 		Now:        g.steady, Held: g.skew.now,
 		Wall:    func() uint64 { return uint64(max(time.Now().UnixMilli(), 1)) },
 		Random:  rand.Uint64,
@@ -233,8 +233,8 @@ func (g *Group) adopt(a agreed.Adoption) {
 	v := noView()
 	if a.View != nil {
 		v = g.viewOf(a.View)
-		if a.Prev != nil {
-			v.follow(a.Prev)
+		if a.Former != nil {
+			v.follow(a.Former)
 		}
 		v.settled = make(chan struct{})
 	}
@@ -318,6 +318,9 @@ func (g *Group) viewOf(of *agreed.View) *view {
 func (g *Group) hasSettled(epoch uint64) {
 	if v := g.view.Load(); v.epoch == epoch && !v.hasSettled() {
 		close(v.settled)
+		for _, c := range *g.caches.Load() {
+			g.spawn(func() { c.repair(v) })
+		}
 	}
 }
 

@@ -23,7 +23,13 @@ func (p *peering[V]) mayPeek(v *view, place uint64) bool {
 // there was any. It asks all of them at once.
 func (p *peering[V]) peek(ctx context.Context, f *flight[V]) bool {
 	v, place := p.tenures.view(), ringHash(f.key)
-	if f.noStore || f.refresh || f.gen != p.c.store.gen.Load() || !p.mayPeek(v, place) {
+	if !p.mayPeek(v, place) {
+		return false
+	}
+	s := p.c.lock(f.hash)
+	gen, looks := f.gen, f.linked && !f.noStore && !f.refresh
+	s.unlock()
+	if !looks || gen != p.c.store.gen.Load() || p.tenures.view() != v {
 		return false
 	}
 	var some [maxReplicas + 1]int
@@ -58,7 +64,7 @@ func (p *peering[V]) peek(ctx context.Context, f *flight[V]) bool {
 		if one.answer.Type == 0 {
 			continue
 		}
-		b := parcel[V]{p: p, gen: f.gen, view: v, from: one.from, arrived: p.c.store.clock.now()}
+		b := parcel[V]{p: p, gen: gen, view: v, from: one.from, arrived: p.c.store.clock.now()}
 		if e := b.entry(&one.answer); e != nil {
 			p.take(f, e, &one.answer)
 			p.c.n.peekHits.Add(1)
@@ -135,19 +141,17 @@ func (c *Cache[V]) relistAll(i int, nodes []*node) {
 	}
 }
 
-// repair sends the values of the keys that this process owns to members that have come to have them
-// in custody with v; those that were used lately before the others.
+// repair sends what this process has to members that have come to have it in custody with v: their
+// replicas of what it owns, and to the new owners what it owned before. What was used lately goes
+// before the rest.
 func (p *peering[V]) repair(v *view) {
-	if p.copies <= 1 || v.copies <= 1 {
+	if !v.isShared() {
 		return
 	}
 	for _, used := range [...]bool{true, false} {
 		for i := range p.c.shards {
 			for n := range p.c.store.index.segments[i].table.Load().all {
-				if n.flags&flagBorrowed != 0 || (n.mark.Load() > 0) != used {
-					continue
-				}
-				if !p.repairOne(v, n) {
+				if n.flags&flagBorrowed == 0 && (n.mark.Load() > 0) == used && !p.repairOne(v, n) {
 					return
 				}
 			}
@@ -155,32 +159,64 @@ func (p *peering[V]) repair(v *view) {
 	}
 }
 
-// repairOne sends one value if that is needed, as soon as there is room. It returns false if there is
-// nothing left to be done.
+// repairOne has one value sent to whom it may be missing at, as soon as there is room. It returns
+// false if there is nothing left to be done.
 func (p *peering[V]) repairOne(v *view, n *node) bool {
 	place := ringHash(n.key)
-	if !v.owns(place) {
-		return true
-	}
 	var some [maxReplicas]int
-	for _, i := range p.keepers(v, place, some[:0]) {
-		name := v.nameOf(i)
-		if v.prev != nil {
-			if before := v.prev.indexOf(name); v.prev.isCustodian(place, before) && v.prev.owns(place) {
-				continue // it has been sent before
+	to := some[:0]
+	switch {
+	case !v.owns(place):
+		if v.former == nil || v.formerOwner(place) != v.me {
+			return true
+		}
+		to = append(to, v.ring.owner(place))
+	case v.prev != nil && v.prev.owns(place):
+		for _, i := range p.keepers(v, place, to) {
+			if !v.prev.isCustodian(place, v.prev.indexOf(v.nameOf(i))) { // or else it has been sent
+				to = append(to, i)
 			}
 		}
+	default:
+		to = p.keepers(v, place, to)
+	}
+	for _, i := range to {
+		name := v.nameOf(i)
 		b := p.outboxes.to(name)
 		for b.len() > maxOutbox/2 {
 			p.awaitChange(p.group.ctx, v, repairPause)
-			if p.tenures.view() != v || p.c.closed.Load() || p.group.ctx.Err() != nil {
+			if p.isPast(v) {
 				return false
 			}
 		}
 		p.enqueue(name, n.key)
 	}
-	return p.tenures.view() == v && !p.c.closed.Load()
+	return !p.isPast(v)
+}
+
+// isPast reports whether there is no point in repairing anything for v any more.
+func (p *peering[V]) isPast(v *view) bool {
+	return p.tenures.view() != v || p.c.closed.Load() || p.group.ctx.Err() != nil
 }
 
 // repairPause is how long repair waits for room.
 const repairPause = 10 * time.Millisecond
+
+// handOver sends what this process has, which owns nothing any more, to the owners, until that is
+// done or ctx ends.
+func (p *peering[V]) handOver(ctx context.Context, v *view) {
+	done := make(chan struct{})
+	if !p.c.spawn(func() {
+		defer close(done)
+		p.repair(v)
+		for !p.isPast(v) && ctx.Err() == nil && p.outboxes.waiting() > 0 {
+			p.awaitChange(ctx, v, repairPause)
+		}
+	}) {
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}

@@ -157,7 +157,9 @@ func (p *peering[V]) tell(ctx context.Context, v *view, peer *link.Peer, ch *cha
 		p.group.reconcile(l, v, answer.Ring)
 		return elsewhere, fmt.Errorf("covey: the peer %q is not the owner by its view of the members", peer.Name())
 	case answer.Type == wire.Done:
-		p.drop(ch.key, ch.hash)
+		if !v.keeps(ringHash(ch.key)) { // or else the owner has had it dropped, and has perhaps sent what is there now
+			p.drop(ch.key, ch.hash)
+		}
 		p.holds.void(ch.key)
 		return answered, nil
 	case answer.Type == wire.Failed && answer.Code == wire.CodeUnconfirmed:
@@ -213,7 +215,7 @@ func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *v
 			err = p.dropElsewhere(ctx, v, ch.key)
 		}
 		switch {
-		case errors.Is(err, errElsewhere):
+		case errors.Is(err, errElsewhere), errors.Is(err, ErrClosed):
 			return err // nothing has been done
 		case err != nil:
 			return p.unconfirmed(ch, err)

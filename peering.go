@@ -109,6 +109,8 @@ func (p *peering[V]) delete(ctx context.Context, key string, o ...DeleteOption) 
 	return p.c.Delete(ctx, key, o...)
 }
 
+func (p *peering[V]) hasEntries() bool { return p.c.store.entries.Load() > 0 }
+
 func (p *peering[V]) close() error { return p.c.Close() }
 
 // leave takes back what a cache has lent that is closed, so that another one of its name may answer

@@ -76,7 +76,9 @@ type shared interface {
 	adopt(v *view, anew bool) // go by another view; anew: what is stored is worth nothing
 	clearHere()
 	recallAll(ctx context.Context, concerns func(key string) bool) error
-	sweep()                                           // remove what this process no longer owns
+	sweep()                                           // remove what this process no longer keeps
+	repair(v *view)                                   // make the replicas that a change has taken away
+	handOver(ctx context.Context, v *view)            // the same, as this process leaves
 	lost(l *link.Link)                                // a link is down
 	revoke(key string, token uint64, from *link.Link) // pass on a right, if it is one of this cache's
 	number() uint16                                   // of the cache in this process's frames
@@ -88,6 +90,7 @@ type shared interface {
 	plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error
 	delete(ctx context.Context, key string, o ...DeleteOption) error
 	close() error
+	hasEntries() bool
 	isStandIn() bool
 	retire() (loans []map[string]*lending)
 	inherit(loans []map[string]*lending)
@@ -339,6 +342,7 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 	if g.closing.Swap(true) {
 		return nil
 	}
+	g.retreat(ctx)
 	g.leave(ctx)
 	g.mu.Lock()
 	g.closed = true
@@ -394,6 +398,50 @@ const readyEvery = 5 * time.Millisecond
 
 // leaveFor bounds how long Shutdown waits for the others to go on without this process.
 const leaveFor = 3 * time.Second
+
+// retreat has the others own what this process owns, and gives them what it has. It takes half of the
+// time that there is, at most.
+func (g *Group) retreat(ctx context.Context) {
+	v := g.view.Load()
+	if v.self < 0 || len(v.ring.members) < 2 || !g.isActing() || !g.hasEntries() {
+		return
+	}
+	took := retreatFor
+	if end, ok := ctx.Deadline(); ok {
+		took = min(took, time.Until(end)/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, took)
+	defer cancel()
+	g.say(func(m *agreed.Member) { m.Weight = 0 })
+	for ; v.self >= 0 || !v.hasSettled(); v = g.view.Load() {
+		settled := v.settled
+		if v.hasSettled() {
+			settled = nil
+		}
+		select {
+		case <-settled:
+		case <-v.replaced:
+		case <-ctx.Done():
+			return
+		}
+	}
+	if v.me >= 0 {
+		g.forEach(func(c shared) { c.handOver(ctx, v) })
+	}
+}
+
+// retreatFor bounds how long Shutdown hands over what this process has.
+const retreatFor = 30 * time.Second
+
+// hasEntries reports whether any cache has something that is worth to be handed over.
+func (g *Group) hasEntries() bool {
+	for _, c := range *g.caches.Load() {
+		if c.hasEntries() {
+			return true
+		}
+	}
+	return false
+}
 
 // leave has the others go on without this process, before it answers what is still in flight: first
 // it stops acting, then it takes back what it has lent, so that nobody has to wait for that.

@@ -33,7 +33,13 @@ func (p *peering[V]) dropElsewhere(ctx context.Context, v *view, key string) err
 	if len(others) == 0 {
 		return nil
 	}
-	return p.dropAt(ctx, v, others, wire.Frame{Type: wire.Drop, Cache: p.id, Key: key, Stamp: p.group.stamps.next(), Ring: v.epoch})
+	err := p.dropAt(ctx, v, others, wire.Frame{Type: wire.Drop, Cache: p.id, Key: key, Stamp: p.group.stamps.next(), Ring: v.epoch})
+	if err == nil { // what the others have sent this process before they forgot the key has lesser stamps than this
+		s := p.c.lock(p.c.store.hash(key))
+		s.forgotten.note(key, p.group.stamps.next())
+		s.unlock()
+	}
+	return err
 }
 
 // dropAt has members of a view do as the frame says, each until it has.
@@ -144,6 +150,7 @@ type outbox struct {
 	mu      sync.Mutex
 	keys    []string
 	has     map[string]struct{} // the same
+	under   int                 // keys that are being sent
 	sending bool                // a goroutine does
 	sent    bool                // something, since the last Clear
 }
@@ -170,6 +177,14 @@ func (o *outboxes) all() map[string]*outbox {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.of)
+}
+
+// waiting counts the keys that have not been sent.
+func (o *outboxes) waiting() (n int) {
+	for _, b := range o.all() {
+		n += b.len()
+	}
+	return n
 }
 
 // keep forgets the outboxes of those who are no members any more.
@@ -215,6 +230,7 @@ func (b *outbox) take(n int) []string {
 		b.keys, b.sending = nil, false
 	}
 	b.sent = b.sent || n > 0
+	b.under = n
 	return some
 }
 
@@ -232,10 +248,11 @@ func (b *outbox) remember() {
 	b.sent = true
 }
 
+// len counts the keys that wait, with those that are being sent.
 func (b *outbox) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.keys)
+	return len(b.keys) + b.under
 }
 
 // dropSent has the others forget what this process has sent them. If only what is older than a Clear
@@ -406,5 +423,8 @@ func (p *peering[V]) replicaOf(v *view, key string, f *wire.Frame) bool {
 	return true
 }
 
-// mayHand reports whether this process may send what it has of the key at that place.
-func (p *peering[V]) mayHand(v *view, place uint64) bool { return p.acts(v, place) }
+// mayHand reports whether this process may send what it has of the key at that place: it owns the
+// key, or used to, and hands it over.
+func (p *peering[V]) mayHand(v *view, place uint64) bool {
+	return p.acts(v, place) || v.hasSettled() && v.keeps(place) && p.group.isActing()
+}

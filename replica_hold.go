@@ -123,8 +123,8 @@ func (p *peering[V]) serveReplicate(r *link.Request) {
 	p.group.stamps.see(r.Stamp)
 	gen := p.c.store.gen.Load()
 	v := p.tenures.view()
-	if !p.isFromOwner(v, r, "") {
-		r.Answer(notOwner(v))
+	if !p.isFromOwner(v, r, "") || !v.hasSettled() {
+		r.Answer(notOwner(v)) // the sender tries again
 		return
 	}
 	sent := parcel[V]{p: p, gen: gen, view: v, from: v.indexOf(r.Link().Name()), stamp: r.Stamp, arrived: p.c.store.clock.now()}
@@ -170,7 +170,7 @@ func (b *parcel[V]) keep(f *wire.Frame) int {
 	}
 	place := ringHash(f.Key)
 	isOwn := b.view.owns(place)
-	if !b.view.keeps(place) || !isOwn && b.view.ring.owner(place) != b.from || isOwn && !b.view.isCustodian(place, b.from) {
+	if !b.view.keeps(place) || isOwn && isAhead(b.stamp) || !isOwn && b.view.ring.owner(place) != b.from || isOwn && !b.view.isCustodian(place, b.from) {
 		return 0
 	}
 	e := b.entry(f)

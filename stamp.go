@@ -37,9 +37,12 @@ func (s *stamps) next() uint64 {
 // nanoseconds: a peer whose clock is wrong must not carry this process's stamps away for good.
 const maxAhead = uint64(time.Hour)
 
+// isAhead reports whether a stamp is so far ahead that it is not seen.
+func isAhead(stamp uint64) bool { return stamp > uint64(max(time.Now().UnixNano(), 0))+maxAhead }
+
 // see takes note of a stamp that another process has given.
 func (s *stamps) see(stamp uint64) {
-	if stamp > uint64(max(time.Now().UnixNano(), 0))+maxAhead {
+	if isAhead(stamp) {
 		return
 	}
 	for {

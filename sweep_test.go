@@ -52,7 +52,7 @@ func TestNothingWaitsForTheSweep(t *testing.T) {
 		}
 		require.Zero(t, time.Since(begin))
 		require.Greater(t, a.cache.store.entries.Load(), int64(len(keys)-len(moved)), "the test needs it")
-		b.stop()
+		b.crash()
 		time.Sleep(5 * time.Second)
 		require.True(t, a.cache.peering.tenures.sweeping)
 		for _, k := range moved {

@@ -25,6 +25,8 @@ type world struct {
 	o     Options[string]                 // of every cache
 	loads atomic.Int64                    // by the loaders of all processes
 	wrap  func(http.Handler) http.Handler // around every process's server
+
+	warmUp time.Duration
 }
 
 // A proc is one process.
@@ -66,7 +68,10 @@ func (w *world) at(name string, d Discovery) *proc {
 	p := &proc{w: w, name: name, url: "http://" + name + DefaultPath}
 	p.opt = GroupOptions{
 		Self: "http://" + name, Discovery: d, Secrets: [][]byte{testSecret},
-		Dial: w.net.Dialer(name), Logger: w.o.Logger,
+		Dial: w.net.Dialer(name), Logger: w.o.Logger, WarmUp: w.warmUp,
+	}
+	if w.warmUp == 0 { // tests begin with a view that is warm no more
+		p.opt.WarmUp = time.Second
 	}
 	if p.opt.Logger == nil {
 		p.opt.Logger = slog.New(slog.DiscardHandler)

@@ -1,0 +1,148 @@
+package covey
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// has counts the processes that have a valid entry of a key, copies not included.
+func (w *world) has(key string) (n int) {
+	for _, p := range w.procs {
+		c := p.cache
+		e := c.store.index.find(c.store.hash(key), key)
+		if e != nil && e.flags&flagBorrowed == 0 && c.judge(e, c.store.clock.now()) == fresh {
+			n++
+		}
+	}
+	return n
+}
+
+// What is put or loaded is in two of three processes a moment later, and served by both; a Put or a
+// Delete leaves nothing of it.
+func TestReplicas(t *testing.T) {
+	var w *world
+	o := Options[string]{Replicas: 2, L1: -1, Loader: func(ctx context.Context, key string) (string, error) {
+		w.loads.Add(1)
+		return "loaded", nil
+	}}
+	inWorld(t, 3, o, func(t *testing.T, in *world) {
+		w = in
+		a := w.procs[0]
+		for i := range 100 {
+			key := fmt.Sprint("put", i)
+			require.NoError(t, a.cache.Put(t.Context(), key, "put"))
+			v, err := a.cache.Get(t.Context(), fmt.Sprint("get", i), nil)
+			require.NoError(t, err)
+			require.Equal(t, "loaded", v)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for i := range 100 {
+			require.Equal(t, 2, w.has(fmt.Sprint("put", i)))
+			require.Equal(t, 2, w.has(fmt.Sprint("get", i)))
+		}
+		require.EqualValues(t, 100, w.loads.Load())
+		for i := range 100 {
+			key := fmt.Sprint("put", i)
+			if i%2 == 0 {
+				require.NoError(t, a.cache.Put(t.Context(), key, "new"))
+			} else {
+				require.NoError(t, a.cache.Delete(t.Context(), key))
+			}
+			for _, p := range w.procs {
+				v, err := p.cache.Get(t.Context(), key, nil)
+				require.NoError(t, err)
+				require.NotEqual(t, "put", v, "of %s at %s", key, p.name)
+			}
+		}
+		replicas := int64(0)
+		for _, p := range w.procs {
+			replicas += p.cache.Stats().Replicas
+		}
+		require.InDelta(t, 200, replicas, 60)
+	})
+}
+
+// When an owner crashes whoever takes its place has what it had, and nothing is loaded. Then there are
+// two of each again.
+func TestReplicasAtACrash(t *testing.T) {
+	var w *world
+	o := Options[string]{Replicas: 2, L1: -1, Loader: func(ctx context.Context, key string) (string, error) {
+		w.loads.Add(1)
+		return "loaded", nil
+	}}
+	inWorld(t, 3, o, func(t *testing.T, in *world) {
+		w = in
+		a, b := w.procs[0], w.procs[1]
+		keys := make([]string, 300)
+		for i := range keys {
+			keys[i] = fmt.Sprint("key", i)
+			require.NoError(t, a.cache.Put(t.Context(), keys[i], "put"))
+		}
+		time.Sleep(time.Second)
+		b.crash()
+		w.procs = []*proc{a, w.procs[2]}
+		for _, key := range keys {
+			v, err := a.cache.Get(t.Context(), key, nil)
+			require.NoError(t, err)
+			require.Equal(t, "put", v)
+		}
+		require.Zero(t, w.loads.Load())
+		time.Sleep(5 * time.Second)
+		for _, key := range keys {
+			require.Equal(t, 2, w.has(key), "of %s", key)
+			require.NoError(t, a.cache.Delete(t.Context(), key))
+			require.Zero(t, w.has(key), "of %s", key)
+		}
+	})
+}
+
+// A process that joins, or one that leaves, has nothing loaded again.
+func TestReplicasAtAJoin(t *testing.T) {
+	for _, replicas := range []int{1, 2} {
+		t.Run(fmt.Sprint(replicas), func(t *testing.T) {
+			var w *world
+			o := Options[string]{Replicas: replicas, L1: -1, Loader: func(ctx context.Context, key string) (string, error) {
+				w.loads.Add(1)
+				return "loaded", nil
+			}}
+			inWorld(t, 3, o, func(t *testing.T, in *world) {
+				w = in
+				w.warmUp = time.Minute
+				a := w.procs[0]
+				keys := make([]string, 300)
+				for i := range keys {
+					keys[i] = fmt.Sprint("key", i)
+					require.NoError(t, a.cache.Put(t.Context(), keys[i], "put"))
+				}
+				time.Sleep(time.Second)
+				d := w.start("d", StaticPeers("http://a", "http://b", "http://c", "http://d"))
+				require.NoError(t, d.group.Ready(t.Context()))
+				moved := 0
+				for _, key := range keys {
+					if a.group.Owner(key) == d.url {
+						moved++
+					}
+					v, err := a.cache.Get(t.Context(), key, nil)
+					require.NoError(t, err)
+					require.Equal(t, "put", v)
+				}
+				require.Greater(t, moved, 30)
+				require.Zero(t, w.loads.Load())
+				for _, key := range keys[:100] {
+					require.NoError(t, a.cache.Delete(t.Context(), key))
+					require.Zero(t, w.has(key), "of %s", key)
+				}
+				time.Sleep(2 * time.Minute) // the former owners have nothing any more
+				for _, key := range keys[100:] {
+					require.Equal(t, replicas, w.has(key), "of %s", key)
+				}
+			})
+		})
+	}
+}
