@@ -113,7 +113,7 @@ func (g *Group) newAgreement() *agreed.Node {
 	return agreed.New(agreed.Config{
 		Self:       g.said,
 		MinMembers: g.opt.MinMembers, WarmUp: g.opt.WarmUp,
-		Now:        g.steady, Held: g.skew.now,
+		Now: g.steady, Held: g.skew.now,
 		Wall:    func() uint64 { return uint64(max(time.Now().UnixMilli(), 1)) },
 		Random:  rand.Uint64,
 		Send:    g.tell,

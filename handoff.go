@@ -90,7 +90,7 @@ func (p *peering[V]) peekAt(ctx context.Context, v *view, i int, key string) (an
 		return answer, false
 	}
 	l, err := v.peers[i].Link(ctx)
-	if err != nil || !p.sharesWith(l) {
+	if err != nil || p.differsAt(l) {
 		return answer, false
 	}
 	answer, err = p.callIn(ctx, v, l, &wire.Frame{Type: wire.Peek, Cache: p.id, Key: key, Ring: v.epoch})
@@ -145,18 +145,36 @@ func (c *Cache[V]) relistAll(i int, nodes []*node) {
 // replicas of what it owns, and to the new owners what it owned before. What was used lately goes
 // before the rest.
 func (p *peering[V]) repair(v *view) {
+	p.outboxes.keep(v)
 	if !v.isShared() {
 		return
 	}
-	for _, used := range [...]bool{true, false} {
+	var seen slotSet // in the first round
+	for _, all := range [...]bool{false, true} {
 		for i := range p.c.shards {
 			for n := range p.c.store.index.segments[i].table.Load().all {
-				if n.flags&flagBorrowed == 0 && (n.mark.Load() > 0) == used && !p.repairOne(v, n) {
+				if n.flags&flagBorrowed != 0 || !all && n.mark.Load() == 0 || all && seen.has(n.slot) {
+					continue
+				}
+				if !p.repairOne(v, n) {
 					return
 				}
+				seen.add(n.slot)
 			}
 		}
 	}
+}
+
+// A slotSet is a set of slot numbers.
+type slotSet []uint64
+
+func (s slotSet) has(slot uint32) bool { return int(slot/64) < len(s) && s[slot/64]>>(slot%64)&1 != 0 }
+
+func (s *slotSet) add(slot uint32) {
+	for int(slot/64) >= len(*s) {
+		*s = append(*s, 0)
+	}
+	(*s)[slot/64] |= 1 << (slot % 64)
 }
 
 // repairOne has one value sent to whom it may be missing at, as soon as there is room. It returns

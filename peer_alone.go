@@ -50,6 +50,12 @@ func (p *peering[V]) sharesWith(l *link.Link) bool {
 	return ok && codec == p.codec
 }
 
+// differsAt reports whether the other end of a link has said that it has the cache with another codec.
+func (p *peering[V]) differsAt(l *link.Link) bool {
+	codec, ok := l.Codec(p.c.name)
+	return ok && codec != p.codec && codec != noCodec
+}
+
 // unsharedWith counts that the owner of a key has said that it does not share it, and returns why.
 // That is logged once.
 func (p *peering[V]) unsharedWith(l *link.Link) *PeerError {

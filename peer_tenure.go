@@ -91,7 +91,7 @@ func (c *Cache[V]) current(n *node) bool {
 			return false
 		}
 	}
-	return n.gen.CompareAndSwap(have, gen)
+	return n.gen.CompareAndSwap(have, gen) || n.gen.Load() == gen // another goroutine has found the same
 }
 
 // isFrom reports whether n is good by v: it has this process in its custody or, if it is a copy, its

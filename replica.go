@@ -350,8 +350,11 @@ func (p *peering[V]) sendReplicas(to string, keys []string) bool {
 	if err != nil {
 		return false
 	}
-	if !p.sharesWith(l) {
+	switch {
+	case p.differsAt(l):
 		return true
+	case !p.sharesWith(l): // it may be about to get the cache
+		return false
 	}
 	began := p.c.store.clock.steady()
 	f := wire.Frame{Type: wire.Replicate, Cache: p.id, Stamp: p.group.stamps.next(), Ring: v.epoch}

@@ -123,7 +123,7 @@ func (p *peering[V]) serveReplicate(r *link.Request) {
 	p.group.stamps.see(r.Stamp)
 	gen := p.c.store.gen.Load()
 	v := p.tenures.view()
-	if !p.isFromOwner(v, r, "") || !v.hasSettled() {
+	if !p.isFromOwner(v, r, "") || !v.hasSettled() || !p.group.isActing() {
 		r.Answer(notOwner(v)) // the sender tries again
 		return
 	}

@@ -147,11 +147,27 @@ var mutants = []mutant{
 	},
 	{
 		"I3: copies are recalled before a write takes effect", "TestLoan",
-		"peer_write.go", "if err := p.recall(ctx, ch.key, ch.hash); err != nil {\n\t\t\treturn p.unconfirmed", "if err := ctx.Err(); err != nil {\n\t\t\treturn p.unconfirmed",
+		"peer_write.go", "err := p.recall(ctx, ch.key, ch.hash)", "err := ctx.Err()",
+	},
+	{
+		"I3: replicas are dropped before a write takes effect", "TestReplicas",
+		"peer_write.go", "err = p.dropElsewhere(ctx, v, ch.key)", "err = ctx.Err()",
+	},
+	{
+		"I14: a write waits where there are replicas", "TestReplicas",
+		"write.go", " || p.isElsewhere(v, place)) {", ") {",
+	},
+	{
+		"I14: replicas that are missing are made again", "TestReplicasAtACrash",
+		"group_view.go", "g.spawn(func() { c.repair(v) })", "_ = c",
+	},
+	{
+		"I14: owners peek, or get, what has moved", "TestReplicasAtAJoin",
+		"handoff.go", "\treturn v.hasMoved(place) && v.owns(place)", "\treturn false && v.owns(place)",
 	},
 	{
 		"I3: an eviction forgets no loan", "TestLoanOutlivesEviction",
-		"write.go", " || s.lent(w.key)):", "):",
+		"write.go", " || s.lent(w.key) || p", " || p",
 	},
 	{
 		"I5: a request of a peer is not passed on", "TestHazard15PlainHTTP",
@@ -955,7 +971,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3: copies of the dead are outwaited", "TestCopiesOfTheDeadAreOutwaited",
-		"peer_write.go", "return p.acts(v, place) && p.group.steady() >= v.quietUntil(place)", "return p.acts(v, place)",
+		"peer_write.go", " && p.group.steady() >= v.quietUntil(place)\n", "\n",
 	},
 	{
 		"keep-alives of both ends go together", "internal/link.TestKeepAlivesGoTogether",
@@ -1063,7 +1079,7 @@ var mutants = []mutant{
 	},
 	{
 		"nobody waits for the copies of a closed cache", "TestRecallFromClosedCache",
-		"peer_owner.go", "case wire.Recall: // it is closed, and with it its copies are gone", "case 0:",
+		"peer_owner.go", "case wire.Recall, wire.Drop: // it is closed, and what it had is gone", "case 0:",
 	},
 	{
 		"a shutdown leaves before it drains", "TestShutdownWithASlowLoad",
