@@ -726,6 +726,10 @@ var mutants = []mutant{
 		"internal/view/settle.go", "n.quit[old.Lineage] = true", "_ = now",
 	},
 	{
+		"views: a bye is said when copies are worthless", "internal/view.TestByeComesLast",
+		"internal/view/settle.go", "\t\tdefer n.sayBye(", "\t\tn.sayBye(",
+	},
+	{
 		"views: and says so to those who have not", "internal/view.TestWhoHasGoneOverToARebornLineage",
 		"internal/view/promise.go", "\t\t\tquit = goesBy\n", "",
 	},

@@ -22,7 +22,7 @@ func (n *Node) leave(clean bool) {
 	if !n.isMember() || len(n.view.Members) == 1 {
 		n.hasLeft()
 	} else {
-		n.sayBye()
+		n.sayBye(n.view, n.farewell())
 		n.look(n.cfg.Now())
 	}
 }
@@ -35,12 +35,16 @@ func (n *Node) hasLeft() {
 	}
 }
 
-func (n *Node) sayBye() {
-	farewell := n.head(bye)
-	farewell.ok = n.clean
-	b := farewell.append(nil)
-	for _, m := range n.view.Members {
-		n.sendEncoded(m.ID, b)
+// farewell returns a bye of this member of its view.
+func (n *Node) farewell() []byte {
+	m := n.head(bye)
+	m.ok = n.clean
+	return m.append(nil)
+}
+
+func (n *Node) sayBye(v *View, farewell []byte) {
+	for i := range v.Members {
+		n.sendEncoded(v.Members[i].ID, farewell)
 	}
 }
 

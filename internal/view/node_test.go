@@ -513,6 +513,26 @@ func TestWhoHasGoneOverToARebornLineage(t *testing.T) {
 	require.EqualValues(t, 7, l.one("c", ask).ballot)
 }
 
+// Whoever gives up its lineage says so when what it has borrowed is of no use to it any more: others
+// write then without waiting for it.
+func TestByeComesLast(t *testing.T) {
+	l, _ := inView(t, "a", "a", "b")
+	other, before := viewOf(5, "x", "y", "z"), viewOf(4, "x", "y")
+	other.Lineage, before.Lineage = 9, 9
+	l.n.LinkUp(memberOf("x").ID)
+	l.sent = nil
+	adopts := l.n.cfg.Adopt
+	l.n.cfg.Adopt = func(a Adoption) {
+		if a.View == nil {
+			require.Empty(t, l.told("b", bye))
+		}
+		adopts(a)
+	}
+	l.hear("x", &message{kind: tell, lineage: 9, epoch: 5, prev: before, view: other, live: 3})
+	require.Nil(t, l.adoptions[len(l.adoptions)-2].View)
+	require.EqualValues(t, 7, l.one("b", bye).lineage)
+}
+
 // unsettled returns a node that goes by a view that has not settled, as the first one to see to
 // that.
 func unsettled(t *testing.T) *lone {

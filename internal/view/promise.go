@@ -8,7 +8,7 @@ import "math"
 // for their view.
 func (n *Node) askAll() {
 	if n.leaving && n.isMember() {
-		n.sayBye()
+		n.sayBye(n.view, n.farewell())
 	}
 	if n.isMember() {
 		for i, m := range n.view.Voters() {

@@ -201,7 +201,8 @@ func (n *Node) mayReact(to ID) bool {
 // goes by another one.
 func (n *Node) dissolve() {
 	if n.isMember() {
-		n.sayBye()
+		// The others hear of it when what this process has borrowed is of no use to it any more.
+		defer n.sayBye(n.view, n.farewell())
 		n.lastQuit = n.view.Lineage
 		if !n.isInfant() {
 			n.quit[n.view.Lineage] = true
