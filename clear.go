@@ -20,14 +20,15 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 		return c.errClosed()
 	}
 	if c.peering == nil {
-		c.clearHere()
+		c.clearHere(0)
 		return nil
 	}
 	return c.peering.clearEverywhere(ctx)
 }
 
-func (c *Cache[V]) clearHere() {
-	c.nextGeneration() // from here on no hit serves what is there now
+// clearHere clears this process's part. In a group the Clear has a number.
+func (c *Cache[V]) clearHere(number uint64) {
+	c.nextGeneration(number) // from here on no hit serves what is there now
 	c.store.tombs.clear()
 	for i := range c.shards {
 		s := c.lockAt(i)

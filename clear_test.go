@@ -134,7 +134,7 @@ func TestClearDropsCopies(t *testing.T) {
 					_, _ = b.cache.Get(t.Context(), keys[(j/3*7+i)%len(keys)], constant("v"))
 					if j%50 == i {
 						_ = b.cache.Put(t.Context(), own, "mine")
-						b.cache.clearHere()
+						b.cache.clearHere(1)
 					}
 					time.Sleep(time.Microsecond)
 				}
@@ -153,7 +153,7 @@ func TestClearDropsCopies(t *testing.T) {
 		}
 		borrowAt(t, b, keys[0])
 		require.EqualValues(t, borrowed(), b.cache.Stats().L1Entries)
-		b.cache.clearHere()
+		b.cache.clearHere(1)
 		require.Zero(t, borrowed())
 		require.Zero(t, b.cache.Stats().L1Entries)
 		require.Zero(t, b.cache.Stats().L1Bytes)

@@ -258,9 +258,11 @@ func (g *Group) adopt(a agreed.Adoption) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, c := range *g.caches.Load() {
+	caches := *g.caches.Load()
+	for _, c := range caches {
 		c.adopt(v, a.Anew)
 	}
+	g.clears.keep(func(name string) bool { return caches[name] != nil })
 	g.view.Store(v)
 	close(old.replaced)
 	g.node.SetRing(v.tag)

@@ -22,7 +22,8 @@ func (p *peering[V]) mayPeek(v *view, place uint64) bool {
 // peek ends the flight with what another custodian of the key has in memory, and reports whether
 // there was any. It asks all of them at once.
 func (p *peering[V]) peek(ctx context.Context, f *flight[V]) bool {
-	v, place := p.tenures.view(), ringHash(f.key)
+	_, label, v := p.present()
+	place := ringHash(f.key)
 	if !p.mayPeek(v, place) {
 		return false
 	}
@@ -47,7 +48,7 @@ func (p *peering[V]) peek(ctx context.Context, f *flight[V]) bool {
 	found := make(chan finding, len(others))
 	for _, i := range others {
 		p.c.wg.Go(func() {
-			answer, ok := p.peekAt(ctx, v, i, f.key)
+			answer, ok := p.peekAt(ctx, v, label, i, f.key)
 			if !ok {
 				answer.Type = 0
 			}
@@ -85,7 +86,7 @@ func (p *peering[V]) take(f *flight[V], e *entry[V], from *wire.Frame) {
 }
 
 // peekAt asks a custodian what it has of a key.
-func (p *peering[V]) peekAt(ctx context.Context, v *view, i int, key string) (answer wire.Frame, ok bool) {
+func (p *peering[V]) peekAt(ctx context.Context, v *view, label uint64, i int, key string) (answer wire.Frame, ok bool) {
 	if v.peers[i] == nil {
 		return answer, false
 	}
@@ -93,7 +94,7 @@ func (p *peering[V]) peekAt(ctx context.Context, v *view, i int, key string) (an
 	if err != nil || p.differsAt(l) {
 		return answer, false
 	}
-	answer, err = p.callIn(ctx, v, l, &wire.Frame{Type: wire.Peek, Cache: p.id, Key: key, Ring: v.epoch})
+	answer, err = p.callIn(ctx, v, l, &wire.Frame{Type: wire.Peek, Cache: p.id, Key: key, Ring: v.epoch, Clear: label})
 	switch {
 	case err != nil:
 		return answer, false

@@ -196,3 +196,28 @@ func TestAnotherGroupAtAListedAddress(t *testing.T) {
 		require.LessOrEqual(t, strings.Count(log.String(), "level=WARN"), 4, "%s", log)
 	})
 }
+
+// Copies that a process had borrowed are no use to it once it has left or died: writes of the keys do
+// not wait for the lease.
+func TestCopiesOfThoseWhoHaveLeft(t *testing.T) {
+	for _, how := range []string{"shutdown", "crash"} {
+		t.Run(how, func(t *testing.T) {
+			inWorld(t, 3, Options[string]{}, func(t *testing.T, w *world) {
+				a, b := w.procs[0], w.procs[1]
+				key := a.key()
+				require.NoError(t, a.cache.Put(t.Context(), key, "old"))
+				borrowAt(t, b, key)
+				if how == "crash" {
+					b.crash()
+				} else {
+					b.stop()
+				}
+				w.procs = []*proc{a, w.procs[2]}
+				time.Sleep(200 * time.Millisecond)
+				begin := time.Now()
+				require.NoError(t, a.cache.Put(t.Context(), key, "new"))
+				require.Less(t, time.Since(begin), 100*time.Millisecond)
+			})
+		})
+	}
+}

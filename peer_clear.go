@@ -23,7 +23,7 @@ func (p *peering[V]) clearEverywhere(ctx context.Context) error {
 	began := p.c.store.clock.steady()
 	ctx, cancel := context.WithTimeoutCause(ctx, p.group.opt.OpTimeout, link.ErrTimeout)
 	defer cancel()
-	var done cleared
+	done := cleared{number: newClear()}
 	for since := int64(0); ; since = began { // what has come meanwhile is not to go again
 		v := p.tenures.view()
 		err := p.clearIn(ctx, v, since, &done)
@@ -34,7 +34,7 @@ func (p *peering[V]) clearEverywhere(ctx context.Context) error {
 			return p.c.errClosed()
 		}
 		if ctx.Err() != nil {
-			p.pursuits.add("", began)
+			p.pursuits.addClear(began, done.number)
 			p.c.n.unconfirmed.Add(1)
 			return unconfirmed(p.c.name, "", err)
 		}
@@ -43,17 +43,18 @@ func (p *peering[V]) clearEverywhere(ctx context.Context) error {
 }
 
 // clearAll clears what was stored before began, for a Clear that could not be confirmed.
-func (p *peering[V]) clearAll(ctx context.Context, began int64) error {
+func (p *peering[V]) clearAll(ctx context.Context, began int64, number uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, p.group.opt.OpTimeout)
 	defer cancel()
-	return p.clearIn(ctx, p.tenures.view(), began, new(cleared))
+	return p.clearIn(ctx, p.tenures.view(), began, &cleared{number: number})
 }
 
 // cleared are the members that have confirmed a Clear in a view, by their index in its ring.
 type cleared struct {
-	view *view
-	mu   sync.Mutex
-	by   map[int]bool
+	number uint64 // of the Clear
+	view   *view
+	mu     sync.Mutex
+	by     map[int]bool
 }
 
 // in forgets what was confirmed in another view.
@@ -99,12 +100,12 @@ func (p *peering[V]) clearIn(ctx context.Context, v *view, began int64, done *cl
 	var wg sync.WaitGroup
 	for i, peer := range v.peers {
 		if peer != nil && !done.is(i) {
-			wg.Go(func() { tried(i, p.clearAt(ctx, v, peer, began)) })
+			wg.Go(func() { tried(i, p.clearAt(ctx, v, peer, began, done.number)) })
 		}
 	}
 	const self = -1 // whether it owns anything or not
 	if !done.is(self) {
-		tried(self, p.clearOwn(ctx, began))
+		tried(self, p.clearOwn(ctx, began, done.number))
 	}
 	wg.Wait()
 	switch {
@@ -129,12 +130,12 @@ func (p *peering[V]) clearIn(ctx context.Context, v *view, began int64, done *cl
 }
 
 // clearAt has a peer clear the cache, if it has that.
-func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, began int64) error {
+func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, began int64, number uint64) error {
 	l, err := peer.Link(ctx)
 	if err != nil {
 		return newPeerError(peer.Name(), err)
 	}
-	f := wire.Frame{Type: wire.Clear, Cache: p.id}
+	f := wire.Frame{Type: wire.Clear, Cache: p.id, Clear: number}
 	if began != 0 {
 		f.Age = duration(p.c.store.clock.steady() - began)
 	}
@@ -154,17 +155,14 @@ func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, bega
 }
 
 // clearOwn clears the cache in this process and takes back what it has lent.
-func (p *peering[V]) clearOwn(ctx context.Context, began int64) error {
+func (p *peering[V]) clearOwn(ctx context.Context, began int64, number uint64) error {
 	if began == 0 {
-		p.c.clearHere()
-	} else if err := p.clearOlder(ctx, began); err != nil {
+		p.c.clearHere(number)
+	} else if err := p.clearOlder(ctx, began, number); err != nil {
 		return err
 	}
-	// From here on nothing from before is lent, or sent to others.
+	// From here on nothing from before is lent.
 	if err := p.recallAll(ctx, nil); err != nil {
-		return err
-	}
-	if err := p.dropSent(ctx, began != 0); err != nil {
 		return err
 	}
 	if p.c.closed.Load() { // what a stand-in had lent may be another cache's
@@ -174,7 +172,8 @@ func (p *peering[V]) clearOwn(ctx context.Context, began int64) error {
 }
 
 // clearOlder removes what was stored here before began, and voids the loads under way.
-func (p *peering[V]) clearOlder(ctx context.Context, began int64) error {
+func (p *peering[V]) clearOlder(ctx context.Context, began int64, number uint64) error {
+	p.tenures.noteClear(p.clears, number) // from here on nothing comes from those who have not
 	for i := range p.c.shards {
 		var keys []string
 		s := p.c.lockAt(i)
@@ -208,12 +207,13 @@ func (p *peering[V]) serveClear(r *link.Request) {
 	if r.Age > 0 {
 		began = p.c.store.clock.steady() - int64(r.Age)
 	}
+	number := r.Clear
 	op := r.Keep(nil)
 	p.later(op, func() {
 		epoch := p.tenures.view().epoch
 		ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 		defer cancel()
-		if err := p.clearOwn(ctx, began); err != nil {
+		if err := p.clearOwn(ctx, began, number); err != nil {
 			op.Answer(written(unconfirmed(p.c.name, "", err)))
 			return
 		}

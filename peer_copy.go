@@ -112,8 +112,10 @@ func (p *peering[V]) isLeased(lender *link.Link, now int64) bool {
 }
 
 // mayBorrow reports whether this process may use what it has borrowed: nobody goes on without it
-// who would not tell it of writes. Whoever owns nothing is told of them as long as it has the lease.
-func (p *peering[V]) mayBorrow(now int64) bool { return p.isActing(now) || p.tenures.view().self < 0 }
+// who would not tell it of writes. Whoever is no member is told of them as long as it has the lease.
+func (p *peering[V]) mayBorrow(now int64) bool {
+	return p.isActing(now) || p.tenures.view().me < 0 && !p.group.retired.Load()
+}
 
 // useCopy reports whether a copy is valid, and counts its use.
 func (c *Cache[V]) useCopy(n *node) bool {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coveycache/covey/internal/link"
+	agreed "github.com/coveycache/covey/internal/view"
 	"github.com/coveycache/covey/internal/wire"
 )
 
@@ -267,13 +268,15 @@ func (p *peering[V]) recallFrom(
 	return asked, nil
 }
 
-// outwait waits until the other end of a closed link no longer has a lease. If the process there
-// makes another link that comes sooner: it has dropped what it borrowed over this one.
+// outwait waits until the other end of a closed link no longer has a lease. That comes sooner if the
+// process there makes another link, as it has dropped what it borrowed over this one, or if it has
+// left or died.
 func (g *Group) outwait(ctx context.Context, l *link.Link) error {
 	back, leave := g.links.comeback(l)
 	defer leave()
-	for g.leased(l) { // it may have been given once more while the link was being closed
-		timer := time.NewTimer(time.Duration(l.GivenUntil()) - time.Since(g.skew.start))
+	id := agreed.ID{Name: l.Name(), Instance: l.Instance()}
+	for g.leased(l) && !g.agreement.HasEnded(id) { // the lease may have been given once more while the link was being closed
+		timer := time.NewTimer(min(outwaitEvery, time.Duration(l.GivenUntil())-time.Since(g.skew.start)))
 		select {
 		case <-timer.C:
 		case <-back:
@@ -286,6 +289,9 @@ func (g *Group) outwait(ctx context.Context, l *link.Link) error {
 	}
 	return nil
 }
+
+// outwaitEvery is how often outwait looks whether the process has ended.
+const outwaitEvery = 20 * time.Millisecond
 
 // recalls counts the answers that are still missing.
 type recalls struct {

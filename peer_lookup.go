@@ -60,6 +60,12 @@ func (p *peering[V]) lookupAt(ctx context.Context, peer *link.Peer, key string) 
 
 // serveLookup answers with what this process has.
 func (p *peering[V]) serveLookup(r *link.Request) {
+	if r.Type == wire.Peek { // whoever asks stores what there is, so it must not be from before a Clear
+		if _, label, v := p.present(); r.Ring != v.epoch || r.Clear != label {
+			r.Answer(notOwner(v))
+			return
+		}
+	}
 	hash := p.c.store.hash(r.Key)
 	now := p.c.store.clock.now()
 	n := p.c.store.index.find(hash, r.Key)
@@ -74,10 +80,6 @@ func (p *peering[V]) serveLookup(r *link.Request) {
 		} else {
 			p.c.count(n, st)
 		}
-	}
-	if v := p.tenures.view(); r.Type == wire.Peek && r.Ring != v.epoch {
-		r.Answer(notOwner(v))
-		return
 	}
 	f := &wire.Frame{Type: wire.Done, Stamp: p.group.stamps.last.Load()}
 	if r.Type == wire.Peek && st != gone {

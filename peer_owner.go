@@ -35,6 +35,11 @@ func (g *Group) serve(r *link.Request) {
 			c.revoke(r.Key, r.Token, r.Link())
 		}
 		r.Answer(&wire.Frame{Type: wire.Done})
+	case wire.Clear: // a cache that comes later in this view begins with it
+		if name := r.CacheName(); name != "" {
+			g.clears.get(name).add(r.Clear, g.view.Load().tag)
+		}
+		fallthrough
 	default:
 		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeUnknownCache})
 	}

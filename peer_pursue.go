@@ -20,6 +20,7 @@ type pursuits struct {
 	n    atomic.Int32 // of the keys
 	mu   sync.Mutex
 	keys map[string]int64
+	last uint64 // number of the Clear that is pursued; 0: none has been drawn
 	wake func()
 	runs bool
 }
@@ -52,6 +53,24 @@ func (p *pursuits) add(key string, began int64) {
 		p.runs = true
 		p.wake()
 	}
+}
+
+// addClear has a Clear of that number carried out as soon as possible.
+func (p *pursuits) addClear(began int64, number uint64) {
+	p.mu.Lock()
+	p.last = number
+	p.mu.Unlock()
+	p.add("", began)
+}
+
+// clearNumber returns the number of the Clear that is pursued.
+func (p *pursuits) clearNumber() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == 0 {
+		p.last = newClear()
+	}
+	return p.last
 }
 
 // settle forgets a key that has been written since, with success.
@@ -115,7 +134,7 @@ func (p *peering[V]) pursue() {
 			var how verdict
 			var err error
 			if key == "" {
-				err = p.clearAll(ctx, began)
+				err = p.clearAll(ctx, began, p.pursuits.clearNumber())
 			} else {
 				ch := &change[V]{kind: wire.Delete, key: key, hash: p.c.store.hash(key), began: began}
 				how, err = p.attempt(ctx, ch)

@@ -49,11 +49,12 @@ func (p *peering[V]) adopt(v *view, anew bool) {
 		t.cleared.Store(gen)
 	}
 	p.c.store.gen.Store(gen)
+	p.clears.begin(v.tag)
 	p.holds.forget()
 }
 
-// nextGeneration makes everything that is stored invalid.
-func (c *Cache[V]) nextGeneration() {
+// nextGeneration makes everything that is stored invalid, because of a Clear of that number.
+func (c *Cache[V]) nextGeneration(number uint64) {
 	if c.peering == nil {
 		c.store.gen.Add(1)
 		return
@@ -64,6 +65,22 @@ func (c *Cache[V]) nextGeneration() {
 	gen := c.store.gen.Load() + 1
 	t.cleared.Store(gen)
 	c.store.gen.Store(gen)
+	c.peering.clears.add(number, t.view().tag)
+}
+
+// noteClear notes a Clear that goes through what is stored.
+func (t *tenures) noteClear(c *clears, number uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.add(number, t.view().tag)
+}
+
+// present returns the generation and the label, which belong together, and the view.
+func (p *peering[V]) present() (gen uint32, label uint64, v *view) {
+	t := &p.tenures
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return p.c.store.gen.Load(), p.clears.label.Load(), t.view()
 }
 
 // current reports whether n is valid. If n is of an older generation it looks for the owners since

@@ -26,6 +26,7 @@ type peering[V any] struct {
 
 	copies   int // of each value that this process wants there to be; see Options.Replicas
 	outboxes outboxes
+	clears   *clears
 
 	pursuits pursuits
 	asks     *sync.Pool
@@ -56,7 +57,7 @@ func (c *Cache[V]) joinGroup(g *Group) error {
 
 // newPeering gives the cache what it needs to take part in a group.
 func (c *Cache[V]) newPeering(g *Group, codec string) *peering[V] {
-	p := &peering[V]{c: c, group: g, codec: codec, copies: c.opt.Replicas, emptied: make(chan struct{})}
+	p := &peering[V]{c: c, group: g, codec: codec, copies: c.opt.Replicas, clears: g.clears.get(c.name), emptied: make(chan struct{})}
 	p.asks = newAsks(&p.holds)
 	p.pursuits.wake = func() { c.spawn(p.pursue) }
 	c.peering = p
@@ -102,8 +103,6 @@ func (p *peering[V]) isActing(now int64) bool {
 }
 
 // What a group asks of a cache besides.
-
-func (p *peering[V]) clearHere() { p.c.clearHere() }
 
 func (p *peering[V]) delete(ctx context.Context, key string, o ...DeleteOption) error {
 	return p.c.Delete(ctx, key, o...)

@@ -40,6 +40,7 @@ type Group struct {
 	links     upLinks
 	tokens    atomic.Uint64
 	stamps    stamps
+	clears    clearsByName
 	loads     knownLoads
 	log       warner   // of what strangers may cause
 	refused   sync.Map // names of peers that have been logged for having refused an upgrade
@@ -48,6 +49,7 @@ type Group struct {
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 	closing atomic.Bool // Shutdown has been called
+	retired atomic.Bool // it does not act any more, nor use copies
 
 	replaced atomic.Bool // a newer process goes by this one's name
 
@@ -74,7 +76,6 @@ type shared interface {
 	serve(r *link.Request)
 	servesApart(r *link.Request) bool
 	adopt(v *view, anew bool) // go by another view; anew: what is stored is worth nothing
-	clearHere()
 	recallAll(ctx context.Context, concerns func(key string) bool) error
 	sweep()                                           // remove what this process no longer keeps
 	repair(v *view)                                   // make the replicas that a change has taken away
@@ -448,6 +449,7 @@ func (g *Group) hasEntries() bool {
 func (g *Group) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaveFor)
 	defer cancel()
+	g.retired.Store(true)
 	g.agreement.Retire()
 	var dirty atomic.Bool
 	g.forEach(func(c shared) {

@@ -152,7 +152,6 @@ type outbox struct {
 	has     map[string]struct{} // the same
 	under   int                 // keys that are being sent
 	sending bool                // a goroutine does
-	sent    bool                // something, since the last Clear
 }
 
 // maxOutbox bounds the keys that wait for one member. It gets more later, by repair.
@@ -229,23 +228,8 @@ func (b *outbox) take(n int) []string {
 	if n == 0 {
 		b.keys, b.sending = nil, false
 	}
-	b.sent = b.sent || n > 0
 	b.under = n
 	return some
-}
-
-// forget reports whether anything has been sent, and forgets that.
-func (b *outbox) forget() (sent bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	sent, b.sent = b.sent, false
-	return sent
-}
-
-func (b *outbox) remember() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.sent = true
 }
 
 // len counts the keys that wait, with those that are being sent.
@@ -253,28 +237,6 @@ func (b *outbox) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.keys) + b.under
-}
-
-// dropSent has the others forget what this process has sent them. If only what is older than a Clear
-// has to go, they look for it, so that the rest may stay.
-func (p *peering[V]) dropSent(ctx context.Context, older bool) error {
-	v := p.tenures.view()
-	var errs []error
-	for name, b := range p.outboxes.all() {
-		i := v.indexOf(name)
-		if i < 0 || i == v.me || !b.forget() {
-			continue
-		}
-		f := wire.Frame{Type: wire.Drop, Cache: p.id, Stamp: p.group.stamps.next(), Ring: v.epoch}
-		if older {
-			f.Flags = wire.NoStore
-		}
-		if err := p.confirm(ctx, v, i, f); err != nil {
-			b.remember()
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // keepers appends the members that keep replicas of the key at that place for this process, which
@@ -339,7 +301,7 @@ func (p *peering[V]) sendFrom(b *outbox, to string) {
 
 // sendReplicas sends the values of keys to a member, and reports whether that need not be tried again.
 func (p *peering[V]) sendReplicas(to string, keys []string) bool {
-	v := p.tenures.view()
+	_, label, v := p.present()
 	i := v.indexOf(to)
 	if i < 0 || v.peers[i] == nil || p.c.closed.Load() || p.group.ctx.Err() != nil {
 		return true
@@ -357,7 +319,7 @@ func (p *peering[V]) sendReplicas(to string, keys []string) bool {
 		return false
 	}
 	began := p.c.store.clock.steady()
-	f := wire.Frame{Type: wire.Replicate, Cache: p.id, Stamp: p.group.stamps.next(), Ring: v.epoch}
+	f := wire.Frame{Type: wire.Replicate, Cache: p.id, Stamp: p.group.stamps.next(), Ring: v.epoch, Clear: label}
 	done := true
 	flush := func(f wire.Frame) {
 		answer, err := p.callIn(ctx, v, l, &f)
@@ -378,7 +340,7 @@ func (p *peering[V]) sendReplicas(to string, keys []string) bool {
 		case !p.replicaOf(v, key, &item):
 		case len(item.Value) > maxRequest:
 			item.Type, item.Result = wire.Replicate, item.Type
-			item.Cache, item.Stamp, item.Ring = p.id, f.Stamp, f.Ring
+			item.Cache, item.Stamp, item.Ring, item.Clear = p.id, f.Stamp, f.Ring, label
 			flush(item)
 		default:
 			if f.Items = wire.Append(f.Items, &item); len(f.Items) > maxRequest {

@@ -40,16 +40,10 @@ func (f *forgotten) note(key string, stamp uint64) {
 	f.at[strings.Clone(key)] = stamp
 }
 
-// all remembers that every key was.
-func (f *forgotten) all(stamp uint64) {
-	f.floor = max(f.floor, stamp)
-	clear(f.at)
-}
-
 // of returns the stamp up to which what is sent of a key is from before.
 func (f *forgotten) of(key string) uint64 { return max(f.floor, f.at[key]) }
 
-// serveDrop forgets a key that its owner is about to write, or everything that an owner has sent.
+// serveDrop forgets a key that its owner is about to write.
 func (p *peering[V]) serveDrop(r *link.Request) {
 	p.group.stamps.see(r.Stamp)
 	v := p.tenures.view()
@@ -58,25 +52,6 @@ func (p *peering[V]) serveDrop(r *link.Request) {
 		return
 	}
 	done := &wire.Frame{Type: wire.Done, Stamp: p.group.stamps.last.Load()}
-	if r.Key == "" {
-		for i := range p.c.shards {
-			s := p.c.lockAt(i)
-			s.forgotten.all(r.Stamp)
-			s.unlock()
-		}
-		if r.Flags&wire.NoStore == 0 {
-			p.c.nextGeneration() // looking for what came from there would take long
-			r.Answer(done)
-			return
-		}
-		from := v.indexOf(r.Link().Name())
-		op := r.Keep(nil)
-		p.later(op, func() {
-			p.dropFrom(v, from)
-			op.Answer(done)
-		})
-		return
-	}
 	hash := p.c.store.hash(r.Key)
 	s := p.c.lock(hash)
 	s.forgotten.note(r.Key, r.Stamp)
@@ -94,23 +69,6 @@ func (p *peering[V]) serveDrop(r *link.Request) {
 	})
 }
 
-// dropFrom removes what there is of the keys of another member.
-func (p *peering[V]) dropFrom(v *view, owner int) {
-	for i := range p.c.shards {
-		var some []*node
-		for n := range p.c.store.index.segments[i].table.Load().all {
-			if v.ring.owner(ringHash(n.key)) == owner {
-				some = append(some, n)
-			}
-		}
-		for len(some) > 0 {
-			n := min(len(some), batch)
-			p.c.removeAll(i, some[:n])
-			some = some[n:]
-		}
-	}
-}
-
 // isFromOwner reports whether a request comes from a member of the view that this process goes by, of
 // which it is a member, too; if key is given, from the key's owner.
 func (p *peering[V]) isFromOwner(v *view, r *link.Request, key string) bool {
@@ -121,13 +79,12 @@ func (p *peering[V]) isFromOwner(v *view, r *link.Request, key string) bool {
 // serveReplicate keeps what an owner sends.
 func (p *peering[V]) serveReplicate(r *link.Request) {
 	p.group.stamps.see(r.Stamp)
-	gen := p.c.store.gen.Load()
-	v := p.tenures.view()
-	if !p.isFromOwner(v, r, "") || !v.hasSettled() || !p.group.isActing() {
+	gen, label, v := p.present()
+	if !p.isFromOwner(v, r, "") || r.Clear != label || !v.hasSettled() || !p.group.isActing() {
 		r.Answer(notOwner(v)) // the sender tries again
 		return
 	}
-	sent := parcel[V]{p: p, gen: gen, view: v, from: v.indexOf(r.Link().Name()), stamp: r.Stamp, arrived: p.c.store.clock.now()}
+	sent := parcel[V]{p: p, gen: gen, label: label, view: v, from: v.indexOf(r.Link().Name()), stamp: r.Stamp, arrived: p.c.store.clock.now()}
 	var one wire.Frame
 	items := bytes.Clone(r.Items)
 	if items == nil {
@@ -155,6 +112,7 @@ func (p *peering[V]) serveReplicate(r *link.Request) {
 type parcel[V any] struct {
 	p       *peering[V]
 	gen     uint32 // the generation in which it came
+	label   uint64 // see clears
 	view    *view
 	from    int // who has sent it
 	stamp   uint64
@@ -180,7 +138,7 @@ func (b *parcel[V]) keep(f *wire.Frame) int {
 	if !isOwn {
 		e.flags |= flagReplica
 	}
-	w := write[V]{key: e.key, hash: e.hash, e: e, sent: b.stamp, gen: b.gen, version: f.Version, versioned: f.HasVersion}
+	w := write[V]{key: e.key, hash: e.hash, e: e, sent: b.stamp, gen: b.gen, label: b.label, version: f.Version, versioned: f.HasVersion}
 	c.write(&w)
 	if w.err != nil || !w.stored {
 		p.c.n.replicasRefused.Add(1)
@@ -240,7 +198,7 @@ var errRefused = errors.New("covey: it is from before a write, or there is somet
 // mayHold has the rules for what another custodian of the key has sent.
 func (s *shard[V]) mayHold(w *write[V]) error {
 	p := s.c.peering
-	if s.c.store.gen.Load() != w.gen {
+	if s.c.store.gen.Load() != w.gen || p.clears.label.Load() != w.label {
 		return errElsewhere
 	}
 	if w.sent <= s.forgotten.of(w.key) {

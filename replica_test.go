@@ -146,3 +146,39 @@ func TestReplicasAtAJoin(t *testing.T) {
 		})
 	}
 }
+
+// What is on its way from a custodian that has not carried out a Clear yet is not kept by one that has.
+func TestReplicasAtAClear(t *testing.T) {
+	inWorld(t, 3, Options[string]{Replicas: 2, L1: -1}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		key := replicatedTo(a, b)
+		number := newClear()
+		require.NoError(t, b.cache.peering.clearOwn(t.Context(), 0, number))
+		require.NoError(t, a.cache.Put(t.Context(), key, "old")) // a may have read it before the Clear
+		time.Sleep(100 * time.Millisecond)
+		require.Equal(t, 1, w.has(key))
+		require.NoError(t, a.cache.peering.clearOwn(t.Context(), 0, number))
+		require.NoError(t, w.procs[2].cache.peering.clearOwn(t.Context(), 0, number))
+		time.Sleep(10 * time.Second)
+		require.Zero(t, w.has(key))
+		require.NoError(t, a.cache.Put(t.Context(), key, "new"))
+		time.Sleep(time.Second)
+		require.Equal(t, 2, w.has(key))
+		require.NoError(t, b.cache.Clear(t.Context()))
+		require.Zero(t, w.has(key))
+		require.NoError(t, a.cache.Put(t.Context(), key, "new"))
+		time.Sleep(time.Second)
+		require.Equal(t, 2, w.has(key))
+	})
+}
+
+// replicatedTo returns a key that a owns, and of which b has the replica.
+func replicatedTo(a, b *proc) string {
+	v := a.group.view.Load()
+	for i := 0; ; i++ {
+		key := fmt.Sprint("key", i)
+		if all := v.custodians(ringHash(key), 2, nil); v.nameOf(all[0]) == a.url && v.nameOf(all[1]) == b.url {
+			return key
+		}
+	}
+}

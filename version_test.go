@@ -200,7 +200,7 @@ func TestExpireRevivesNothing(t *testing.T) {
 	o.StaleIfError = time.Hour
 	c := newCache(t, o)
 	require.NoError(t, c.Put(t.Context(), "k", 1))
-	c.nextGeneration()
+	c.nextGeneration(1)
 	require.NoError(t, c.Expire(t.Context(), "k"))
 	_, ok, err := c.Lookup(t.Context(), "k")
 	require.NoError(t, err)

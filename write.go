@@ -21,6 +21,7 @@ type write[V any] struct {
 	same   bool       // e has the value of what is there: the load returned ErrUnchanged
 	drop   bool       // remove what is there, whoever owns the key
 	sent   uint64     // another custodian of the key has sent e, at that stamp
+	label  uint64     // with sent: see clears
 
 	gen     uint32   // in a group: the generation under which the caller has found that it is the owner
 	writing *writing // in a group: it is the write's turn, and nothing is lent

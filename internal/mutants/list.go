@@ -158,6 +158,14 @@ var mutants = []mutant{
 		"write.go", " || p.isElsewhere(v, place)) {", ") {",
 	},
 	{
+		"I14: custodians that have not cleared give nothing to those who have", "TestReplicasAtAClear",
+		"replica_hold.go", "r.Clear != label || ", "",
+	},
+	{
+		"who has left or died uses no copies", "TestCopiesOfThoseWhoHaveLeft",
+		"peer_lend.go", " && !g.agreement.HasEnded(id) {", " {",
+	},
+	{
 		"I14: replicas that are missing are made again", "TestReplicasAtACrash",
 		"group_view.go", "g.spawn(func() { c.repair(v) })", "_ = c",
 	},
@@ -187,7 +195,7 @@ var mutants = []mutant{
 	},
 	{
 		"I13: a Clear asks those who had no such cache", "TestClearAsksReopened",
-		"peer_clear.go", "\tf := wire.Frame{Type: wire.Clear, Cache: p.id}\n", "\tif _, shared := l.Codec(p.c.name); !shared {\n\t\treturn nil\n\t}\n\tf := wire.Frame{Type: wire.Clear, Cache: p.id}\n",
+		"peer_clear.go", "\tf := wire.Frame{Type: wire.Clear, Cache: p.id, Clear: number}\n", "\tif _, shared := l.Codec(p.c.name); !shared {\n\t\treturn nil\n\t}\n\tf := wire.Frame{Type: wire.Clear, Cache: p.id}\n",
 	},
 	{
 		"I13: who knows of no members has cleared nothing", "TestClearNeedsMembers",
@@ -431,7 +439,7 @@ var mutants = []mutant{
 	},
 	{
 		"I13: nothing from before a Clear is served after it", "TestHazard13ClearAgainstLoad",
-		"clear.go", "func (c *Cache[V]) clearHere() {\n", "func (c *Cache[V]) clearHere() {\n\tif c.peering != nil {\n\t\treturn\n\t}\n",
+		"clear.go", "func (c *Cache[V]) clearHere(number uint64) {\n", "func (c *Cache[V]) clearHere(number uint64) {\n\tif c.peering != nil {\n\t\treturn\n\t}\n",
 	},
 	{
 		"what a Clear drops is told to Events.Removed", "TestRemovedIsToldOfEachValueOnce",

@@ -21,6 +21,15 @@ func (n *Node) Tell(id ID) {
 	}
 }
 
+// HasEnded reports whether a process uses nothing any more that it has borrowed: it has said goodbye,
+// or there is proof that it has died.
+func (n *Node) HasEnded(id ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[id]
+	return p != nil && p != n.me && p.isDead(n.cfg.Now())
+}
+
 // Retire stops this process from acting; it still votes. [Node.Leave] comes next.
 func (n *Node) Retire() {
 	n.mu.Lock()

@@ -35,7 +35,7 @@ const (
 	Clear          // remove everything, and take back what was lent
 	Fill           // Token, and the outcome of a load as Result: Hit with Value, NotFound, Failed, or Done if nothing has changed
 	Recall         // Key: give back what was lent; without a key, of the keys of Items, or everything
-	Drop           // Key, Stamp, Ring: the sender, who owns the key by that epoch, writes it: forget it; without a key: everything that the sender has sent
+	Drop           // Key, Stamp, Ring: the sender, who owns the key by that epoch, writes it: forget it
 	Peek           // a Lookup that is not counted
 	Expire         // end the TTL
 	Update         // reserved: one atomic update at the owner
@@ -133,7 +133,7 @@ type Frame struct {
 	LoadTime time.Duration // reserved: how long the load took
 	Deadline time.Duration // what remains for the request; 0: no deadline
 
-	Clear uint64 // reserved: the cache's clear number under which the load began
+	Clear uint64 // of a Clear its number; of a Peek or Replicate the sum of those that the sender has carried out in its view
 	Token uint64 // names a loan or a right
 	Count uint64 // of hits, in the Items of a KeepAlive or the answer to a Recall; of a Top, the rate
 	Ring  uint64 // stands for the sender's view of the members; in a NotOwner or Done its epoch

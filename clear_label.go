@@ -1,0 +1,83 @@
+package covey
+
+import (
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// clears are the Clears that the caches of one name have carried out in this process, one after the
+// other, in the present view. Their label, the sum of the Clears' numbers, goes with what custodians
+// send each other: if it is not the same at both ends, one of them has not carried out a Clear yet
+// that the other one has, and what it sends may be from before that.
+type clears struct {
+	label atomic.Uint64 // changes with the generation, under the lock of the tenures
+
+	mu   sync.Mutex
+	view uint64 // the tag of the view
+	done map[uint64]struct{}
+}
+
+// begin forgets the Clears of other views than that of the tag.
+func (c *clears) begin(tag uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beginLocked(tag)
+}
+
+func (c *clears) beginLocked(tag uint64) {
+	if c.view != tag {
+		c.view, c.done = tag, nil
+		c.label.Store(0)
+	}
+}
+
+// add notes a Clear, once.
+func (c *clears) add(number, tag uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beginLocked(tag)
+	if _, done := c.done[number]; done {
+		return
+	}
+	if c.done == nil {
+		c.done = make(map[uint64]struct{})
+	}
+	c.done[number] = struct{}{}
+	c.label.Add(number)
+}
+
+// newClear draws the number of a Clear.
+func newClear() uint64 { return rand.Uint64() | 1 }
+
+// clearsByName are the clears of each name of a cache, whether there is one or not.
+type clearsByName struct {
+	mu sync.Mutex
+	of map[string]*clears
+}
+
+func (c *clearsByName) get(name string) *clears {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := c.of[name]
+	if one == nil {
+		if c.of == nil {
+			c.of = make(map[string]*clears)
+		}
+		one = new(clears)
+		c.of[strings.Clone(name)] = one
+	}
+	return one
+}
+
+// keep forgets those of names for which there is no cache: what they were about was another view.
+func (c *clearsByName) keep(has func(name string) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name := range c.of {
+		if !has(name) {
+			delete(c.of, name)
+		}
+	}
+}
