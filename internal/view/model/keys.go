@@ -114,7 +114,7 @@ func (n *node) saw(stamp int64) {
 	}
 }
 
-// isLate reports whether k has been dropped since what has that stamp was stored.
+// isLate reports whether k has been dropped since what was sent with that stamp was looked up.
 func (n *node) isLate(k int, stamp int64) bool { return stamp <= max(n.dropped[k], n.floor) }
 
 // loose sends what was looked up before, by somebody whom nothing keeps in step with the others.
@@ -179,8 +179,11 @@ func (n *node) reopen() {
 	}
 	clear(n.pursue)
 	clear(n.dropped)
-	if !n.w.without("reopen") { // the new one has forgotten what was dropped, and which Clears there were
-		n.label = n.w.r.Int()
+	if !n.w.without("reopen") { // the new one has forgotten what was dropped
+		n.floor = n.stamp()
+	}
+	if n.w.without("reopenlabel") {
+		n.label, n.cleared = 0, map[int]bool{}
 	}
 	if n.w.without("closeforgets") {
 		clear(n.loans)
@@ -337,7 +340,7 @@ func (n *node) replicate(k int) {
 	set := n.v.place(k)
 	for _, m := range set[1:min(len(set), n.traits.replicas)] {
 		n.sentTo[m] = true
-		n.loose(m.name, copyMsg{k, e.v, n.v.e, e.stamp, n.label, false})
+		n.loose(m.name, copyMsg{k, e.v, n.v.e, e.stamp, n.stamp(), n.label, false})
 	}
 }
 
@@ -352,7 +355,7 @@ func (n *node) onCopy(from int, m copyMsg) {
 	if !m.push {
 		fits = fits && n.v.owner(m.k).name == from && n.v.custodian(m.k, n.me()) || n.w.without("copyepoch")
 	}
-	late := n.isLate(m.k, m.stamp)
+	late := n.isLate(m.k, m.sent)
 	if m.push {
 		late = late && !n.w.without("pushstamp")
 		e := n.main[m.k]
@@ -367,7 +370,7 @@ func (n *node) onCopy(from int, m copyMsg) {
 		n.w.n["copies refused"]++
 		return
 	}
-	n.saw(m.stamp)
+	n.saw(m.sent)
 	n.main[m.k] = &entry{v: m.v, e: n.v.e, stamp: m.stamp}
 	n.w.n["copies"]++
 	if m.push {

@@ -52,7 +52,7 @@ func (n *node) push(k int) {
 	}
 	n.w.n["pushes"]++
 	n.sentTo[n.v.owner(k)] = true
-	n.loose(n.v.owner(k).name, copyMsg{k, e.v, n.v.e, e.stamp, n.label, true})
+	n.loose(n.v.owner(k).name, copyMsg{k, e.v, n.v.e, e.stamp, n.stamp(), n.label, true})
 }
 
 // goodbye has this node act no more, and end when the others go on without it.

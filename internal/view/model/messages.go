@@ -87,7 +87,8 @@ type (
 	}
 	copyMsg struct { // of what the owner has, to a replica; of what a member that leaves has, to the owner
 		k, v, e int
-		stamp   int64
+		stamp   int64 // of the entry
+		sent    int64 // from before it was looked up
 		label   int
 		push    bool
 	}

@@ -23,8 +23,8 @@ func TestNoStaleReads(t *testing.T) {
 // Without one of its rules the protocol gives stale reads, so the model can see them.
 func TestRulesAreNeeded(t *testing.T) {
 	for rule, first := range map[string]uint64{ // a seed that is soon followed by one that shows it
-		"hitlease": 1, "wait": 1, "replicas": 1, "silent": 1, "ended": 27, "formerdrop": 1, "samesetsformer": 1,
-		"peekcustody": 1, "copystamp": 1, "pushstamp": 22, "clocks": 6, "cleardrop": 1,
+		"hitlease": 1, "wait": 1, "replicas": 1, "silent": 1, "ended": 27, "formerdrop": 1, "samesetsformer": 45,
+		"peekcustody": 1, "copystamp": 1, "pushstamp": 22, "donestamp": 22, "clocks": 8, "cleardrop": 1,
 	} {
 		o := options{nodes: 5, secs: 60, calm: 15, start: 2000, mutant: rule}
 		require.NotEmpty(t, violations(o, first, 20), "without %s", rule)
