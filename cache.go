@@ -4,6 +4,7 @@ package covey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -36,9 +37,10 @@ type Cache[V any] struct {
 
 	shards [1 << segmentBits]shard[V]
 
-	peering *peering[V] // nil: the cache is alone
-	copies  copies
-	hot     *freq.Top // of the keys that this process owns
+	peering   *peering[V]   // nil: the cache is alone
+	snapshots *snapshots[V] // nil: there are none
+	copies    copies
+	hot       *freq.Top // of the keys that this process owns
 
 	log          warner
 	origin       *origin
@@ -74,10 +76,28 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		return nil, err
 	}
 	c := makeCache(name, o)
-	if o.Group != nil {
-		if err := c.joinGroup(o.Group); err != nil {
+	if o.Group == nil && o.Snapshot.Path == "" {
+		return c, nil
+	}
+	codec, err := c.codecName()
+	if err != nil {
+		return nil, fmt.Errorf("covey: cache %q: %w", name, err)
+	}
+	if o.Snapshot.Path != "" {
+		if c.snapshots, err = c.newSnapshots(codec); err != nil {
 			return nil, err
 		}
+	}
+	if o.Group != nil {
+		if err := c.joinGroup(o.Group, codec); err != nil {
+			if c.snapshots != nil {
+				c.snapshots.release()
+			}
+			return nil, err
+		}
+	}
+	if c.snapshots != nil {
+		c.snapshots.start()
 	}
 	return c, nil
 }
@@ -471,6 +491,8 @@ func (c *Cache[V]) Stats() Stats {
 
 		Puts: c.puts.sum(), Deletes: n.deletes.Load(), Evictions: s.evictions.Load(), Expirations: s.expirations.Load(),
 		TooLarge: n.tooLarge.Load(), ExtraKeys: n.extra.Load(),
+
+		Snapshot: c.snapshots.stats(),
 	}
 }
 
@@ -496,12 +518,19 @@ func (c *Cache[V]) Close() error {
 	c.spawning.Unlock()
 	close(c.stop)
 	dropped := c.empty()
+	if s := c.snapshots; s != nil {
+		s.end(context.Background(), s.closed(dropped, c.store.gen.Load()-1))
+	}
 	if c.peering != nil {
 		c.peering.leave() // while the others still know of this cache
 		c.peering.group.withdraw(c.name)
 	}
+	var err error
+	if c.snapshots != nil {
+		err = c.snapshots.wait()
+	}
 	if c.opt.Events.RemovedAtClose {
 		c.wg.Go(func() { c.departedIn(dropped, CauseClosed) })
 	}
-	return c.waitGoroutines()
+	return errors.Join(err, c.waitGoroutines())
 }

@@ -36,6 +36,7 @@ func (c *Cache[V]) clearHere(number uint64) {
 			s.unlink(key)
 		}
 		clear(s.throttled)
+		s.wrote = nil // what is still to be restored is from before
 		s.unlock()
 	}
 	c.store.mu.Lock()
@@ -55,7 +56,7 @@ func (c *Cache[V]) clearHere(number uint64) {
 }
 
 // drop takes everything out of the index without looking at it, and returns the tables that have
-// had it. What else knows of the entries has to be reset. The policy lock is held.
+// had it, by shard; nil: there was nothing. What else knows of the entries has to be reset. The policy lock is held.
 //
 // Copies are in the index and in a ring of their own. As a copy comes under its segment's lock and
 // goes under it, all of these are held.
@@ -63,7 +64,10 @@ func (c *Cache[V]) drop() (dropped []*table) {
 	for i := range c.shards {
 		s := c.lockAt(i)
 		if t := s.table.Swap(nil); t != nil {
-			dropped = append(dropped, t)
+			if dropped == nil {
+				dropped = make([]*table, len(c.shards))
+			}
+			dropped[i] = t
 		}
 		s.count = 0
 	}

@@ -69,6 +69,18 @@ func (c *Cache[V]) sizeApart(key string, v V) (size int, err error) {
 // newEntry makes the entry of a loaded value of a size; nil if it is too large to be stored. A Put is
 // a load that took no time.
 func (c *Cache[V]) newEntry(key string, hash uint32, size int, o outcome[V]) *entry[V] {
+	e := c.makeEntry(key, hash, size, o.value, o.begin, o.end)
+	if e == nil {
+		return nil
+	}
+	e.expires = c.expiry(o.end, hash, c.opt.TTL, o.meta)
+	e.cost = costClass(time.Duration(o.end - o.begin))
+	e.guard = c.guardOf(&e.node, o.end)
+	return e
+}
+
+// makeEntry makes an entry that has no end yet; nil if it is too large to be stored.
+func (c *Cache[V]) makeEntry(key string, hash uint32, size int, v V, begin, end int64) *entry[V] {
 	if size < 0 || int64(size) > c.maxValue.Load() {
 		return nil
 	}
@@ -76,12 +88,9 @@ func (c *Cache[V]) newEntry(key string, hash uint32, size int, o outcome[V]) *en
 	if c.maxBytes.Load() > 0 && total > c.maxBytes.Load() {
 		return nil
 	}
-	e := &entry[V]{value: o.value}
+	e := &entry[V]{value: v}
 	c.seal(&e.value) // after its size was taken: the spare capacity is kept in memory
-	c.stamp(&e.node, key, hash, total, o.begin, o.end)
-	e.expires = c.expiry(o.end, hash, c.opt.TTL, o.meta)
-	e.cost = costClass(time.Duration(o.end - o.begin))
-	e.guard = c.guardOf(&e.node, o.end)
+	c.stamp(&e.node, key, hash, total, begin, end)
 	return e
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -260,4 +262,25 @@ func ExampleLoaderTTL() {
 	e, _ := tokens.Peek("api")
 	fmt.Println(token, e.TTL > 50*time.Minute)
 	// Output: a token true
+}
+
+func ExampleSnapshot() {
+	dir, err := os.MkdirTemp("", "covey")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	o := covey.Options[string]{
+		TTL:      10 * time.Minute,
+		Snapshot: covey.Snapshot{Path: filepath.Join(dir, "users.snapshot")},
+	}
+	users := open(o)
+	_, _ = users.Get(context.Background(), "42", func(context.Context, string) (string, error) { return "user 42", nil })
+	_ = users.Close()
+
+	users = open(o) // in the next process
+	defer users.Close()
+	name, err := users.Get(context.Background(), "42", nil) // without a loader
+	fmt.Println(name, err)
+	// Output: user 42 <nil>
 }

@@ -25,6 +25,11 @@ func (p *fifo) evict() uint32 {
 	return id
 }
 
+// rank has those first that came last: they would stay longest.
+func (p *fifo) rank(n *node) uint64 { return (uint64(n.born) + 1<<63) &^ 0xff }
+
+func (p *fifo) restore(id uint32, _ uint8, _ int) { p.queue.pushTail(p.slots, id) }
+
 func (p *fifo) reset()            { p.queue = list{} }
 func (p *fifo) resize(int64, int) {}
 func (p *fifo) bytes() int64      { return 0 }

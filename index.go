@@ -98,8 +98,18 @@ func (x *index) find(hash uint32, key string) *node {
 
 // resident returns the node of the resident with that hash and slot number, which is there.
 func (x *index) resident(hash, slot uint32) *node {
-	t := x.segment(hash).table.Load()
-	i := t.home(hash, x.shift)
+	if n := x.segment(hash).table.Load().resident(hash, slot, x.shift); n != nil {
+		return n
+	}
+	panic("covey: a resident is not in the index")
+}
+
+// resident returns the node with that hash and slot number, nil if there is none.
+func (t *table) resident(hash, slot uint32, shift uint8) *node {
+	if t == nil {
+		return nil
+	}
+	i := t.home(hash, shift)
 	for range t.buckets {
 		b := &t.buckets[i]
 		for m := matches(b.meta.Load(), tag(hash)); m != 0; m &= m - 1 {
@@ -112,7 +122,7 @@ func (x *index) resident(hash, slot uint32) *node {
 			i = 0
 		}
 	}
-	panic("covey: a resident is not in the index")
+	return nil
 }
 
 // locate returns key's node and the place that holds it, nil if there is none. The segment is

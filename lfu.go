@@ -123,6 +123,29 @@ func (p *lfu) add(id uint32) {
 	}
 }
 
+// rank is by popularity or, if the policy goes by that, by worth.
+func (p *lfu) rank(n *node) uint64 {
+	uses := p.sketch.Count(n.hash) + n.mark.Load()
+	if p.values.on {
+		return uint64(math.Float32bits(float32(uses+1)*p.values.density(n)))<<8 | uses
+	}
+	return uses<<8 | uses
+}
+
+func (p *lfu) restore(id uint32, uses uint8, of int) {
+	n := p.slots.node(id)
+	p.sketch.Resize(max(p.len()+1, min(of, p.room()))) // once: growing, it would forget the first ones
+	p.sketch.Add(n.hash, uint32(uses))
+	p.arrive(n)
+	if p.values.on {
+		p.appraise(id)
+	} else {
+		*p.slots.state(id) = inWindow
+		p.window.pushTail(p.slots, id)
+	}
+	p.duel.resize(p.room())
+}
+
 func (p *lfu) readd(id uint32) {
 	p.harvest(p.slots.node(id))
 	p.enter(id)

@@ -31,14 +31,22 @@ type lru struct {
 	slots *slots
 	heap  heap[uint64]
 	last  uint32 // the resident added last, 0 if it has left; it is not filed
+	past  uint64 // stamp of the last resident that came from a snapshot, less than all others
 }
+
+// firstUse is the number before that of the first use: those of uses before a restart are less.
+const firstUse = 1 << 40
 
 const (
 	maxRefiled = 128 // entries that an eviction files again
 	refileFew  = 4   // entries that a write files again ahead of an eviction
 )
 
-func newLRU(s *slots) *lru { return &lru{slots: s, heap: heap[uint64]{slots: s}} }
+func newLRU(s *slots) *lru {
+	p := &lru{slots: s, heap: heap[uint64]{slots: s}, past: firstUse}
+	p.seq.Store(firstUse)
+	return p
+}
 
 // hit records a use of n. It needs no lock. A node that replaces one of the
 // same size is to be hit before it is published.
@@ -57,6 +65,14 @@ func (p *lru) add(id uint32) {
 }
 
 func (p *lru) readd(id uint32) { p.add(id) }
+
+func (p *lru) rank(n *node) uint64 { return n.mark.Load() << 8 }
+
+func (p *lru) restore(id uint32, _ uint8, _ int) {
+	p.past--
+	p.slots.node(id).mark.Store(p.past)
+	p.heap.push(filing[uint64]{p.past, id})
+}
 
 func (p *lru) remove(id uint32) {
 	if id == p.last {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/coveycache/covey/internal/sizeof"
@@ -148,8 +149,8 @@ type Options[V any] struct {
 	// MaxBytes is an error; negative means no copies but of keys whose owners do not share the
 	// cache (see Group), for which there is a sixteenth of MaxBytes then.
 	L1 int64
-	// Codec turns values into bytes where they leave the process; its name and Version have to be
-	// the same in all processes that share the cache. nil means the bytes themselves for a V that is
+	// Codec turns values into bytes where they leave the process, for another one or a Snapshot; its
+	// name and Version have to be the same in all processes that share the cache. nil means the bytes themselves for a V that is
 	// a string or a []byte (nil arrives as an empty one) and encoding/json for all other types.
 	//
 	// The name of that JSON has a hash of what V looks like in it: the names of the fields and the
@@ -170,8 +171,11 @@ type Options[V any] struct {
 	// cents that was one in euros: change it together with the meaning, or with what a MarshalJSON
 	// writes. Processes with different versions share no values, but a Put or Delete by one of them
 	// removes what the others have (see Group). It may be any text; with the codec's name it may
-	// have 254 bytes. Without a group it has no effect.
+	// have 254 bytes. It has no effect without a Group or a Snapshot.
 	Version string
+	// Snapshot has the cache written to a file, and begin with what is there. The zero value means no
+	// file. Values need a Codec then, as in a group.
+	Snapshot Snapshot
 	// Events are functions that the cache calls when something happens. The zero value has none.
 	Events Events[V]
 	// Logger gets what goes wrong in the background. What goes wrong for many keys is logged every
@@ -271,6 +275,10 @@ func (o Options[V]) withDefaults() Options[V] {
 	o.TTLJitter = max(o.TTLJitter, 0)
 	o.EarlyRefresh = max(o.EarlyRefresh, 0)
 	o.MaxRefreshes = max(o.MaxRefreshes, 0)
+	if o.Snapshot.Path != "" {
+		setDefault(&o.Snapshot.Interval, defaultSnapshotInterval)
+		setDefault(&o.Snapshot.MaxAge, defaultSnapshotAge)
+	}
 	if o.Size == nil {
 		o.Size = sizeof.Func[V]()
 	}
@@ -345,6 +353,7 @@ func (o Options[V]) validate(name string) error {
 		{"TTL", o.TTL, false}, {"IdleTTL", o.IdleTTL, false},
 		{"NegativeTTL", o.NegativeTTL, true}, {"LoadTimeout", o.LoadTimeout, true}, {"SoftTimeout", o.SoftTimeout, true},
 		{"StaleWhileRevalidate", o.StaleWhileRevalidate, true}, {"StaleIfError", o.StaleIfError, true}, {"ErrorThrottle", o.ErrorThrottle, true},
+		{"Snapshot.Interval", o.Snapshot.Interval, false}, {"Snapshot.MaxAge", o.Snapshot.MaxAge, false},
 	} {
 		if !d.negative {
 			notNegative(d.field, int64(d.value), d.value)
@@ -353,6 +362,13 @@ func (o Options[V]) validate(name string) error {
 			bad(d.field, d.value, fmt.Sprintf("the limit is %v", maxTTL))
 		}
 	}
+	if s := o.Snapshot; s != (Snapshot{}) && s.Path == "" {
+		bad("Snapshot.Path", `""`, "the rest of Snapshot needs it")
+	}
+	if o.Group != nil && o.Snapshot.Path != "" {
+		bad("Snapshot.Path", strconv.Quote(o.Snapshot.Path), "a cache in a group cannot have one yet")
+	}
+	notNegative("Snapshot.MaxBytes", o.Snapshot.MaxBytes, o.Snapshot.MaxBytes)
 	if o.IdleTTL > 0 && (o.TTL <= 0 || o.TTL == Forever) {
 		bad("IdleTTL", o.IdleTTL, "it needs a TTL as the absolute bound")
 	}

@@ -42,11 +42,7 @@ type peering[V any] struct {
 }
 
 // joinGroup makes the cache take part in a group.
-func (c *Cache[V]) joinGroup(g *Group) error {
-	codec, err := c.codecName()
-	if err != nil {
-		return fmt.Errorf("covey: cache %q: %w", c.name, err)
-	}
+func (c *Cache[V]) joinGroup(g *Group, codec string) error {
 	p := c.newPeering(g, codec)
 	if err := g.join(c.name, codec, p, &p.id); err != nil {
 		return err

@@ -147,6 +147,18 @@ func (l *list) pushHead(s *slots, id uint32) {
 	l.bytes += int64(s.node(id).size)
 }
 
+func (l *list) pushTail(s *slots, id uint32) {
+	*s.queue(id) = neighbours{prev: l.tail}
+	if l.tail != 0 {
+		s.queue(l.tail).next = id
+	} else {
+		l.head = id
+	}
+	l.tail = id
+	l.len++
+	l.bytes += int64(s.node(id).size)
+}
+
 func (l *list) remove(s *slots, id uint32) {
 	q := s.queue(id)
 	if q.prev != 0 {
@@ -183,6 +195,12 @@ type policy interface {
 	evict() uint32
 	// resize tells the bounds, at the start and when they change; 0 = unbounded.
 	resize(maxBytes int64, maxEntries int)
+	// rank says which residents should be kept longest, for a snapshot: those of the greatest rank.
+	// Its low byte is how popular they are, for restore. The resident may have left.
+	rank(n *node) uint64
+	// restore takes in a resident that comes from a snapshot of so many, after those of greater rank.
+	// Everybody whom add takes in was used later.
+	restore(id uint32, uses uint8, of int)
 	// bytes is what the policy itself holds in memory beyond slots and nodes.
 	bytes() int64
 }

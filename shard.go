@@ -21,7 +21,8 @@ type shard[V any] struct {
 
 	fetches map[string]*fetch[V] // requests for keys that are worth a copy: the first one of each key
 
-	forgotten forgotten // as owners told this process to
+	forgotten forgotten           // as owners told this process to
+	wrote     map[uint32]struct{} // hashes of what was written since the cache was made; nil: nothing is restored (any more)
 
 	recalled    map[string]int64 // keys of which copies on their way must not be kept, and when they were recalled
 	recalledAll int64            // the same for all keys

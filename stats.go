@@ -74,6 +74,8 @@ type Stats struct {
 	Expirations int64 // entries whose time was over
 	TooLarge    int64 // values not stored because they were over Options.MaxValueBytes
 	ExtraKeys   int64 // keys that a bulk loader returned without having been asked for them
+
+	Snapshot SnapshotStats // what became of Options.Snapshot
 }
 
 // HitRatio returns the share of the requests that were answered from the memory of this process,

@@ -177,6 +177,17 @@ func (s *store) insert(g *segment, n *node) {
 	s.entries.Add(1)
 }
 
+// restore adds n, which comes from a snapshot of so many entries and was used less than all that
+// came from it before. Its key is not there. Both locks are held.
+func (s *store) restore(g *segment, n *node, uses uint8, of int) {
+	id := s.slots.alloc(n)
+	g.insert(n, s.index.shift)
+	s.policy.restore(id, uses, of)
+	s.schedule(id, n)
+	s.bytes.Add(int64(n.size))
+	s.entries.Add(1)
+}
+
 // replace puts n into the place of old. Both locks are held.
 func (s *store) replace(place *atomic.Pointer[node], old, n *node) {
 	s.unlist(old)
@@ -278,9 +289,17 @@ func (s *store) trim(gone []departure) (_ []departure, more bool) {
 	return gone, true
 }
 
+// fits reports whether there is room for an entry without anything else having to leave. mu is
+// held.
+func (s *store) fits(size int64) bool {
+	return (s.maxBytes == 0 || s.held()+size <= s.maxBytes) && (s.maxEntries == 0 || s.entries.Load() < s.maxEntries)
+}
+
+// held returns what counts towards maxBytes.
+func (s *store) held() int64 { return s.bytes.Load() + s.tombs.bytes.Load() + s.outside.Load() }
+
 func (s *store) over() bool {
-	bytes := s.bytes.Load() + s.tombs.bytes.Load() + s.outside.Load()
-	return s.maxBytes > 0 && bytes > s.maxBytes || s.maxEntries > 0 && s.entries.Load() > s.maxEntries
+	return s.maxBytes > 0 && s.held() > s.maxBytes || s.maxEntries > 0 && s.entries.Load() > s.maxEntries
 }
 
 // expire takes out entries whose time is over at now. It may stop early and then reports that there

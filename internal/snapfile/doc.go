@@ -78,6 +78,8 @@ type Header struct {
 	// Boot is empty if they are not known.
 	Boot   string
 	Uptime time.Duration
+	// Records is how many records there are at most.
+	Records uint64
 }
 
 // A Record is an entry of a cache.

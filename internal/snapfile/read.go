@@ -12,12 +12,13 @@ import (
 	"time"
 )
 
-// A Reader reads the records of a file. What it takes of memory goes by the largest block that there
-// is, whatever lengths the file pretends to have.
+// A Reader reads the records of a file. What it takes of memory goes by the largest block that
+// there is, whatever lengths the file pretends to have.
 type Reader struct {
 	from    io.Reader
 	closer  io.Closer
-	left    int64 // bytes that may still come
+	size    int64 // of the file
+	left    int64 // bytes of it that may still come
 	header  Header
 	salt    uint32
 	number  uint32 // of the next block
@@ -53,7 +54,7 @@ func Open(path string) (*Reader, error) {
 
 // NewReader reads the header of a file that comes from another place and has size bytes.
 func NewReader(from io.Reader, size int64) (*Reader, error) {
-	r := &Reader{from: from, left: size}
+	r := &Reader{from: from, size: size, left: size}
 	var prefix [prefixSize]byte
 	switch err := r.read(prefix[:]); {
 	case errors.Is(err, ErrTruncated), err == nil && string(prefix[:len(magic)]) != magic:
@@ -79,11 +80,18 @@ func NewReader(from io.Reader, size int64) (*Reader, error) {
 	r.header.Instance = d.fixed()
 	r.header.Written = d.varint()
 	r.header.Uptime = time.Duration(d.varint())
+	r.header.Records = d.uvarint()
 	if d.bad || len(d.b) > 0 {
 		return nil, fmt.Errorf("%w: its header", ErrDamaged)
 	}
 	return r, nil
 }
+
+// Records returns a bound of how many records there are: no more than fit.
+func (r *Reader) Records() int { return int(min(r.header.Records, uint64(r.size/leastRecord))) }
+
+// leastRecord is the size of the shortest record.
+const leastRecord = 10
 
 // Header returns what the file says of itself.
 func (r *Reader) Header() Header { return r.header }

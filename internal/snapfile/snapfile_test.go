@@ -39,7 +39,7 @@ func (d *disk) Name() string { return os.DevNull + "/none" }
 func (d *disk) Close() error { return nil }
 func (d *disk) Sync() error  { d.synced = true; return nil }
 
-var header = Header{Cache: "users", Codec: "string@7", Instance: 1 << 63, Written: 1764500000_000000000, Boot: "b", Uptime: 3 * time.Hour}
+var header = Header{Cache: "users", Codec: "string@7", Instance: 1 << 63, Written: 1764500000_000000000, Boot: "b", Uptime: 3 * time.Hour, Records: 1 << 40}
 
 // records returns some, of all sizes, that are the same for the same seed.
 func records(seed uint64, n, most int) (all []Record) {
@@ -124,6 +124,7 @@ func TestLargeValues(t *testing.T) {
 	w.Abort()
 	r, err := Open(w.path)
 	require.NoError(t, err)
+	require.EqualValues(t, r.size/leastRecord, r.Records())
 	defer r.Close()
 	info, err := os.Stat(w.path)
 	require.NoError(t, err)

@@ -25,6 +25,7 @@ type Writer struct {
 	salt   uint32
 	number uint32 // of the next block
 	size   int64  // of all blocks before it
+	dirty  int64  // bytes that may not be on the disk yet
 	counts struct{ records, inBlock uint64 }
 	err    error
 }
@@ -35,6 +36,10 @@ type file interface {
 	Name() string
 	Sync() error
 }
+
+// syncEvery is how much may wait to be written to the disk: all of it at once, at the end, would
+// keep everybody else from using the disk.
+const syncEvery = 32 << 20
 
 // tempMark stands between a file's name and the random end of the temporary one's.
 const tempMark = ".tmp-"
@@ -65,6 +70,7 @@ func newWriter(path string, f file, h Header) (*Writer, error) {
 	w.block = binary.LittleEndian.AppendUint64(w.block, h.Instance)
 	w.block = binary.AppendVarint(w.block, h.Written)
 	w.block = binary.AppendVarint(w.block, int64(h.Uptime))
+	w.block = binary.AppendUvarint(w.block, h.Records)
 	salt := crc32.Checksum(w.block[frameSize:], castagnoli)
 	w.write(binary.LittleEndian.AppendUint32([]byte(magic), format))
 	w.end()
@@ -110,8 +116,13 @@ func (w *Writer) Add(r *Record) error {
 // Records returns how many records have been added.
 func (w *Writer) Records() int64 { return int64(w.counts.records) }
 
-// Size returns how long the file would be if it ended here.
-func (w *Writer) Size() int64 { return w.size + int64(len(w.block)) + frameSize + trailerSize }
+// Size returns how long the file is, or would be at most if it ended here.
+func (w *Writer) Size() int64 {
+	if errors.Is(w.err, errDone) {
+		return w.size
+	}
+	return w.size + int64(len(w.block)) + frameSize + trailerSize
+}
 
 // trailerSize is that of its payload at most.
 const trailerSize = 1 + 2*binary.MaxVarintLen64
@@ -172,8 +183,12 @@ func (w *Writer) write(b []byte) {
 	}
 	n, err := w.file.Write(b)
 	w.size += int64(n)
+	if w.dirty += int64(n); err == nil && w.dirty >= syncEvery {
+		w.dirty = 0
+		err = w.file.Sync()
+	}
 	if err != nil {
-		w.fail(err)
+		_ = w.fail(err)
 	}
 }
 
