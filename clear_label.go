@@ -2,6 +2,7 @@ package covey
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,9 +16,13 @@ type clears struct {
 	label atomic.Uint64 // changes with the generation, under the lock of the tenures
 
 	mu   sync.Mutex
-	view uint64 // the tag of the view
-	done map[uint64]struct{}
+	view uint64   // the tag of the view
+	done []uint64 // the Clears' numbers, or the last of them
 }
+
+// maxClears bounds the Clears that are known to have been carried out in a view. One that is asked for
+// again after so many others gives a label that no other process has, until the view changes.
+const maxClears = 1 << 10
 
 // begin forgets the Clears of other views than that of the tag.
 func (c *clears) begin(tag uint64) {
@@ -38,14 +43,44 @@ func (c *clears) add(number, tag uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.beginLocked(tag)
-	if _, done := c.done[number]; done {
+	c.addLocked(number)
+}
+
+func (c *clears) addLocked(number uint64) {
+	if slices.Contains(c.done, number) {
 		return
 	}
-	if c.done == nil {
-		c.done = make(map[uint64]struct{})
+	if len(c.done) == maxClears {
+		c.done = slices.Delete(c.done, 0, 1)
 	}
-	c.done[number] = struct{}{}
+	c.done = append(c.done, number)
 	c.label.Add(number)
+}
+
+// hide makes the label one that no other process has, until reveal is called with what it returns. It
+// is for a Clear that takes its time: meanwhile there is something from before it still, and some of
+// that is gone already.
+func (c *clears) hide(tag uint64) (mask uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beginLocked(tag)
+	mask = newClear()
+	c.label.Add(mask)
+	return mask
+}
+
+// reveal ends that. If done, the Clear of that number has been carried out, unless the view has changed:
+// then it has to be asked for again.
+func (c *clears) reveal(mask, tag, number uint64, done bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.view != tag {
+		return
+	}
+	c.label.Add(-mask)
+	if done {
+		c.addLocked(number)
+	}
 }
 
 // newClear draws the number of a Clear.

@@ -362,6 +362,7 @@ func (g *Group) noteView(e agreed.Event) {
 		say(g.opt.Logger.Info, "covey: this process is the first of its group")
 	case agreed.Replaced:
 		g.replaced.Store(true)
+		g.retired.Store(true) // before the others hear that it is leaving
 		if g.self != nil {
 			g.spawn(g.self.Close)
 		}

@@ -126,6 +126,7 @@ func TestTwoOfOneName(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		require.False(t, older.group.isActing())
+		require.True(t, older.group.retired.Load(), "nobody waits any more for what it has borrowed")
 		require.NoError(t, a.cache.Put(t.Context(), k, "new"))
 		v, _ := older.cache.Get(t.Context(), k, nil)
 		require.NotEqual(t, "old", v)

@@ -171,9 +171,16 @@ func (p *peering[V]) clearOwn(ctx context.Context, began int64, number uint64) e
 	return nil
 }
 
-// clearOlder removes what was stored here before began, and voids the loads under way.
+// clearOlder removes what was stored here before began, and voids the loads under way. Until it is done
+// nothing goes to other custodians, nor comes from them.
 func (p *peering[V]) clearOlder(ctx context.Context, began int64, number uint64) error {
-	p.tenures.noteClear(p.clears, number) // from here on nothing comes from those who have not
+	mask, tag := p.hideLabel()
+	err := p.removeOlder(ctx, began)
+	p.clears.reveal(mask, tag, number, err == nil)
+	return err
+}
+
+func (p *peering[V]) removeOlder(ctx context.Context, began int64) error {
 	for i := range p.c.shards {
 		var keys []string
 		s := p.c.lockAt(i)

@@ -68,11 +68,14 @@ func (c *Cache[V]) nextGeneration(number uint64) {
 	c.peering.clears.add(number, t.view().tag)
 }
 
-// noteClear notes a Clear that goes through what is stored.
-func (t *tenures) noteClear(c *clears, number uint64) {
+// hideLabel hides the label for a Clear that goes through what is stored. It returns what has to be
+// told to clears.reveal in the end.
+func (p *peering[V]) hideLabel() (mask, tag uint64) {
+	t := &p.tenures
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.add(number, t.view().tag)
+	tag = t.view().tag
+	return p.clears.hide(tag), tag
 }
 
 // present returns the generation and the label, which belong together, and the view.

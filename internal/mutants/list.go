@@ -162,6 +162,18 @@ var mutants = []mutant{
 		"replica_hold.go", "r.Clear != label || ", "",
 	},
 	{
+		"I14: nor does one that is about to, or is being, cleared", "TestClearThatTakesItsTime",
+		"clear_label.go", "\tmask = newClear()\n", "",
+	},
+	{
+		"I14: a Clear that has failed was none", "TestClearThatTakesItsTime",
+		"peer_clear.go", "number, err == nil)", "number, true)",
+	},
+	{
+		"who is replaced uses no copies", "TestTwoOfOneName",
+		"group_view.go", "\t\tg.retired.Store(true) // before", "\t\t// before",
+	},
+	{
 		"who has left or died uses no copies", "TestCopiesOfThoseWhoHaveLeft",
 		"peer_lend.go", " && !g.agreement.HasEnded(id) {", " {",
 	},
