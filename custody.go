@@ -61,6 +61,14 @@ func (v *view) nameOf(i int) string {
 	return v.ring.members[i].Name
 }
 
+// zoneOf returns the zone of the member with that index in v.peers; "" if it is leaving.
+func (v *view) zoneOf(i int) string {
+	if i < 0 || i >= len(v.ring.members) {
+		return ""
+	}
+	return v.ring.members[i].Zone
+}
+
 // isShared reports whether others than its owner may have a key in custody.
 func (v *view) isShared() bool { return v.copies > 1 || v.former != nil }
 

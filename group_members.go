@@ -114,6 +114,16 @@ func (g *Group) say(set func(m *agreed.Member)) {
 	g.agreement.SetSelf(g.said)
 }
 
+// zone returns the zone of this process.
+func (g *Group) zone() string {
+	if v := g.view.Load(); v.self >= 0 {
+		return v.zoneOf(v.self)
+	}
+	g.says.Lock()
+	defer g.says.Unlock()
+	return g.said.Zone
+}
+
 // weightOf applies the default of Member.Weight.
 func weightOf(m Member) int {
 	if m.Weight == 0 {

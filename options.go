@@ -144,6 +144,9 @@ type Options[V any] struct {
 	// the greatest number, of any cache of the group. 0 means 1, the owner alone; without a Group it
 	// has no effect. Negative is an error, as is more than 8.
 	Replicas int
+	// ReadFrom says whom to ask for a key that another process owns. The zero value is
+	// ReadFromOwner.
+	ReadFrom ReadFrom
 	// L1 bounds the bytes, out of MaxBytes, that copies of other peers' hot keys may take in this
 	// process. 0 means a quarter of MaxBytes, or 16 MiB if there is no MaxBytes; more than half of
 	// MaxBytes is an error; negative means no copies but of keys whose owners do not share the
@@ -324,6 +327,9 @@ func (o Options[V]) validate(name string) error {
 	notNegative("BulkSize", int64(o.BulkSize), o.BulkSize)
 	notNegative("MaxLoads", int64(o.MaxLoads), o.MaxLoads)
 	notNegative("LoadBurst", int64(o.LoadBurst), o.LoadBurst)
+	if o.ReadFrom > ReadFromAny {
+		bad("ReadFrom", uint8(o.ReadFrom), "it must be ReadFromOwner or ReadFromAny")
+	}
 	if o.Replicas < 0 || o.Replicas > maxReplicas {
 		bad("Replicas", o.Replicas, fmt.Sprintf("it must be from 0 to %d", maxReplicas))
 	}

@@ -144,7 +144,12 @@ func (p *peering[V]) getAway(q request[V]) (value V, how verdict, err error) {
 	case i < 0 || i == v.self || v.peers[i] == nil:
 		return p.loadHere(q, p.group.noMembers())
 	}
-	value, how, err = p.ask(q, v.peers[i])
+	if p.c.opt.ReadFrom == ReadFromAny && v.isShared() {
+		if value, err, ok := p.getNear(q.ctx, v, i, q.key); ok {
+			return value, answered, err
+		}
+	}
+	value, how, err = p.ask(q, v, i)
 	switch {
 	case how == unshared:
 		return p.loadHere(q, err)
@@ -155,6 +160,9 @@ func (p *peering[V]) getAway(q request[V]) (value V, how verdict, err error) {
 		return value, answered, err
 	}
 	p.c.n.peerErrors.Add(1)
+	if value, err, ok := p.getAtReplicas(q.ctx, v, i, q.key); ok {
+		return value, answered, err
+	}
 	if p.awaitSuccessor(q.ctx, v, i) {
 		return value, elsewhere, nil
 	}
@@ -182,10 +190,10 @@ func (p *peering[V]) awaitSuccessor(ctx context.Context, v *view, member int) bo
 // for milliseconds.
 const maxAstray = 8
 
-// ask gets the key from a peer, and asks again where that may help.
-func (p *peering[V]) ask(q request[V], peer *link.Peer) (value V, how verdict, err error) {
+// ask gets the key from its owner by a view, and asks again where that may help.
+func (p *peering[V]) ask(q request[V], v *view, owner int) (value V, how verdict, err error) {
 	for attempt := 0; ; attempt++ {
-		value, how, err = p.askOnce(q, peer)
+		value, how, err = p.askOnce(q, v, owner)
 		switch {
 		case how == lost && attempt < maxAgain:
 		case how == unreachable && attempt == 0 && isBroken(err) && q.ctx.Err() == nil:
@@ -240,7 +248,8 @@ func (p *peering[V]) loadHere(q request[V], cause error) (value V, how verdict, 
 }
 
 // askOnce gets the key from its owner.
-func (p *peering[V]) askOnce(q request[V], peer *link.Peer) (value V, how verdict, err error) {
+func (p *peering[V]) askOnce(q request[V], v *view, owner int) (value V, how verdict, err error) {
+	peer := v.peers[owner]
 	// 1. While the owner waits for a load there is nothing to ask for: asking would only fill the
 	// link.
 	if err := p.awaitHold(q.ctx, q.key); err != nil {
@@ -293,7 +302,7 @@ func (p *peering[V]) askOnce(q request[V], peer *link.Peer) (value V, how verdic
 	}
 	// 3. The clock was read before the request is sent: a recall that arrives from now on is newer
 	// than the answer.
-	a, err := p.send(q.ctx, l, &f, q.hash, lead)
+	a, err := p.send(q.ctx, l, &f, q.hash, lead, v, owner)
 	if err != nil {
 		return value, unreached(err), err
 	}
@@ -417,8 +426,10 @@ func (p *peering[V]) linkTo(ctx context.Context, peer *link.Peer) (*link.Link, e
 
 // send sends a request for a key and waits for the last answer, which is never Held. The caller has
 // to call done on the ask. If there is a load to wait for, those who take part in the fetch are let
-// go.
-func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, shared *fetch[V]) (*ask, error) {
+// go. If the owner of the key by v is slow, others who have it in custody are asked, too.
+func (p *peering[V]) send(
+	ctx context.Context, l *link.Link, f *wire.Frame, hash uint32, shared *fetch[V], v *view, owner int,
+) (*ask, error) {
 	a := p.asks.Get().(*ask)
 	a.key, a.link, a.voids, a.err, a.left = f.Key, l, p.holds.voids.Load(), nil, false
 	a.over.Store(false)
@@ -429,9 +440,19 @@ func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash
 	}
 	<-a.woken // for an answer that comes at once, as most do, a select would take longer than all the rest here
 	var s silence
-	if !a.over.Load() && f.Flags&wire.CanLoad != 0 {
-		s.begin(l, time.Now())
-		defer s.timer.Stop()
+	var hedge hedge
+	if v.isShared() {
+		p.hedges.request()
+	}
+	if !a.over.Load() {
+		if f.Flags&wire.CanLoad != 0 {
+			s.begin(l, time.Now())
+			defer s.timer.Stop()
+		}
+		if v.isShared() {
+			hedge.begin(time.Duration(p.hedges.after.Load()))
+			defer hedge.end()
+		}
 	}
 	for !a.over.Load() {
 		if shared != nil && a.isHeld() {
@@ -447,6 +468,20 @@ func (p *peering[V]) send(ctx context.Context, l *link.Link, f *wire.Frame, hash
 		case <-s.passed:
 			if !a.isHeld() && s.isLong(l) { // an owner that waits for a load says so at once
 				err = newPeerError(l.Name(), errSilent)
+			}
+		case <-hedge.due:
+			if !a.isHeld() && p.hedges.slow() {
+				p.c.n.hedges.Add(1)
+				hedge.run(ctx, p.c.spawn, func(ctx context.Context) (wire.Frame, bool) {
+					return p.askReplicas(ctx, v, owner, f.Key)
+				})
+			}
+		case answer := <-hedge.answer:
+			if l.Cancel(op, a) {
+				a.leave(context.Canceled)
+				p.c.n.hedgeWins.Add(1)
+				p.c.n.replicaReads.Add(1)
+				return p.answeredBy(answer), nil
 			}
 		}
 		if err != nil {

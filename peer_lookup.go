@@ -19,7 +19,7 @@ func (p *peering[V]) lookupAway(ctx context.Context, key string) (e Entry[V], ok
 		if i < 0 || i == v.self {
 			return e, false, i >= 0, nil
 		}
-		e, ok, err = p.lookupAt(ctx, v.peers[i], key)
+		e, ok, err = p.lookupIn(ctx, v, i, key)
 		var peer *PeerError
 		if !errors.As(err, &peer) || ctx.Err() != nil || attempt == maxAgain {
 			return e, ok, false, err
@@ -31,8 +31,29 @@ func (p *peering[V]) lookupAway(ctx context.Context, key string) (e Entry[V], ok
 	}
 }
 
+// lookupIn asks the owner of a key what it has. If it is silent, and others have the key in custody,
+// they are asked.
+func (p *peering[V]) lookupIn(ctx context.Context, v *view, owner int, key string) (e Entry[V], ok bool, err error) {
+	if v.isShared() {
+		soon, cancel := context.WithTimeoutCause(ctx, silentAfter, errSilent)
+		e, ok, err = p.lookupAt(soon, v.peers[owner], key)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return e, ok, err
+		}
+		if f, has := p.askReplicas(ctx, v, owner, key); has {
+			p.c.n.replicaReads.Add(1)
+			return p.described(v.nameOf(owner), key, &f)
+		}
+	}
+	return p.lookupAt(ctx, v.peers[owner], key)
+}
+
 // lookupAt asks a peer what it has for key.
 func (p *peering[V]) lookupAt(ctx context.Context, peer *link.Peer, key string) (e Entry[V], ok bool, err error) {
+	if peer == nil {
+		return e, false, errNoMembers
+	}
 	l, err := p.linkTo(ctx, peer)
 	if err != nil {
 		return e, false, err
@@ -41,18 +62,23 @@ func (p *peering[V]) lookupAt(ctx context.Context, peer *link.Peer, key string) 
 	if err != nil {
 		return e, false, peerError(ctx, l.Name(), err)
 	}
+	return p.described(l.Name(), key, &f)
+}
+
+// described returns what an answer to a Lookup says.
+func (p *peering[V]) described(peer, key string, f *wire.Frame) (e Entry[V], ok bool, err error) {
 	switch f.Type {
 	case wire.Done:
 		return e, false, nil
 	case wire.Hit:
 		if e.Value, err = p.decode(f.Value); err != nil {
-			p.undecodable(l.Name(), key, err)
+			p.undecodable(peer, key, err)
 			return e, false, nil
 		}
 	case wire.NotFound:
 		e.NotFound = true
 	default:
-		return e, false, answerError(l.Name(), &f)
+		return e, false, answerError(peer, f)
 	}
 	e.Version, e.Age, e.TTL, e.Stale, e.Source = f.Version, f.Age, f.TTL, f.Flags&wire.Stale != 0, SourcePeer
 	return e, !e.NotFound, nil

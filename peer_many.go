@@ -14,6 +14,7 @@ import (
 
 	"github.com/coveycache/covey/internal/link"
 	"github.com/coveycache/covey/internal/wire"
+	"golang.org/x/sync/errgroup"
 )
 
 // batches are the keys of a GetMany, one part for each owner.
@@ -496,7 +497,10 @@ func (r *round[V]) failover(b *part[V]) {
 	c, v := r.c, r.view
 	cause, lacking := cmp.Or(b.err, b.unshared), b.lacking
 	redial := b.err != nil && r.attempt == 0 && isBroken(b.err) // shows whether the owner is gone
-	if b.err != nil && !redial && b.owner >= 0 && b.owner < len(v.ring.members) {
+	if b.err != nil && !redial {
+		lacking = r.readReplicas(b, lacking)
+	}
+	if b.err != nil && !redial && len(lacking) > 0 && b.owner >= 0 && b.owner < len(v.ring.members) {
 		r.startBulk() // others may wait for it
 		redial = c.peering.awaitSuccessor(r.ctx, v, b.owner)
 	}
@@ -532,6 +536,42 @@ func (r *round[V]) failover(b *part[V]) {
 			r.waiting = append(r.waiting, p)
 		}
 	}
+}
+
+// readReplicas gets keys whose owner cannot be asked from others that have them in custody, and
+// returns the rest.
+func (r *round[V]) readReplicas(b *part[V], lacking []int) (rest []int) {
+	p, v := r.c.peering, r.view
+	if !v.isShared() || b.owner < 0 {
+		return lacking
+	}
+	type result struct {
+		value V
+		err   error
+		ok    bool
+	}
+	results := make([]result, len(lacking))
+	var calls errgroup.Group
+	calls.SetLimit(manyAtOnce)
+	ctx, cancel := context.WithTimeout(r.ctx, replicaFor)
+	defer cancel()
+	for at, i := range lacking {
+		calls.Go(func() error {
+			one := &results[at]
+			one.value, one.err, one.ok = p.getAtReplicas(ctx, v, b.owner, b.keys[i])
+			return nil
+		})
+	}
+	_ = calls.Wait()
+	for at, i := range lacking {
+		switch one := &results[at]; {
+		case !one.ok:
+			rest = append(rest, i)
+		case one.err == nil:
+			r.found[b.keys[i]] = one.value
+		}
+	}
+	return rest
 }
 
 // startBulk runs the load of the keys that have been gathered for it, if there are any.

@@ -26,6 +26,7 @@ type peering[V any] struct {
 
 	copies   int // of each value that this process wants there to be; see Options.Replicas
 	outboxes outboxes
+	hedges   hedges
 	clears   *clears
 
 	pursuits pursuits
@@ -55,6 +56,7 @@ func (c *Cache[V]) joinGroup(g *Group, codec string) error {
 func (c *Cache[V]) newPeering(g *Group, codec string) *peering[V] {
 	p := &peering[V]{c: c, group: g, codec: codec, copies: c.opt.Replicas, clears: g.clears.get(c.name), emptied: make(chan struct{})}
 	p.asks = newAsks(&p.holds)
+	p.hedges.init()
 	p.pursuits.wake = func() { c.spawn(p.pursue) }
 	c.peering = p
 	for i := range c.shards { // what was sent to an earlier cache of the name may be obsolete

@@ -58,6 +58,9 @@ type Stats struct {
 	ReplicasSent    int64 // values that other processes have kept for this one
 	ReplicasRefused int64 // values of others that this process has not kept: written since, or not its to keep
 	ReplicasMissed  int64 // values not sent since too many waited
+	ReplicaReads    int64 // values, or ErrNotFound, that other processes than the owner answered with
+	Hedges          int64 // requests to replicas since the owner was slow
+	HedgeWins       int64 // those of them that were answered first
 	Peeks           int64 // questions to others before a load of a key that has just moved here
 	PeekHits        int64 // those of them that had it, so that nothing had to be loaded
 	Recalls         int64 // requests to other peers to give copies back, because of a write
@@ -103,6 +106,7 @@ type counters struct {
 	loans, recalls                                atomic.Int64
 	replicasSent, replicasMissed, replicasRefused atomic.Int64
 	peeks, peekHits                               atomic.Int64
+	replicaReads, hedges, hedgeWins               atomic.Int64
 	served, localHits                             striped
 }
 

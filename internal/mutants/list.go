@@ -175,7 +175,15 @@ var mutants = []mutant{
 	},
 	{
 		"who has left or died uses no copies", "TestCopiesOfThoseWhoHaveLeft",
-		"peer_lend.go", " && !g.agreement.HasEnded(id) {", " {",
+		"peer_lend.go", "!g.agreement.HasEnded(id)", "(id.Name != \"\")",
+	},
+	{
+		"replicas answer for an owner that is silent", "TestReplicasOfASilentOwner",
+		"peer_ask.go", "if value, err, ok := p.getAtReplicas(q.ctx, v, i, q.key); ok {", "if value, err, ok := p.getAtReplicas(q.ctx, v, i, q.key); false && ok {",
+	},
+	{
+		"hedges have a budget", "TestHedges",
+		"peer_hedge.go", "if h.credit.Add(-hedgeShare) < 0 {", "if h.credit.Add(-hedgeShare) < -1<<62 {",
 	},
 	{
 		"I14: replicas that are missing are made again", "TestReplicasAtACrash",
