@@ -42,27 +42,22 @@ var trialSystems = []trialSystem{
 
 func (s *trialSystem) isCovey() bool { return s.replicas > 0 }
 
-// chosenTrials returns the systems that were asked for and can run here.
+// chosenTrials returns the systems that were asked for and can run here. By default -quick means Covey
+// with replicas, or without where those have no effect.
 func (r *run) chosenTrials(can func(trialSystem) bool) (chosen []trialSystem) {
-	absent := func(s trialSystem, why string) {
-		if v := s.name + " is absent: " + why; !slices.Contains(r.verdicts, v) {
-			r.verdicts = append(r.verdicts, v)
+	quickly := r.quick && slices.Equal(r.systems, quickSystems)
+	for _, s := range trialSystems {
+		switch absent := s.name + " is absent: there is no " + s.server + " on this machine"; {
+		case !r.wants(s.name) && !quickly, !can(s):
+		case quickly && !s.isCovey():
+		case s.server == "" || installed(s.server):
+			chosen = append(chosen, s)
+		case !slices.Contains(r.verdicts, absent):
+			r.verdicts = append(r.verdicts, absent)
 		}
 	}
-	for _, s := range trialSystems {
-		wanted := r.wants(s.name)
-		if r.quick && slices.Equal(r.systems, quickSystems) {
-			wanted = s.isCovey() && (s.replicas > 1 || !hasOption("Replicas"))
-		}
-		switch {
-		case !wanted || !can(s):
-		case s.server != "" && !installed(s.server):
-			absent(s, "there is no "+s.server+" on this machine")
-		case s.replicas > 1 && !hasOption("Replicas"):
-			absent(s, "this version of Covey has no replicas")
-		default:
-			chosen = append(chosen, s)
-		}
+	if quickly && len(chosen) > 1 {
+		return chosen[1:]
 	}
 	return chosen
 }

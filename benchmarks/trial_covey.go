@@ -85,44 +85,21 @@ func (t *coveyTrial) join(peers []string) (err error) {
 			return err
 		}
 	}
-	o := covey.Options[[]byte]{MaxBytes: 256 << 20, Group: t.group, Loader: t.load, Logger: quiet}
-	if t.config.Replicas > 1 {
-		setOption(&o, t.config.Replicas, "Replicas")
-	}
+	o := covey.Options[[]byte]{MaxBytes: 256 << 20, Group: t.group, Replicas: t.config.Replicas, Loader: t.load, Logger: quiet}
 	if t.config.Snapshot != "" {
-		setOption(&o, t.config.Snapshot, "Snapshot", "Path")
-		setOption(&o, snapshotEvery, "Snapshot", "Interval")
-	}
-	if t.config.Trust {
-		setOption(&o, true, "Snapshot", "Trust")
+		o.Snapshot = covey.Snapshot{Path: t.config.Snapshot, Interval: snapshotEvery}
+		if t.config.Trust {
+			reflect.ValueOf(&o.Snapshot).Elem().FieldByName("Trust").SetBool(true)
+		}
 	}
 	t.cache, err = covey.New("trial", o)
 	return err
 }
 
-// hasOption reports whether this version of Covey has an option, which may be a field of another one.
-func hasOption(path ...string) bool {
-	t := reflect.TypeFor[covey.Options[[]byte]]()
-	for _, name := range path {
-		if t.Kind() != reflect.Struct {
-			return false
-		}
-		f, ok := t.FieldByName(name)
-		if !ok {
-			return false
-		}
-		t = f.Type
-	}
-	return true
-}
-
-// setOption sets an option that not every version of Covey has.
-func setOption(o *covey.Options[[]byte], value any, path ...string) {
-	f := reflect.ValueOf(o).Elem()
-	for _, name := range path {
-		f = f.FieldByName(name)
-	}
-	f.Set(reflect.ValueOf(value).Convert(f.Type()))
+// hasTrust reports whether this version of Covey has snapshots in groups, which it can trust.
+func hasTrust() bool {
+	_, ok := reflect.TypeFor[covey.Snapshot]().FieldByName("Trust")
+	return ok
 }
 
 func (t *coveyTrial) load(ctx context.Context, name string) ([]byte, error) {

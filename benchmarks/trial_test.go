@@ -248,7 +248,7 @@ func TestFailoverSuite(t *testing.T) {
 	if err := benchmark([]string{"failover", "-quick", "-cases", "^kill$"}, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"kill, covey", ": 0 stale reads", "| extra_loads (% of its keys", "| s | keys read/s |", "| kill |"} {
+	for _, want := range []string{"kill, covey-replicas", ": 0 stale reads", "| extra_loads (% of its keys", "| s | keys read/s |", "| kill |"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output has no %q:\n%s", want, out.String())
 		}
@@ -257,12 +257,15 @@ func TestFailoverSuite(t *testing.T) {
 
 // The suites churn and restart with Covey alone, in short.
 func TestChurnSuite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
 	for suite, wants := range map[string][]string{
-		"churn":   {"join, covey", "replace, covey", ": 0 reads of deleted keys", ": 0 stale reads", "| loads (% of these", "is ready"},
-		"restart": {"cold, covey", "| conditional (% of the loads)", "| s | keys read/s |"},
+		"churn":   {"join, covey-replicas", "replace, covey-replicas", ": 0 reads of deleted keys", ": 0 stale reads", "| loads (% of these", "is ready"},
+		"restart": {"cold, covey-replicas", "alone, covey:", "| conditional (% of the loads)", "| s | keys read/s |"},
 	} {
 		var out bytes.Buffer
-		if err := benchmark([]string{suite, "-quick", "-cases", "^(join|replace|cold)$"}, &out); err != nil {
+		if err := benchmark([]string{suite, "-quick", "-cases", "^(join|replace|cold|alone)$"}, &out); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range wants {
