@@ -485,6 +485,18 @@ func (c *Cache[V]) startBulk(b *bulk[V], load BulkLoader[V], refresh func()) {
 
 func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], refresh bool) {
 	defer b.cancel(context.Canceled)
+	if c.peering != nil {
+		if rest := c.peering.peekMany(b); len(rest) < len(b.flights) {
+			b.flights, keys = rest, keys[:0]
+			for _, f := range rest {
+				keys = append(keys, f.key)
+			}
+		}
+		if len(keys) == 0 {
+			b.load.end()
+			return
+		}
+	}
 	p, err := c.origin.admit(b.ctx, b.load, refresh)
 	if err != nil {
 		err = c.about(err, b.flights[0].key, len(keys))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coveycache/covey/internal/wire"
+	"golang.org/x/sync/errgroup"
 )
 
 // peekFor bounds how long a load waits for what others may have.
@@ -28,7 +29,7 @@ func (p *peering[V]) peek(ctx context.Context, f *flight[V]) bool {
 		return false
 	}
 	s := p.c.lock(f.hash)
-	gen, looks := f.gen, f.linked && !f.noStore && !f.refresh
+	gen, looks := f.gen, f.linked && !f.noStore && !f.refresh && f.right == nil && f.grant == nil
 	s.unlock()
 	if !looks || gen != p.c.store.gen.Load() || p.tenures.view() != v {
 		return false
@@ -73,6 +74,46 @@ func (p *peering[V]) peek(ctx context.Context, f *flight[V]) bool {
 		}
 	}
 	return false
+}
+
+// peekOrGrant sees to a flight that others wait for, and this process cannot load: if nobody else has
+// the key either, one of them gets the right to load it. The flight counts that as a waiter.
+func (p *peering[V]) peekOrGrant(f *flight[V]) {
+	if p.peek(f.ctx, f) {
+		return
+	}
+	s := p.c.lock(f.hash)
+	if f.finished {
+		s.unlock()
+		return
+	}
+	p.grantNext(s, f, 0)
+}
+
+// peekMany is peek of the flights of a bulk load, and returns those that are still to be loaded.
+func (p *peering[V]) peekMany(b *bulk[V]) (rest []*flight[V]) {
+	v := p.tenures.view()
+	if v.former == nil {
+		return b.flights
+	}
+	var calls errgroup.Group
+	calls.SetLimit(manyAtOnce)
+	found := make([]bool, len(b.flights))
+	for i, f := range b.flights {
+		if p.mayPeek(v, ringHash(f.key)) {
+			calls.Go(func() error {
+				found[i] = p.peek(b.ctx, f)
+				return nil
+			})
+		}
+	}
+	_ = calls.Wait()
+	for i, f := range b.flights {
+		if !found[i] {
+			rest = append(rest, f)
+		}
+	}
+	return rest
 }
 
 // take ends a flight with an entry that another custodian had.
@@ -186,7 +227,7 @@ func (p *peering[V]) repairOne(v *view, n *node) bool {
 	to := some[:0]
 	switch {
 	case !v.owns(place):
-		if v.former == nil || v.formerOwner(place) != v.me {
+		if v.former == nil || v.formerOwner(place) != v.me || p.group.keeps.Load() {
 			return true
 		}
 		to = append(to, v.ring.owner(place))

@@ -259,6 +259,10 @@ func (p *peering[V]) joinRemote(
 			f := s.addFlight(q.key, q.hash, n)
 			f.ctx, f.cancel = context.WithCancelCause(context.Background())
 			f.waiters = 1
+			if q.keep && p.mayPeek(p.tenures.view(), ringHash(q.key)) { // with its waiter
+				p.c.wg.Go(func() { p.peekOrGrant(f) })
+				return f, nil
+			}
 			old, answer = n, s.grant(f, from, 0)
 			return f, nil
 		}

@@ -102,7 +102,13 @@ func (p *peering[V]) passOn(f *flight[V], token uint64) {
 	}
 	passes := f.right.passes + 1
 	f.right = nil
-	f.waiters-- // the holder
+	p.grantNext(s, f, passes)
+}
+
+// grantNext gives the right to load a flight to the next one who waits and can load, in the place of
+// a waiter that leaves. It unlocks the shard.
+func (p *peering[V]) grantNext(s *shard[V], f *flight[V], passes int) {
+	f.waiters-- // who had the right
 	if passes <= maxPasses && f.linked {
 		for i, w := range f.remote {
 			if w.canLoad {

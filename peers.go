@@ -49,6 +49,7 @@ type Group struct {
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 	closing atomic.Bool // Shutdown has been called
+	keeps   atomic.Bool // it hands nothing over by itself: for tests of what happens before it has
 	retired atomic.Bool // it does not act any more, nor use copies
 
 	replaced atomic.Bool // a newer process goes by this one's name

@@ -182,3 +182,72 @@ func replicatedTo(a, b *proc) string {
 		}
 	}
 }
+
+// Whoever loads, and however, an owner that has just come asks those who had the key before.
+func TestPeeks(t *testing.T) {
+	var w *world
+	load := func(ctx context.Context, key string) (string, error) {
+		w.loads.Add(1)
+		return "loaded", nil
+	}
+	many := func(ctx context.Context, keys []string) (map[string]string, error) {
+		got := make(map[string]string)
+		for _, key := range keys {
+			w.loads.Add(1)
+			got[key] = "loaded"
+		}
+		return got, nil
+	}
+	get := map[string]func(t *testing.T, p *proc, key string) string{
+		"a loader of the caller's": func(t *testing.T, p *proc, key string) string {
+			v, err := p.cache.Get(t.Context(), key, load)
+			require.NoError(t, err)
+			return v
+		},
+		"a bulk loader of the caller's": func(t *testing.T, p *proc, key string) string {
+			v, err := p.cache.GetMany(t.Context(), []string{key}, many)
+			require.NoError(t, err)
+			return v[key]
+		},
+		"the owner's bulk loader": func(t *testing.T, p *proc, key string) string {
+			v, err := p.cache.GetMany(t.Context(), []string{key}, nil)
+			require.NoError(t, err)
+			return v[key]
+		},
+	}
+	for name, get := range get {
+		t.Run(name, func(t *testing.T) {
+			o := Options[string]{L1: -1}
+			if name == "the owner's bulk loader" {
+				o.BulkLoader = many
+			}
+			inWorld(t, 2, o, func(t *testing.T, in *world) {
+				w = in
+				w.warmUp = time.Minute
+				a, b := w.procs[0], w.procs[1]
+				var keys []string
+				for i := range 100 {
+					keys = append(keys, fmt.Sprint("key", i))
+					require.NoError(t, a.cache.Put(t.Context(), keys[i], "put"))
+				}
+				for _, p := range w.procs {
+					p.group.keeps.Store(true)
+				}
+				c := w.start("c", StaticPeers("http://a", "http://b", "http://c"))
+				require.NoError(t, c.group.Ready(t.Context()))
+				for _, p := range []*proc{a, c, b} {
+					for _, key := range keys {
+						require.Equal(t, "put", get(t, p, key))
+					}
+				}
+				require.Zero(t, w.loads.Load())
+				require.Greater(t, c.cache.Stats().PeekHits, int64(20))
+				require.Equal(t, "loaded", get(t, a, "nobody has this"), "so it is loaded in the end")
+				for i := range 50 {
+					require.Equal(t, "loaded", get(t, a, fmt.Sprint("nor this ", i)))
+				}
+				require.EqualValues(t, 51, w.loads.Load())
+			})
+		})
+	}
+}

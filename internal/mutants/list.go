@@ -190,7 +190,7 @@ var mutants = []mutant{
 		"group_view.go", "g.spawn(func() { c.repair(v) })", "_ = c",
 	},
 	{
-		"I14: owners peek, or get, what has moved", "TestReplicasAtAJoin",
+		"I14: owners peek for what has moved", "TestPeeks",
 		"handoff.go", "\treturn v.hasMoved(place) && v.owns(place)", "\treturn false && v.owns(place)",
 	},
 	{
