@@ -156,7 +156,7 @@ func (p *trialProcess) time(keys []int, call func(context.Context, int) error) (
 			return 0, err
 		}
 		took = append(took, time.Since(began))
-		time.Sleep(time.Millisecond)
+		time.Sleep(4 * p.config.Delay)
 	}
 	slices.Sort(took)
 	return took[len(took)/2], nil

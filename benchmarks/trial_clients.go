@@ -50,10 +50,11 @@ type trialConfig struct {
 	Keys     int
 	Replicas int
 	Writes   bool
-	Empty    bool   // begin without keys in the cache
-	Alone    bool   // without a group
-	Snapshot string // file; "" = none
-	Trust    bool   // in the snapshot, if all others have ended, too
+	Empty    bool          // begin without keys in the cache
+	Delay    time.Duration // of what goes from one process to another
+	Alone    bool          // without a group
+	Snapshot string        // file; "" = none
+	Trust    bool          // in the snapshot, if all others have ended, too
 }
 
 const trialValue = 1 << 10

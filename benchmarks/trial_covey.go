@@ -80,8 +80,11 @@ func (t *coveyTrial) join(peers []string) (err error) {
 	if !t.config.Alone {
 		t.list = &listed{changed: make(chan struct{})}
 		t.list.set(peers)
-		t.group, err = covey.NewGroup(covey.GroupOptions{Self: t.self, Name: t.config.Name, Discovery: t.list, Listener: t.listener, MinMembers: min(len(peers), 3), Logger: quiet})
-		if err != nil {
+		o := covey.GroupOptions{Self: t.self, Name: t.config.Name, Discovery: t.list, Listener: t.listener, MinMembers: min(len(peers), 3), Logger: quiet}
+		if d := t.config.Delay; d > 0 {
+			o.Listener, o.Dial = delayedListener{t.listener, d}, dialDelayed(d)
+		}
+		if t.group, err = covey.NewGroup(o); err != nil {
 			return err
 		}
 	}
