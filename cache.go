@@ -39,6 +39,7 @@ type Cache[V any] struct {
 
 	peering   *peering[V]   // nil: the cache is alone
 	snapshots *snapshots[V] // nil: there are none
+	aside     aside[V]      // what a snapshot has brought and nobody has confirmed
 	copies    copies
 	hot       *freq.Top // of the keys that this process owns
 
@@ -135,7 +136,9 @@ func makeCache[V any](name string, o Options[V]) *Cache[V] {
 	if o.Group != nil {
 		config.skew = o.Group.skew
 	}
+	config.evictAside = c.aside.evict
 	c.store = newStore(config)
+	c.aside.bytes, c.aside.count = &c.store.aside, &c.store.asides
 	for i := range c.shards {
 		c.shards[i].segment, c.shards[i].c = &c.store.index.segments[i], c
 	}
@@ -471,7 +474,7 @@ func (c *Cache[V]) Stats() Stats {
 	s.mu.Unlock()
 	slots, rate, open := c.origin.refused.slots.Load(), c.origin.refused.rate.Load(), c.origin.refused.open.Load()
 	return Stats{
-		Entries: s.entries.Load(), Bytes: s.bytes.Load() + s.tombs.bytes.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: c.maxEntries.Load(),
+		Entries: s.entries.Load(), Bytes: s.bytes.Load() + s.tombs.bytes.Load() + s.aside.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: c.maxEntries.Load(),
 		Loading: n.loading.Load(),
 
 		Hits: c.hits.sum(), StaleHits: n.staleHits.Load(), NegativeHits: n.negativeHits.Load(),

@@ -39,6 +39,7 @@ func (c *Cache[V]) clearHere(number uint64) {
 		s.wrote = nil // what is still to be restored is from before
 		s.unlock()
 	}
+	c.aside.clear()
 	c.store.mu.Lock()
 	var dropped []*table
 	if !c.store.closed {

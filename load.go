@@ -44,6 +44,9 @@ func (c *Cache[V]) loadContext(ctx context.Context, l *loading) (context.Context
 // start adds a flight for the key and runs its load. The caller is its first waiter, except for a
 // refresh.
 func (s *shard[V]) start(q request[V], old *node, refresh func()) *flight[V] {
+	if old == nil {
+		old = s.c.aside.find(q.key) // what it is judged to be good for is nothing but ErrUnchanged
+	}
 	f := s.addFlight(q.key, q.hash, old)
 	f.grant = q.grant
 	s.launch(q.ctx, f, q.load, refresh)

@@ -86,9 +86,9 @@ func (l *Load) NoStore() {
 	l.meta.noStore = true
 }
 
-// StaleVersion returns the version of the value that the cache still has for the key, 0 if that was
-// stored without one. Only if ok is true does the cache have such a value, and only then may the
-// loader return [ErrUnchanged].
+// StaleVersion returns the version of the value that the cache still has for the key, or has got
+// from a [Snapshot], 0 if that was stored without one. Only if ok is true does the cache have such
+// a value, and only then may the loader return [ErrUnchanged].
 func (l *Load) StaleVersion() (version uint64, ok bool) {
 	return l.oldVersion, l.old
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"strconv"
 	"time"
 
 	"github.com/coveycache/covey/internal/sizeof"
@@ -370,9 +369,6 @@ func (o Options[V]) validate(name string) error {
 	}
 	if s := o.Snapshot; s != (Snapshot{}) && s.Path == "" {
 		bad("Snapshot.Path", `""`, "the rest of Snapshot needs it")
-	}
-	if o.Group != nil && o.Snapshot.Path != "" {
-		bad("Snapshot.Path", strconv.Quote(o.Snapshot.Path), "a cache in a group cannot have one yet")
 	}
 	notNegative("Snapshot.MaxBytes", o.Snapshot.MaxBytes, o.Snapshot.MaxBytes)
 	if o.IdleTTL > 0 && (o.TTL <= 0 || o.TTL == Forever) {

@@ -91,6 +91,7 @@ type shared interface {
 	plainGet(ctx context.Context, key string, load bool) (plainEntry, error)
 	plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error
 	delete(ctx context.Context, key string, o ...DeleteOption) error
+	snapshot(ctx context.Context) // write the last one
 	close() error
 	hasEntries() bool
 	isStandIn() bool
@@ -344,6 +345,7 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 	if g.closing.Swap(true) {
 		return nil
 	}
+	g.forEach(func(c shared) { c.snapshot(ctx) })
 	g.retreat(ctx)
 	g.leave(ctx)
 	g.mu.Lock()

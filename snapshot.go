@@ -5,6 +5,7 @@ package covey
 // snapshot_read.go fill and read it.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,22 +36,28 @@ import (
 // as the machine was not started anew, all of it does.) But the cache cannot know what has changed
 // at the origin while there was no process, nor, if the process was killed, what was written to the
 // cache or deleted from it since the file was written, for Interval at most: that is undone. So
-// give such values a TTL or, with MaxAge, a bound. Versions of what was deleted (see [DeletedAt]) are
-// forgotten.
+// give such values a TTL or, with MaxAge, a bound. Versions of what was deleted (see [DeletedAt])
+// are forgotten.
+//
+// In a group others may have written and deleted what the file has. So nobody is served from it.
+// But where this process loads a key that it owns with Options.Loader, the old value is known to
+// the loader ([Load.StaleVersion]), which may return [ErrUnchanged]: loads after a restart are
+// conditional ones. A write of the key and a Clear end that. What is kept for it counts towards the
+// bounds, and is the first to leave. The last file is written when [Group.Shutdown] begins.
 //
 // The file is replaced as a whole: whenever the process or the machine ends, there is the new one
 // or the one before. Only the user of the process may read it. It takes the room of two while it is
 // written. Values that cannot be encoded, or have more than 64 MiB, are not in it.
 type Snapshot struct {
-	// Path is the name of the file. Its folder has to exist. Each cache needs a file of its own: New
-	// fails if another cache of this process uses it. Two processes must not share it either. ""
-	// means that there are no snapshots.
+	// Path is the name of the file. Its folder has to exist. Each cache needs a file of its own:
+	// New fails if another cache of this process uses it. Two processes must not share it either.
+	// "" means that there are no snapshots.
 	Path string
-	// Interval is how often the file is written. This takes a quarter of one processor's time, and no
-	// lock for long. 0 means 5 minutes. Negative is an error.
+	// Interval is how often the file is written. This takes a quarter of one processor's time, and
+	// no lock for long. 0 means 5 minutes. Negative is an error.
 	Interval time.Duration
-	// MaxBytes bounds the length of the file: it has what is used most. 0 means no bound. Negative is
-	// an error.
+	// MaxBytes bounds the length of the file: it has what is used most. 0 means no bound. Negative
+	// is an error.
 	MaxBytes int64
 	// MaxAge is how old the file may be when it is read. 0 means 1 hour. Negative is an error.
 	MaxAge time.Duration
@@ -94,6 +101,7 @@ type lastWrite struct {
 // any.
 type SnapshotStats struct {
 	Restored int64     // entries that came from the file when the cache was made
+	Aside    int64     // those of them, in a group, that nobody has asked for yet; a gauge
 	Written  int64     // files written
 	Failed   int64     // files that could not be written
 	Entries  int64     // in the last one that was written
@@ -153,6 +161,7 @@ func (s *snapshots[V]) run() {
 			ctx, cancel := context.WithTimeout(s.last.ctx, lastSnapshot)
 			s.note(s.write(s.last.from, ctx.Done()))
 			cancel()
+			s.c.aside.clear()
 			return
 		case <-ticker.C:
 			if err := s.write(s.live(), nil); !errors.Is(err, errEnding) {
@@ -210,7 +219,9 @@ func (s *snapshots[V]) stats() SnapshotStats {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.on
+	on := s.on
+	on.Aside = s.c.store.asides.Load()
+	return on
 }
 
 // hangAfter is how long the codec may take for one value, and Size: then it hangs.
@@ -280,11 +291,12 @@ func (s *snapshots[V]) isStuck() bool {
 type pace struct {
 	begun time.Time
 	busy  time.Duration
+	share time.Duration // of the time, one part is work; 0: paceShare
 }
 
 const (
 	paceAfter = 5 * time.Millisecond // of work comes a pause
-	paceShare = 4                    // of the time, one part is work
+	paceShare = 4                    // of the time, one part is work, where nobody waits for it
 )
 
 // step is called between steps of the work. It returns false if stop is closed.
@@ -302,7 +314,7 @@ func (p *pace) step(stop <-chan struct{}) bool {
 			return true
 		}
 	}
-	timer := time.NewTimer(p.busy * (paceShare - 1))
+	timer := time.NewTimer(p.busy * (cmp.Or(p.share, paceShare) - 1))
 	defer timer.Stop()
 	p.busy = 0
 	select {

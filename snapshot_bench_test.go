@@ -69,7 +69,8 @@ func benchSnapshot[V any](b *testing.B, bytes int64, size int, value func(i int)
 	})
 }
 
-// BenchmarkSnapshotHit is what hits cost while a snapshot is written in the background, all the time.
+// BenchmarkSnapshotHit is what hits cost while a snapshot is written in the background, all the
+// time.
 func BenchmarkSnapshotHit(b *testing.B) {
 	const bytes, size = 256 << 20, 1 << 10
 	text := strings.Repeat("v", size)

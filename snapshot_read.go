@@ -22,7 +22,8 @@ const maxWrote = 1 << 16
 
 // hasWritten notes that something was written, or loaded, for a key: what the snapshot has of it is
 // older.
-func (s *shard[V]) hasWritten(hash uint32) {
+func (s *shard[V]) hasWritten(key string, hash uint32) {
+	s.c.aside.drop(key)
 	if s.wrote == nil {
 		return
 	}
@@ -115,7 +116,7 @@ func (s *snapshots[V]) ageOf(h *snapfile.Header) (time.Duration, error) {
 // fill restores what fits, in the order of the file: what was used most comes first, and takes the
 // place of nothing that is there. It returns what is wrong with the file.
 func (r *snapshotReader[V]) fill(gen uint32) error {
-	var pace pace
+	pace := pace{share: 2}               // the sooner it is there, the better
 	hurry := time.Now().Add(restoreWait) // somebody waits in New
 	for {
 		records, err := r.Next()
@@ -156,9 +157,9 @@ func (r *snapshotReader[V]) store(records []snapfile.Record, gen uint32) (more b
 	return more
 }
 
-// restore stores an entry of a snapshot if nothing is known of its key, under the generation that
-// the cache had before anything could happen. There is no more to do if the cache is full or
-// closed.
+// restore stores an entry of a snapshot, or keeps it aside, if nothing is known of its key, under
+// the generation that the cache had before anything could happen. There is no more to do if the
+// cache is full or closed.
 func (c *Cache[V]) restore(e *entry[V], gen uint32, uses uint8, of int) (done, more bool) {
 	store := c.store
 	store.mu.Lock()
@@ -174,6 +175,10 @@ func (c *Cache[V]) restore(e *entry[V], gen uint32, uses uint8, of int) (done, m
 	if _, wrote := s.wrote[e.hash]; wrote || store.index.find(e.hash, e.key) != nil {
 		return false, true
 	}
+	if c.peering != nil {
+		c.aside.add(e)
+		return true, true
+	}
 	e.gen.Store(gen)
 	store.restore(s.segment, &e.node, uses, of)
 	return true, true
@@ -184,6 +189,9 @@ func (r *snapshotReader[V]) entry(one *snapfile.Record) (*entry[V], error) {
 	c, now := r.c, r.c.store.clock.now()
 	limit := func(d time.Duration) int64 { return int64(max(-maxTTL, min(d, maxTTL))) }
 	negative := one.Flags&snapfile.Negative != 0
+	if negative && c.peering != nil { // nobody can confirm that
+		return nil, nil
+	}
 	expires := int64(never)
 	if one.Flags&snapfile.Forever == 0 {
 		expires = r.base + limit(one.TTL)
@@ -221,6 +229,7 @@ func (r *snapshotReader[V]) entry(one *snapfile.Record) (*entry[V], error) {
 	default:
 		e.guard = c.guardOf(&e.node, now)
 	}
+	e.stamp = one.Stamp
 	if one.Flags&snapfile.Versioned != 0 {
 		e.version = one.Version
 		e.flags |= flagVersioned

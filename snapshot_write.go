@@ -49,7 +49,8 @@ var errNoTime = errors.New("covey: there was no time to write anything")
 var errEnding = errors.New("covey: the cache is being closed")
 
 // write writes a file. If until is nil it takes its time, and gives up with errEnding when the last
-// file is due; else it hurries, and when until is closed the file has what has been written by then.
+// file is due; else it hurries, and when until is closed the file has what has been written by
+// then.
 func (s *snapshots[V]) write(from snapshotSource, until <-chan struct{}) error {
 	if s.isStuck() {
 		return errHangs
@@ -60,7 +61,7 @@ func (s *snapshots[V]) write(from snapshotSource, until <-chan struct{}) error {
 		return err
 	}
 	header := s.header()
-	header.Records = uint64(len(places))
+	header.Records = uint64(len(places)) + uint64(s.c.store.asides.Load())
 	p.at = s.c.store.clock.now()
 	w, err := snapfile.Create(s.path, header)
 	if err != nil {
@@ -146,6 +147,18 @@ func (p *snapshotWriter[V]) fill(places []place) error {
 			if on, err := p.next(); !on {
 				return err
 			}
+		}
+	}
+	// What nobody has asked for since it came from a snapshot may be asked for after the next
+	// start.
+	for i, more := 0, p.c.store.asides.Load() > 0; more; more = i > 0 {
+		p.nodes, i = p.c.aside.some(i)
+		p.uses = make([]uint8, len(p.nodes))
+		if err := p.addAll(); err != nil || p.left > mostLeft {
+			return err
+		}
+		if on, err := p.next(); !on {
+			return err
 		}
 	}
 	return nil
@@ -260,7 +273,7 @@ func (p *snapshotWriter[V]) record(n *node, uses uint8, value []byte) *snapfile.
 	r.Key, r.Value = append(r.Key[:0], n.key...), value
 	r.Flags, r.Uses = 0, uses
 	r.TTL, r.Age, r.Idle, r.Cost = 0, time.Duration(p.at-n.born), 0, costOf(n.cost)
-	r.Version = n.version
+	r.Version, r.Stamp = n.version, n.stamp
 	if n.expires == never {
 		r.Flags |= snapfile.Forever
 	} else {

@@ -16,7 +16,7 @@ type Stats struct {
 	// Gauges. Copies of other peers' keys are not in Entries and Bytes, but in L1Entries and
 	// L1Bytes.
 	Entries    int64 // entries stored, stale and negative ones included
-	Bytes      int64 // accounted bytes of keys, values, entries and index, and of the versions of what was deleted
+	Bytes      int64 // accounted bytes of keys, values, entries and index, of the versions of what was deleted, and of Snapshot.Aside
 	MaxBytes   int64 // the bound on Bytes; 0 = none
 	MaxEntries int64 // the bound on Entries; 0 = none
 	Loading    int64 // loads in progress

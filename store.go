@@ -35,6 +35,7 @@ type store struct {
 
 	tombs                  tombstones
 	bytes, entries         atomic.Int64
+	aside, asides          atomic.Int64 // bytes and number of the entries that are kept elsewhere, and are the first to leave
 	evictions, expirations atomic.Int64
 
 	storeConfig
@@ -48,6 +49,7 @@ type storeConfig struct {
 	idleFor              int64         // how long an unused entry is kept; 0 = for ever
 	removed              bool          // Events.Removed is set
 	onTimed              func()        // called when the wheel gets its first deadline; mu is held
+	evictAside           func() bool   // removes an entry that is kept aside; false: there is none. mu is held
 	outside              *atomic.Int64 // bytes that count towards maxBytes but are kept elsewhere
 	skew                 *skew         // shared with the group; nil: the store has one of its own
 }
@@ -265,6 +267,8 @@ func (s *store) trim(gone []departure) (_ []departure, more bool) {
 		return gone, false
 	}
 	gone, _ = s.expire(s.clock.now(), gone)
+	for s.asides.Load() > 0 && s.over() && s.evictAside() {
+	}
 	for range batch {
 		if !s.over() {
 			return gone, false
@@ -292,14 +296,16 @@ func (s *store) trim(gone []departure) (_ []departure, more bool) {
 // fits reports whether there is room for an entry without anything else having to leave. mu is
 // held.
 func (s *store) fits(size int64) bool {
-	return (s.maxBytes == 0 || s.held()+size <= s.maxBytes) && (s.maxEntries == 0 || s.entries.Load() < s.maxEntries)
+	return (s.maxBytes == 0 || s.held()+size <= s.maxBytes) && (s.maxEntries == 0 || s.entries.Load()+s.asides.Load() < s.maxEntries)
 }
 
 // held returns what counts towards maxBytes.
-func (s *store) held() int64 { return s.bytes.Load() + s.tombs.bytes.Load() + s.outside.Load() }
+func (s *store) held() int64 {
+	return s.bytes.Load() + s.tombs.bytes.Load() + s.outside.Load() + s.aside.Load()
+}
 
 func (s *store) over() bool {
-	return s.maxBytes > 0 && s.held() > s.maxBytes || s.maxEntries > 0 && s.entries.Load() > s.maxEntries
+	return s.maxBytes > 0 && s.held() > s.maxBytes || s.maxEntries > 0 && s.entries.Load()+s.asides.Load() > s.maxEntries
 }
 
 // expire takes out entries whose time is over at now. It may stop early and then reports that there

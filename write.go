@@ -125,7 +125,7 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 		w.err = s.c.errClosed()
 		return true
 	}
-	s.hasWritten(w.hash)
+	s.hasWritten(w.key, w.hash)
 	// 2. The group's rules. A load goes by the generation under which it began: were it stored under a later one, a Clear or a
 	// change of the view that came in between would not have seen it.
 	gen := store.gen.Load()

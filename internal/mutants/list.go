@@ -619,7 +619,7 @@ var mutants = []mutant{
 	},
 	{
 		"bounds: what is over them leaves before a write returns", "TestBounds",
-		"store.go", "s.maxEntries > 0 && s.entries.Load() > s.maxEntries", "s.maxEntries > 0 && s.entries.Load() > s.maxEntries+1",
+		"store.go", "s.maxEntries > 0 && s.entries.Load()+s.asides.Load() > s.maxEntries", "s.maxEntries > 0 && s.entries.Load() > s.maxEntries+1",
 	},
 	{
 		"lists that spell addresses in different ways make one ring: IPv6", "TestSpellingsMakeOneRing",
@@ -1119,7 +1119,7 @@ var mutants = []mutant{
 	},
 	{
 		"a snapshot is older than a write, though nothing is left of that", "TestSnapshotIsOlder",
-		"write.go", "\ts.hasWritten(w.hash)\n", "",
+		"write.go", "\ts.hasWritten(w.key, w.hash)\n", "",
 	},
 	{
 		"a snapshot is older than a Clear", "TestSnapshotIsOlder",
@@ -1148,6 +1148,18 @@ var mutants = []mutant{
 	{
 		"what was used most leaves last after a restart", "TestSnapshotHottestFirst",
 		"lfu.go", "p.window.pushTail(p.slots, id)", "p.window.pushHead(p.slots, id)",
+	},
+	{
+		"what is kept aside is served to nobody", "TestSnapshotInGroupIsUnverified",
+		"snapshot_read.go", "\t\tc.aside.add(e)\n", "\t\te.gen.Store(c.store.gen.Load())\n\t\tstore.restore(s.segment, &e.node, uses, of)\n",
+	},
+	{
+		"a write ends what is kept aside", "TestSnapshotInGroupIsUnverified",
+		"snapshot_read.go", "\ts.c.aside.drop(key)\n", "",
+	},
+	{
+		"a Clear ends what is kept aside", "TestSnapshotInGroupIsUnverified",
+		"clear.go", "\tc.aside.clear()\n", "",
 	},
 	{
 		"a file is replaced as a whole", "internal/snapfile.TestFilesAreReplacedWhole",
