@@ -32,7 +32,7 @@ func (c *restartCase) can(s trialSystem) bool {
 		return false
 	case !s.isCovey():
 		return c.name == "cold"
-	case c.alone && s.replicas > 1, c.snapshot && !c.alone && !hasTrust(): // groups have no snapshots yet
+	case c.alone && s.replicas > 1, c.trust && !hasTrust():
 		return false
 	}
 	return true

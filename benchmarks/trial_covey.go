@@ -99,7 +99,7 @@ func (t *coveyTrial) join(peers []string) (err error) {
 	return err
 }
 
-// hasTrust reports whether this version of Covey has snapshots in groups, which it can trust.
+// hasTrust reports whether this version of Covey can trust the snapshots of a group.
 func hasTrust() bool {
 	_, ok := reflect.TypeFor[covey.Snapshot]().FieldByName("Trust")
 	return ok
