@@ -15,7 +15,7 @@ import (
 
 // fullCache returns a cache with a snapshot, full of bytes of values of one size.
 func fullCache[V any](b *testing.B, o Options[V], bytes int64, size int, value func(i int) V) (*Cache[V], Options[V]) {
-	o.MaxBytes = 2 * bytes
+	o.MaxBytes = 8 * bytes
 	o.Logger = slog.New(slog.DiscardHandler)
 	o.Snapshot = Snapshot{Path: filepath.Join(b.TempDir(), "snapshot"), Interval: 100 * 365 * 24 * time.Hour / 2}
 	c, err := New("bench", o)
