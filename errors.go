@@ -33,6 +33,9 @@ const (
 	// ErrOutdated is returned by a Put or Delete with a version that is lower than one the cache
 	// has seen; see [WithVersion].
 	ErrOutdated strError = "covey: version is outdated"
+	// ErrNotReplicated is returned by a Put [WithReplicated] that has been done, when not all who are
+	// to have a replica could be reached in time.
+	ErrNotReplicated strError = "covey: stored, but not replicated"
 	// ErrRecursiveLoad is returned by a Get inside a loader, with the loader's context, that would
 	// wait for itself: for the key that is being loaded, or for a load that waits for it, perhaps
 	// through others and at other peers. Each load of such a ring may get it. Where loads of

@@ -37,6 +37,7 @@ var statuses = [...]struct {
 	{ErrNoLoader, http.StatusNotFound},
 	{ErrTooLarge, http.StatusRequestEntityTooLarge},
 	{ErrOutdated, http.StatusConflict},
+	{ErrNotReplicated, http.StatusAccepted},
 	{ErrOverloaded, http.StatusServiceUnavailable},
 	{ErrClosed, http.StatusServiceUnavailable},
 	{ErrUnconfirmed, http.StatusBadGateway},

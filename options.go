@@ -400,7 +400,14 @@ type PutOption struct {
 	hasVersion bool
 	ttls       map[string]time.Duration
 	versions   map[string]uint64
+	replicated bool
 }
+
+// WithReplicated makes the Put wait until those who keep replicas have the value, too, so that it
+// outlives a crash of its owner that comes just then. If they cannot be reached within half of
+// GroupOptions.OpTimeout it returns [ErrNotReplicated]: the value is stored all the same, and goes to them later. Without
+// replicas (see Options.Replicas) it has no effect.
+func WithReplicated() PutOption { return PutOption{replicated: true} }
 
 // WithTTL makes the value fresh for ttl instead of Options.TTL. Options.TTLJitter applies as usual.
 // [Forever] means no expiry. 0 or negative means that the value is stale already, as the rest of a
@@ -427,6 +434,7 @@ func WithVersions(versions map[string]uint64) PutOption { return PutOption{versi
 // joinPutOptions returns what the options say about key.
 func joinPutOptions(key string, opts []PutOption) (o PutOption) {
 	for _, p := range opts {
+		o.replicated = o.replicated || p.replicated
 		if p.hasTTL {
 			o.ttl, o.hasTTL = p.ttl, true
 		} else if ttl, ok := p.ttls[key]; ok {

@@ -33,6 +33,7 @@ var codes = [...]struct {
 	{ErrOutdated, wire.CodeOutdated},
 	{ErrTooLarge, wire.CodeTooLarge},
 	{ErrUnconfirmed, wire.CodeUnconfirmed},
+	{ErrNotReplicated, wire.CodeNotReplicated},
 	{ErrNoLoader, wire.CodeNoLoader},
 	{ErrClosed, wire.CodeClosed},
 	{errRightLost, wire.CodeCancelled},
@@ -114,7 +115,7 @@ func failure(peer string, code wire.Code, text string) error {
 	switch code {
 	case wire.CodeCancelled:
 		return errRightLost
-	case wire.CodeLoad, wire.CodeOutdated, wire.CodeTooLarge, wire.CodeOverloaded, wire.CodeLoadTimeout, wire.CodeRecursive, wire.CodeNoLoader, wire.CodeUnconfirmed:
+	case wire.CodeLoad, wire.CodeOutdated, wire.CodeTooLarge, wire.CodeOverloaded, wire.CodeLoadTimeout, wire.CodeRecursive, wire.CodeNoLoader, wire.CodeUnconfirmed, wire.CodeNotReplicated:
 		e := &foreignError{peer: peer, text: text}
 		for _, c := range codes {
 			if c.code == code {

@@ -29,7 +29,7 @@ func (p *peering[V]) change(ctx context.Context, ch *change[V]) error {
 		err = p.unconfirmed(ch, err)
 	}
 	switch {
-	case err == nil && ch.kind != wire.Expire: // which leaves what is to be deleted
+	case (err == nil || errors.Is(err, ErrNotReplicated)) && ch.kind != wire.Expire: // which leaves what is to be deleted
 		p.pursuits.settle(ch.key)
 	case errors.Is(err, ErrUnconfirmed): // then what was there before must go, at least
 		p.pursuits.add(ch.key, began)
@@ -53,7 +53,7 @@ func (p *peering[V]) attempt(ctx context.Context, ch *change[V]) (verdict, error
 	if errors.Is(err, errElsewhere) {
 		return elsewhere, err
 	}
-	return answered, err
+	return answered, p.awaitReplicas(ctx, ch, err)
 }
 
 var errNoMembers = errors.New("covey: the group has no members that own keys, or this process knows of none")
@@ -132,6 +132,9 @@ func (p *peering[V]) tell(ctx context.Context, v *view, peer *link.Peer, ch *cha
 		f.Version, f.HasVersion = ch.put.version, ch.put.hasVersion
 		if ch.put.hasTTL {
 			f.Flags, f.TTL = wire.HasTTL, wireTTL(ch.put.ttl)
+		}
+		if ch.put.replicated {
+			f.Flags |= wire.Replicated
 		}
 		var err error
 		if ch.negative {
@@ -361,7 +364,7 @@ func (p *peering[V]) serveWrite(r *link.Request) {
 				ch.kind = wire.Delete // what cannot be stored removes the old value
 			}
 		}
-		ch.put = PutOption{ttl: userTTL(r.TTL), hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion}
+		ch.put = PutOption{ttl: userTTL(r.TTL), hasTTL: r.Flags&wire.HasTTL != 0, version: r.Version, hasVersion: r.HasVersion, replicated: r.Flags&wire.Replicated != 0}
 	case r.Type == wire.Delete:
 		ch.del = DeleteOption{version: r.Version, hasVersion: r.HasVersion}
 	}
@@ -400,7 +403,7 @@ func (p *peering[V]) writeFor(op *link.Op, ch *change[V]) *wire.Frame {
 			return notOwner(v)
 		}
 		if err := p.commit(ctx, ch, gen, v, live); !errors.Is(err, errElsewhere) {
-			return written(err)
+			return written(p.awaitReplicas(ctx, ch, err))
 		}
 	}
 }

@@ -12,6 +12,7 @@ package covey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -239,6 +240,36 @@ func (b *outbox) len() int {
 	return len(b.keys) + b.under
 }
 
+// awaitReplicas waits until those who keep replicas have what a Put has stored, if it wants that.
+// err is what has become of the Put.
+func (p *peering[V]) awaitReplicas(ctx context.Context, ch *change[V], err error) error {
+	if err != nil || !ch.put.replicated || p.copies <= 1 {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.group.opt.OpTimeout/2) // who asked for it waits for OpTimeout
+	defer cancel()
+	key := []string{ch.key}
+	for {
+		v := p.tenures.view()
+		var some [maxReplicas]int
+		var missing []string
+		for _, i := range p.keepers(v, ringHash(ch.key), some[:0]) {
+			if !p.sendReplicas(ctx, v.nameOf(i), key) {
+				missing = append(missing, v.nameOf(i))
+			}
+		}
+		switch {
+		case len(missing) == 0:
+			return nil
+		case p.c.closed.Load():
+			return p.c.errClosed()
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: cache %q, key %q: missing at %v: %w", ErrNotReplicated, p.c.name, ch.key, missing, context.Cause(ctx))
+		}
+		p.awaitChange(ctx, v, againAfter)
+	}
+}
+
 // keepers appends the members that keep replicas of the key at that place for this process, which
 // owns it.
 func (p *peering[V]) keepers(v *view, place uint64, found []int) []int {
@@ -276,6 +307,9 @@ func (p *peering[V]) enqueue(to, key string) bool {
 
 const (
 	replicasAtOnce = 128
+	// gatherFor is how long the first of some keys waits for others: who writes one key after another
+	// is not to wait for the replicas' round trips, too.
+	gatherFor = time.Millisecond
 	// sendAgain is how often a batch is sent again that the other end has not confirmed.
 	sendAgain = 8
 	// sentLate is how long a batch may take: the others count what is left of a TTL from when it
@@ -285,6 +319,7 @@ const (
 
 // sendFrom sends what is in an outbox until it is empty.
 func (p *peering[V]) sendFrom(b *outbox, to string) {
+	p.awaitChange(p.group.ctx, p.tenures.view(), gatherFor)
 	for {
 		keys := b.take(replicasAtOnce)
 		if len(keys) == 0 {
@@ -293,20 +328,20 @@ func (p *peering[V]) sendFrom(b *outbox, to string) {
 		if p.c.closed.Load() {
 			continue
 		}
-		for attempt := 0; !p.sendReplicas(to, keys) && attempt < sendAgain; attempt++ {
+		for attempt := 0; !p.sendReplicas(p.group.ctx, to, keys) && attempt < sendAgain; attempt++ {
 			p.awaitChange(p.group.ctx, p.tenures.view(), againAfter<<attempt)
 		}
 	}
 }
 
 // sendReplicas sends the values of keys to a member, and reports whether that need not be tried again.
-func (p *peering[V]) sendReplicas(to string, keys []string) bool {
+func (p *peering[V]) sendReplicas(ctx context.Context, to string, keys []string) bool {
 	_, label, v := p.present()
 	i := v.indexOf(to)
 	if i < 0 || v.peers[i] == nil || p.c.closed.Load() || p.group.ctx.Err() != nil {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.group.opt.OpTimeout)
 	defer cancel()
 	l, err := v.peers[i].Link(ctx)
 	if err != nil {
@@ -363,6 +398,12 @@ func (p *peering[V]) replicaOf(v *view, key string, f *wire.Frame) bool {
 	n := p.c.store.index.find(hash, key)
 	now := p.c.store.clock.now()
 	st := p.c.judge(n, now)
+	if st == gone && s.writing[key] == nil && p.tenures.view() == v && p.acts(v, ringHash(key)) {
+		version, known := p.c.store.tombs.known(key)
+		s.unlock()
+		f.Type, f.Key, f.Version, f.HasVersion = wire.Done, key, version, known
+		return known
+	}
 	ok := (st == fresh || st == negative) && n.flags&flagBorrowed == 0 && s.writing[key] == nil && p.tenures.view() == v && p.mayHand(v, ringHash(key))
 	s.unlock()
 	if !ok {

@@ -131,6 +131,10 @@ func (b *parcel[V]) keep(f *wire.Frame) int {
 	if !b.view.keeps(place) || isOwn && isAhead(b.stamp) || !isOwn && b.view.ring.owner(place) != b.from || isOwn && !b.view.isCustodian(place, b.from) {
 		return 0
 	}
+	if f.Type == wire.Done { // it was deleted at that version
+		b.bury(f)
+		return 0
+	}
 	e := b.entry(f)
 	if e == nil {
 		return 0
@@ -145,6 +149,20 @@ func (b *parcel[V]) keep(f *wire.Frame) int {
 		return 0
 	}
 	return 1
+}
+
+// bury remembers the version of a key that was deleted, for the time when this process owns it.
+func (b *parcel[V]) bury(f *wire.Frame) {
+	c := b.p.c
+	s := c.lock(c.store.hash(f.Key))
+	grown := false
+	if known, ok := c.store.tombs.known(f.Key); f.HasVersion && c.store.gen.Load() == b.gen && b.p.clears.label.Load() == b.label && !c.closed.Load() && (!ok || known < f.Version) {
+		grown = c.store.tombs.remember(f.Key, f.Version)
+	}
+	s.unlock()
+	for more := grown; more; {
+		more = c.trim()
+	}
 }
 
 // entry makes the entry of what was sent, nil if there is none.

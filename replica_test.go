@@ -60,6 +60,7 @@ func TestReplicas(t *testing.T) {
 				require.NotEqual(t, "put", v, "of %s at %s", key, p.name)
 			}
 		}
+		time.Sleep(time.Second)
 		replicas := int64(0)
 		for _, p := range w.procs {
 			replicas += p.cache.Stats().Replicas
@@ -250,4 +251,59 @@ func TestPeeks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A Put that waits for replicas returns when there are, and says so if there are none in time.
+func TestWithReplicated(t *testing.T) {
+	inWorld(t, 3, Options[string]{Replicas: 2, L1: -1}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		for i := range 50 {
+			key := fmt.Sprint("key", i)
+			require.NoError(t, w.procs[i%3].cache.Put(t.Context(), key, "put", WithReplicated()))
+			require.Equal(t, 2, w.has(key))
+		}
+		key := replicatedTo(a, b)
+		w.net.Partition("a", "b") // c hears both
+		for _, p := range []*proc{a, c} {
+			err := p.cache.Put(t.Context(), key, "cut", WithReplicated())
+			require.ErrorIs(t, err, ErrUnconfirmed, "b has to forget it first")
+		}
+		w.net.Heal("a", "b")
+		time.Sleep(10 * time.Second)
+		require.NoError(t, c.cache.Put(t.Context(), key, "new", WithReplicated()))
+		require.Equal(t, 2, w.has(key))
+		require.NoError(t, b.cache.Close())
+		require.ErrorIs(t, c.cache.Put(t.Context(), key, "newer", WithReplicated()), ErrNotReplicated)
+		e, ok, err := c.cache.Lookup(t.Context(), key)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, "newer", e.Value)
+		require.Zero(t, c.group.Stats().Pursued)
+	})
+}
+
+// The version at which a key was deleted is known after its owner has crashed.
+func TestVersionsOutliveTheirOwner(t *testing.T) {
+	inWorld(t, 3, Options[string]{Replicas: 2, L1: -1}, func(t *testing.T, w *world) {
+		a, b, c := w.procs[0], w.procs[1], w.procs[2]
+		keys := b.keys(20)
+		for i, key := range keys {
+			require.NoError(t, a.cache.Put(t.Context(), key, "put", WithVersion(5)))
+			if i%2 == 0 {
+				require.NoError(t, a.cache.Delete(t.Context(), key, DeletedAt(7)))
+			}
+		}
+		time.Sleep(time.Second)
+		b.crash()
+		w.procs = []*proc{a, c}
+		time.Sleep(5 * time.Second)
+		for i, key := range keys {
+			if i%2 == 0 {
+				require.ErrorIs(t, a.cache.Put(t.Context(), key, "old", WithVersion(6)), ErrOutdated)
+				require.NoError(t, a.cache.Put(t.Context(), key, "new", WithVersion(8)))
+			} else {
+				require.ErrorIs(t, a.cache.Put(t.Context(), key, "old", WithVersion(4)), ErrOutdated)
+			}
+		}
+	})
 }

@@ -20,22 +20,23 @@ const (
 type Code uint32
 
 const (
-	CodeUnknown      Code = iota // see the text
-	CodeLoad                     // the loader's error; its text is all that is left of it
-	CodeOverloaded               // the origin is protected from this load
-	CodeLoadTimeout              // the load took too long
-	CodeRecursive                // a loader waits for its own result
-	CodeOutdated                 // the version is lower than the one seen
-	CodeTooLarge                 // the value is too large
-	CodeUnconfirmed              // the write could not be confirmed; Text names the peers
-	CodeNoLoader                 // nobody knows how to load it
-	CodeUnknownCache             // no cache of that name here
-	CodeClosed                   // the cache or the group is shutting down
-	CodeCancelled                // the request was cancelled, or ran out of time
-	CodeBusy                     // too many requests are in flight
-	CodeVersion                  // of the handshake: no common protocol version
-	CodeRefused                  // of the handshake: not the right secret
-	CodeIdentity                 // of the handshake: not who was called, or oneself
-	CodeMalformed                // the request cannot be understood
-	CodeSelf                     // of the handshake: the two ends are one process
+	CodeUnknown       Code = iota // see the text
+	CodeLoad                      // the loader's error; its text is all that is left of it
+	CodeOverloaded                // the origin is protected from this load
+	CodeLoadTimeout               // the load took too long
+	CodeRecursive                 // a loader waits for its own result
+	CodeOutdated                  // the version is lower than the one seen
+	CodeTooLarge                  // the value is too large
+	CodeUnconfirmed               // the write could not be confirmed; Text names the peers
+	CodeNoLoader                  // nobody knows how to load it
+	CodeUnknownCache              // no cache of that name here
+	CodeClosed                    // the cache or the group is shutting down
+	CodeCancelled                 // the request was cancelled, or ran out of time
+	CodeBusy                      // too many requests are in flight
+	CodeVersion                   // of the handshake: no common protocol version
+	CodeRefused                   // of the handshake: not the right secret
+	CodeIdentity                  // of the handshake: not who was called, or oneself
+	CodeMalformed                 // the request cannot be understood
+	CodeSelf                      // of the handshake: the two ends are one process
+	CodeNotReplicated             // the value is stored, but not where there are to be replicas
 )

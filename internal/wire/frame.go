@@ -92,12 +92,13 @@ const More Flags = 1 << 7
 
 // Flags of requests.
 const (
-	CanLoad  Flags = 1 << iota // the caller has a loader and takes a FillRight
-	Borrow                     // the caller would keep a copy if it were lent
-	Negative                   // of a Put, that there is no value
-	NoStore                    // of a Fill: only for those who wait
-	Closure                    // the loader was passed with the call: the owner's own will not do
-	HasTTL                     // of a Put or Fill: TTL counts, even if it is 0 (for ever)
+	CanLoad    Flags = 1 << iota // the caller has a loader and takes a FillRight
+	Borrow                       // the caller would keep a copy if it were lent
+	Negative                     // of a Put, that there is no value
+	NoStore                      // of a Fill: only for those who wait
+	Closure                      // the loader was passed with the call: the owner's own will not do
+	HasTTL                       // of a Put or Fill: TTL counts, even if it is 0 (for ever)
+	Replicated                   // of a Put: the answer waits until there are replicas
 )
 
 // Flags of answers.
