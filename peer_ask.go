@@ -450,7 +450,7 @@ func (p *peering[V]) send(
 			defer s.timer.Stop()
 		}
 		if v.isShared() {
-			hedge.begin(time.Duration(p.hedges.after.Load()))
+			hedge.begin(min(time.Duration(p.hedges.after.Load()), quietAfter))
 			defer hedge.end()
 		}
 	}
@@ -470,10 +470,11 @@ func (p *peering[V]) send(
 				err = newPeerError(l.Name(), errSilent)
 			}
 		case <-hedge.due:
-			if !a.isHeld() && p.hedges.slow() {
+			if !a.isHeld() && p.mayHedge(&hedge, l) {
 				p.c.n.hedges.Add(1)
 				hedge.run(ctx, p.c.spawn, func(ctx context.Context) (wire.Frame, bool) {
-					return p.askReplicas(ctx, v, owner, f.Key)
+					answer, found := p.askReplicas(ctx, v, owner, f.Key)
+					return answer, found == some
 				})
 			}
 		case answer := <-hedge.answer:

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coveycache/covey/internal/link"
 	"github.com/coveycache/covey/internal/wire"
 )
 
@@ -41,6 +42,8 @@ const (
 	// hedgeSoonest and hedgeLatest bound after what time a request is hedged.
 	hedgeSoonest = int64(5 * time.Millisecond)
 	hedgeLatest  = int64(time.Second)
+	// quietAfter is after what time without a word from an owner its requests are hedged, however many.
+	quietAfter = 50 * time.Millisecond
 	// replicaFor is how long the replicas are waited for where the owner cannot be asked.
 	replicaFor = 100 * time.Millisecond
 	// hedgeShare is one hedge for so many requests, hedgeBurst how many at once.
@@ -91,8 +94,8 @@ func (p *peering[V]) replicas(v *view, owner int, key string, found []int) []int
 	if !v.isShared() {
 		return found
 	}
-	var some [maxReplicas + 1]int
-	for _, i := range v.custodians(ringHash(key), v.copies, some[:0]) {
+	var room [maxReplicas + 1]int
+	for _, i := range v.custodians(ringHash(key), v.copies, room[:0]) {
 		if i != owner && i != v.me && v.peers[i] != nil {
 			found = append(found, i)
 		}
@@ -100,12 +103,21 @@ func (p *peering[V]) replicas(v *view, owner int, key string, found []int) []int
 	return found
 }
 
+// A finding is what those who have a key in custody say of it.
+type finding uint8
+
+const (
+	unheard finding = iota // not all of them have answered
+	none                   // they have nothing
+	some                   // there is an answer
+)
+
 // askReplicas asks all replicas of a key, and returns the first answer that says something.
-func (p *peering[V]) askReplicas(ctx context.Context, v *view, owner int, key string) (answer wire.Frame, ok bool) {
-	var some [maxReplicas + 1]int
-	all := p.replicas(v, owner, key, some[:0])
+func (p *peering[V]) askReplicas(ctx context.Context, v *view, owner int, key string) (answer wire.Frame, found finding) {
+	var room [maxReplicas + 1]int
+	all := p.replicas(v, owner, key, room[:0])
 	if len(all) == 0 {
-		return answer, false
+		return answer, unheard
 	}
 	ctx, cancel := context.WithTimeout(ctx, replicaFor)
 	defer cancel()
@@ -114,37 +126,48 @@ func (p *peering[V]) askReplicas(ctx context.Context, v *view, owner int, key st
 	}
 	type result struct {
 		answer wire.Frame
-		ok     bool
+		found  finding
 	}
 	results := make(chan result, len(all))
 	for _, i := range all {
 		go func() {
-			answer, ok := p.readAt(ctx, v, i, key)
-			results <- result{answer, ok}
+			answer, found := p.readAt(ctx, v, i, key)
+			results <- result{answer, found}
 		}()
 	}
+	found = none
 	for range all {
-		if r := <-results; r.ok {
-			return r.answer, true
+		r := <-results
+		if r.found == some {
+			return r.answer, some
 		}
+		found = min(found, r.found)
 	}
-	return answer, false
+	return answer, found
 }
 
 // readAt asks a member what it has of a key.
-func (p *peering[V]) readAt(ctx context.Context, v *view, i int, key string) (answer wire.Frame, ok bool) {
+func (p *peering[V]) readAt(ctx context.Context, v *view, i int, key string) (answer wire.Frame, found finding) {
 	l, err := v.peers[i].Link(ctx)
 	if err != nil || !p.sharesWith(l) {
-		return answer, false
+		return answer, unheard
 	}
 	answer, err = l.Call(ctx, &wire.Frame{Type: wire.Lookup, Cache: p.id, Key: key})
-	return answer, err == nil && (answer.Type == wire.Hit || answer.Type == wire.NotFound) && answer.Flags&wire.Stale == 0
+	switch {
+	case err != nil:
+		return answer, unheard
+	case (answer.Type == wire.Hit || answer.Type == wire.NotFound) && answer.Flags&wire.Stale == 0:
+		return answer, some
+	case answer.Type == wire.Done:
+		return answer, none
+	}
+	return answer, unheard
 }
 
 // getAtReplicas gets a key whose owner cannot be asked.
 func (p *peering[V]) getAtReplicas(ctx context.Context, v *view, owner int, key string) (value V, err error, ok bool) {
-	answer, ok := p.askReplicas(ctx, v, owner, key)
-	if !ok {
+	answer, found := p.askReplicas(ctx, v, owner, key)
+	if found != some {
 		return value, nil, false
 	}
 	value, err, ok = p.valueOf(v, key, &answer)
@@ -169,8 +192,8 @@ func (p *peering[V]) valueOf(v *view, key string, answer *wire.Frame) (value V, 
 // getNear gets a key from another custodian than its owner, if this process is to read from any and
 // that one has it.
 func (p *peering[V]) getNear(ctx context.Context, v *view, owner int, key string) (value V, err error, ok bool) {
-	var some [maxReplicas + 1]int
-	all := p.replicas(v, owner, key, some[:0])
+	var room [maxReplicas + 1]int
+	all := p.replicas(v, owner, key, room[:0])
 	if len(all) == 0 {
 		return value, nil, false
 	}
@@ -180,8 +203,8 @@ func (p *peering[V]) getNear(ctx context.Context, v *view, owner int, key string
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(p.hedges.after.Load()))
 	defer cancel()
-	answer, ok := p.readAt(ctx, v, at, key)
-	if !ok {
+	answer, found := p.readAt(ctx, v, at, key)
+	if found != some {
 		return value, nil, false
 	}
 	if value, err, ok = p.valueOf(v, key, &answer); ok {
@@ -210,15 +233,40 @@ func (p *peering[V]) nearest(v *view, owner int, others []int) int {
 // A hedge is a second request, to the replicas, that one for a key may need. The zero value never
 // does.
 type hedge struct {
+	began  time.Time
 	timer  *time.Timer
 	due    <-chan time.Time
 	answer chan wire.Frame
 	cancel context.CancelFunc
+
+	counted bool // as one that takes long
 }
 
 func (h *hedge) begin(after time.Duration) {
+	h.began = time.Now()
 	h.timer = time.NewTimer(after)
 	h.due = h.timer.C
+}
+
+// mayHedge reports whether the request may be hedged now, when its time has come. If not, it may be
+// later.
+func (p *peering[V]) mayHedge(h *hedge, l *link.Link) bool {
+	waited, after := time.Since(h.began), time.Duration(p.hedges.after.Load())
+	switch {
+	case waited >= quietAfter && l.Quiet() >= quietAfter: // it is silent, not slow
+		return true
+	case waited >= after && !h.counted:
+		h.counted = true
+		if p.hedges.slow() {
+			return true
+		}
+	}
+	next := quietAfter
+	if !h.counted && after < quietAfter || waited >= quietAfter {
+		next = after
+	}
+	h.timer.Reset(max(next-waited, time.Millisecond))
+	return false
 }
 
 // run asks the replicas.

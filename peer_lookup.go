@@ -35,15 +35,18 @@ func (p *peering[V]) lookupAway(ctx context.Context, key string) (e Entry[V], ok
 // they are asked.
 func (p *peering[V]) lookupIn(ctx context.Context, v *view, owner int, key string) (e Entry[V], ok bool, err error) {
 	if v.isShared() {
-		soon, cancel := context.WithTimeoutCause(ctx, silentAfter, errSilent)
+		soon, cancel := context.WithTimeoutCause(ctx, quietAfter, errSilent)
 		e, ok, err = p.lookupAt(soon, v.peers[owner], key)
 		cancel()
 		if err == nil || ctx.Err() != nil {
 			return e, ok, err
 		}
-		if f, has := p.askReplicas(ctx, v, owner, key); has {
+		switch f, found := p.askReplicas(ctx, v, owner, key); found {
+		case some:
 			p.c.n.replicaReads.Add(1)
 			return p.described(v.nameOf(owner), key, &f)
+		case none: // as far as anybody can tell who answers
+			return e, false, nil
 		}
 	}
 	return p.lookupAt(ctx, v.peers[owner], key)

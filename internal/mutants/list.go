@@ -1087,7 +1087,7 @@ var mutants = []mutant{
 	},
 	{
 		"I12: an Expire settles no Delete", "TestExpireSettlesNoDelete",
-		"peer_write.go", "case err == nil && ch.kind != wire.Expire:", "case err == nil:",
+		"peer_write.go", "errors.Is(err, ErrNotReplicated)) && ch.kind != wire.Expire:", "errors.Is(err, ErrNotReplicated)):",
 	},
 	{
 		"a GetMany takes in answers while it waits for loads", "TestGetManyLoadsAtOnceWhatItMayWhileOthersLoad",
