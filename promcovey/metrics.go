@@ -18,6 +18,10 @@ type descs struct {
 	requests, coalesced                                                             *prometheus.Desc
 	loads, loadSeconds, refused, refreshes, refreshSkips, softTimeouts, discarded   *prometheus.Desc
 	peerErrors, loans, recalls, served, notOwner, alone, undecodable, unconfirmed   *prometheus.Desc
+	replicas, replicaBytes, replicasSent, replicasRefused, replicasMissed           *prometheus.Desc
+	replicaReads, hedges, hedgeWins, peeks, peekHits                                *prometheus.Desc
+	restored, aside, snapshots, snapshotFailed                                      *prometheus.Desc
+	snapshotEntries, snapshotBytes, snapshotTime                                    *prometheus.Desc
 	puts, deletes, evictions, expirations, tooLarge, extraKeys                      *prometheus.Desc
 	members, settled, acting, links, pursued, epoch                                 *prometheus.Desc
 	peerMember, peerUp, peerPlain, peerSameView, peerRoundTrip, peerShare, peerSelf *prometheus.Desc
@@ -57,6 +61,23 @@ func newDescs(fixed prometheus.Labels) (d descs) {
 	d.alone = cache("alone_total", "Answers of owners that have no such cache, or with another codec.")
 	d.undecodable = cache("undecodable_total", "Values from peers that the codec did not understand.")
 	d.unconfirmed = cache("writes_unconfirmed_total", "Writes of which it is not known whether they took effect everywhere.")
+	d.replicas = cache("replicas", "Entries that this process keeps for their owners. They are among the entries.")
+	d.replicaBytes = cache("replica_bytes", "Accounted bytes of the replicas. They are among the bytes.")
+	d.replicasSent = cache("replicas_sent_total", "Values that other processes have kept for this one.")
+	d.replicasRefused = cache("replicas_refused_total", "Values of others that this process has not kept: written since, or not its to keep.")
+	d.replicasMissed = cache("replicas_missed_total", "Values not sent to other processes since too many waited.")
+	d.replicaReads = cache("replica_reads_total", "Values, or that there is none, that other processes than the owner answered with.")
+	d.hedges = cache("hedges_total", "Requests to replicas since the owner was slow.")
+	d.hedgeWins = cache("hedges_won_total", "Those of them that were answered first.")
+	d.peeks = cache("peeks_total", "Questions to others before a load of a key that has just moved here.")
+	d.peekHits = cache("peeks_hit_total", "Those of them that found a value, so that nothing had to be loaded.")
+	d.restored = cache("snapshot_restored_entries", "Entries that came from a file when the cache was made.")
+	d.aside = cache("snapshot_unconfirmed_entries", "Those of them, in a group, that nobody has asked for yet.")
+	d.snapshots = cache("snapshots_written_total", "Files written.")
+	d.snapshotFailed = cache("snapshots_failed_total", "Files that could not be written.")
+	d.snapshotEntries = cache("snapshot_entries", "Entries in the last file that was written.")
+	d.snapshotBytes = cache("snapshot_bytes", "Length of the last file that was written.")
+	d.snapshotTime = cache("snapshot_timestamp_seconds", "When the last file was written, in seconds since 1970. 0 means that none was.")
 	d.puts = cache("puts_total", "Values put in this process.")
 	d.deletes = cache("deletes_total", "Keys deleted in this process.")
 	d.evictions = cache("evictions_total", "Live entries that left because the cache was full.")
@@ -107,6 +128,7 @@ func (c *Collector) collectCache(ch chan<- prometheus.Metric, name string, s cov
 	counter(d.requests, s.Hits, "hit")
 	counter(d.requests, s.L1Hits, "hit_l1")
 	counter(d.requests, s.PeerHits, "hit_peer")
+	counter(d.requests, s.ReplicaReads-s.HedgeWins, "hit_replica") // hedges that won are in PeerHits
 	counter(d.requests, s.StaleHits, "stale")
 	counter(d.requests, s.NegativeHits, "negative")
 	counter(d.requests, s.Misses, "miss")
@@ -135,6 +157,29 @@ func (c *Collector) collectCache(ch chan<- prometheus.Metric, name string, s cov
 	counter(d.alone, s.Alone)
 	counter(d.undecodable, s.Undecodable)
 	counter(d.unconfirmed, s.Unconfirmed)
+
+	gauge(d.replicas, s.Replicas)
+	gauge(d.replicaBytes, s.ReplicaBytes)
+	counter(d.replicasSent, s.ReplicasSent)
+	counter(d.replicasRefused, s.ReplicasRefused)
+	counter(d.replicasMissed, s.ReplicasMissed)
+	counter(d.replicaReads, s.ReplicaReads)
+	counter(d.hedges, s.Hedges)
+	counter(d.hedgeWins, s.HedgeWins)
+	counter(d.peeks, s.Peeks)
+	counter(d.peekHits, s.PeekHits)
+
+	gauge(d.restored, s.Snapshot.Restored)
+	gauge(d.aside, s.Snapshot.Aside)
+	counter(d.snapshots, s.Snapshot.Written)
+	counter(d.snapshotFailed, s.Snapshot.Failed)
+	gauge(d.snapshotEntries, s.Snapshot.Entries)
+	gauge(d.snapshotBytes, s.Snapshot.Bytes)
+	written := 0.0
+	if at := s.Snapshot.At; !at.IsZero() {
+		written = float64(at.UnixMilli()) / 1000
+	}
+	ch <- prometheus.MustNewConstMetric(d.snapshotTime, prometheus.GaugeValue, written, name)
 
 	counter(d.puts, s.Puts)
 	counter(d.deletes, s.Deletes)

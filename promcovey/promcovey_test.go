@@ -37,6 +37,7 @@ func TestNumbers(t *testing.T) {
 	c := New(Options{ConstLabels: prometheus.Labels{"app": "shop"}})
 	require.NoError(t, c.AddCache(fixed{"users", covey.Stats{
 		Hits: 1, L1Hits: 2, PeerHits: 3, StaleHits: 4, NegativeHits: 5, Misses: 6,
+		ReplicaReads: 10, HedgeWins: 2,
 		Loads: 20, LoadErrors: 9, LoadNotFound: 3, LoadTimeouts: 2, LoadPanics: 1, Breaker: covey.BreakerOpen,
 		RefusedSlots: 7, RefusedRate: 8, RefusedOpen: 9,
 	}}))
@@ -63,10 +64,44 @@ covey_loads_total{app="shop",cache="users",result="timeout"} 2
 covey_requests_total{app="shop",cache="users",result="hit"} 1
 covey_requests_total{app="shop",cache="users",result="hit_l1"} 2
 covey_requests_total{app="shop",cache="users",result="hit_peer"} 3
+covey_requests_total{app="shop",cache="users",result="hit_replica"} 8
 covey_requests_total{app="shop",cache="users",result="miss"} 6
 covey_requests_total{app="shop",cache="users",result="negative"} 5
 covey_requests_total{app="shop",cache="users",result="stale"} 4
 `), "covey_breaker_state", "covey_loads_refused_total", "covey_loads_total", "covey_requests_total"))
+}
+
+// What concerns replicas, changes of the members and snapshots has its number each.
+func TestNumbersOfGroups(t *testing.T) {
+	c := New(Options{})
+	require.NoError(t, c.AddCache(fixed{"users", covey.Stats{
+		Replicas: 1, ReplicaBytes: 2, ReplicasSent: 3, ReplicasRefused: 4, ReplicasMissed: 5,
+		ReplicaReads: 6, Hedges: 8, HedgeWins: 7, Peeks: 10, PeekHits: 9,
+		Snapshot: covey.SnapshotStats{Restored: 11, Aside: 12, Written: 13, Failed: 14, Entries: 15, Bytes: 16, At: time.UnixMilli(17500)},
+	}}))
+	require.NoError(t, c.AddCache(fixed{"none", covey.Stats{}}))
+	reg := prometheus.NewPedanticRegistry()
+	require.NoError(t, reg.Register(c))
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	got := make(map[string]float64)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if m.GetLabel()[0].GetValue() == "users" {
+				got[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			} else if f.GetType() != dto.MetricType_HISTOGRAM {
+				require.Zero(t, m.GetGauge().GetValue()+m.GetCounter().GetValue(), f.GetName())
+			}
+		}
+	}
+	for name, want := range map[string]float64{
+		"replicas": 1, "replica_bytes": 2, "replicas_sent_total": 3, "replicas_refused_total": 4, "replicas_missed_total": 5,
+		"replica_reads_total": 6, "hedges_total": 8, "hedges_won_total": 7, "peeks_total": 10, "peeks_hit_total": 9,
+		"snapshot_restored_entries": 11, "snapshot_unconfirmed_entries": 12, "snapshots_written_total": 13, "snapshots_failed_total": 14,
+		"snapshot_entries": 15, "snapshot_bytes": 16, "snapshot_timestamp_seconds": 17.5,
+	} {
+		require.Equal(t, want, got["covey_"+name], name)
+	}
 }
 
 // All that is described is collected, by the rules for names, and nothing twice.
