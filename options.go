@@ -146,6 +146,11 @@ type Options[V any] struct {
 	// ReadFrom says whom to ask for a key that another process owns. The zero value is
 	// ReadFromOwner.
 	ReadFrom ReadFrom
+	// SelfCheck is how many replicas that were used lately this process compares with what their
+	// owners have, each second in the background. What differs for longer than a lease is counted
+	// (Stats.Mismatches), logged and dropped. 0 means none. Negative is an error, as is more than
+	// 10,000.
+	SelfCheck int
 	// L1 bounds the bytes, out of MaxBytes, that copies of other peers' hot keys may take in this
 	// process. 0 means a quarter of MaxBytes, or 16 MiB if there is no MaxBytes; more than half of
 	// MaxBytes is an error; negative means no copies but of keys whose owners do not share the
@@ -328,6 +333,9 @@ func (o Options[V]) validate(name string) error {
 	notNegative("LoadBurst", int64(o.LoadBurst), o.LoadBurst)
 	if o.ReadFrom > ReadFromAny {
 		bad("ReadFrom", uint8(o.ReadFrom), "it must be ReadFromOwner or ReadFromAny")
+	}
+	if o.SelfCheck < 0 || o.SelfCheck > maxSelfCheck {
+		bad("SelfCheck", o.SelfCheck, fmt.Sprintf("it must be from 0 to %d", maxSelfCheck))
 	}
 	if o.Replicas < 0 || o.Replicas > maxReplicas {
 		bad("Replicas", o.Replicas, fmt.Sprintf("it must be from 0 to %d", maxReplicas))

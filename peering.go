@@ -50,6 +50,9 @@ func (c *Cache[V]) joinGroup(g *Group, codec string) error {
 		return err
 	}
 	g.say(func(m *agreed.Member) { m.Replicas = max(m.Replicas, p.copies) })
+	if c.opt.SelfCheck > 0 {
+		c.spawn(p.runChecks)
+	}
 	return nil
 }
 

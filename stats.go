@@ -61,6 +61,8 @@ type Stats struct {
 	ReplicaReads    int64 // values, or ErrNotFound, that other processes than the owner answered with
 	Hedges          int64 // requests to replicas since the owner was slow
 	HedgeWins       int64 // those of them that were answered first
+	Checks          int64 // replicas that Options.SelfCheck has compared with what their owners have
+	Mismatches      int64 // those of them that differed, and were dropped; there should be none
 	Peeks           int64 // questions to others before a load of a key that has just moved here
 	PeekHits        int64 // those of them that had it, so that nothing had to be loaded
 	Recalls         int64 // requests to other peers to give copies back, because of a write
@@ -106,6 +108,7 @@ type counters struct {
 	loans, recalls                                atomic.Int64
 	replicasSent, replicasMissed, replicasRefused atomic.Int64
 	peeks, peekHits                               atomic.Int64
+	checks, mismatches                            atomic.Int64
 	replicaReads, hedges, hedgeWins               atomic.Int64
 	served, localHits                             striped
 }

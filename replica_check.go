@@ -1,0 +1,72 @@
+package covey
+
+// replica_check.go compares replicas with what their owners have: a check on the whole of the design
+// where it runs, which should never find anything.
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// maxSelfCheck bounds Options.SelfCheck.
+const maxSelfCheck = 10_000
+
+// runChecks compares some replicas with what their owners have, each second.
+func (p *peering[V]) runChecks() {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	var before, last []*node // that differed three looks ago, and two: more than a lease lies between
+	var now []*node
+	for {
+		select {
+		case <-ticker.C:
+		case <-p.c.stop:
+			return
+		}
+		for _, n := range p.differing(before) {
+			p.c.n.mismatches.Add(1)
+			p.c.log.warn("covey: a replica differs from what its owner has, and is dropped", "", "key", n.key)
+			p.c.removeAll(p.c.shardOf(n.hash), []*node{n})
+		}
+		before, last, now = last, now, p.differing(p.sample(p.c.opt.SelfCheck))
+	}
+}
+
+// sample returns so many replicas that were used lately, at most.
+func (p *peering[V]) sample(n int) (some []*node) {
+	v := p.tenures.view()
+	first := rand.IntN(len(p.c.shards))
+	for i := range p.c.shards {
+		at := (first + i) % len(p.c.shards)
+		for e := range p.c.store.index.segments[at].table.Load().all {
+			if e.flags&flagReplica == 0 || e.mark.Load() == 0 || v.isOwn(e.key) || p.c.judge(e, p.c.store.clock.now()) != fresh {
+				continue
+			}
+			if some = append(some, e); len(some) == n {
+				return some
+			}
+		}
+	}
+	return some
+}
+
+// differing returns those of the replicas that are still there, and of which their owner has something
+// else.
+func (p *peering[V]) differing(nodes []*node) (differ []*node) {
+	_, label, v := p.present()
+	for _, n := range nodes {
+		owner := v.owner(n.key)
+		if owner < 0 || owner == v.self || p.c.store.index.find(n.hash, n.key) != n || !p.c.current(n) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(p.group.ctx, replicaFor)
+		answer, ok := p.peekAt(ctx, v, label, owner, n.key)
+		cancel()
+		p.c.n.checks.Add(1)
+		if ok && answer.Made != n.stamp && p.c.store.index.find(n.hash, n.key) == n && p.c.current(n) {
+			differ = append(differ, n)
+		}
+	}
+	return differ
+}
