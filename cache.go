@@ -488,7 +488,8 @@ func (c *Cache[V]) Stats() Stats {
 
 		L1Hits: n.localHits.sum(), L1Entries: c.copies.count.Load(), L1Bytes: c.copies.bytes.Load(), Loans: n.loans.Load(), Recalls: n.recalls.Load(),
 		Replicas: replicas, ReplicaBytes: replicaBytes, ReplicasSent: n.replicasSent.Load(), ReplicasRefused: n.replicasRefused.Load(), ReplicasMissed: n.replicasMissed.Load(),
-		Checks: n.checks.Load(), Mismatches: n.mismatches.Load(),
+		OtherZoneBytes: n.otherZones.Load(),
+		Checks:         n.checks.Load(), Mismatches: n.mismatches.Load(),
 		ReplicaReads: n.replicaReads.Load(), Hedges: n.hedges.Load(), HedgeWins: n.hedgeWins.Load(),
 		Peeks: n.peeks.Load(), PeekHits: n.peekHits.Load(),
 		PeerHits: n.peerHits.Load(), PeerErrors: n.peerErrors.Load(), Served: n.served.sum(), NotOwner: n.notOwner.Load(),

@@ -318,6 +318,9 @@ func (p *peering[V]) askOnce(q request[V], v *view, owner int) (value V, how ver
 			}
 		}
 		p.c.n.peerHits.Add(1)
+		if a.link == l { // and not a replica
+			p.countZone(v, owner, len(answer.Value))
+		}
 		if answer.Flags&wire.Loan != 0 {
 			p.borrow(l, q.key, q.hash, value, answer, start, q.gen)
 		}

@@ -157,6 +157,7 @@ func (p *peering[V]) readAt(ctx context.Context, v *view, i int, key string) (an
 	case err != nil:
 		return answer, unheard
 	case (answer.Type == wire.Hit || answer.Type == wire.NotFound) && answer.Flags&wire.Stale == 0:
+		p.countZone(v, i, len(answer.Value))
 		return answer, some
 	case answer.Type == wire.Done:
 		return answer, none
@@ -211,6 +212,13 @@ func (p *peering[V]) getNear(ctx context.Context, v *view, owner int, key string
 		p.c.n.replicaReads.Add(1)
 	}
 	return value, err, ok
+}
+
+// countZone counts the bytes of a value that a member has answered with, if it is in another zone.
+func (p *peering[V]) countZone(v *view, i, bytes int) {
+	if v.ring.zoned && v.zoneOf(i) != p.group.zone() {
+		p.c.n.otherZones.Add(int64(bytes))
+	}
 }
 
 // nearest picks whom to ask: one in this process's zone, or any; -1: the owner.
@@ -291,7 +299,7 @@ func (h *hedge) end() {
 // answeredBy returns an ask that has been answered by that.
 func (p *peering[V]) answeredBy(f wire.Frame) *ask {
 	a := p.asks.Get().(*ask)
-	a.held, a.err, a.left = nil, nil, true
+	a.held, a.err, a.left, a.link = nil, nil, true, nil
 	a.answer.Type, a.answer.Value = f.Type, f.Value
 	a.over.Store(true)
 	return a

@@ -381,6 +381,7 @@ func (r *round[V]) takeIn(b *part[V], q *sent, items []byte) {
 				continue
 			}
 			c.n.peerHits.Add(1)
+			c.peering.countZone(r.view, b.owner, len(f.Value))
 			r.found[key] = v
 		case wire.NotFound:
 			c.n.peerHits.Add(1)

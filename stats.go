@@ -59,6 +59,7 @@ type Stats struct {
 	ReplicasRefused int64 // values of others that this process has not kept: written since, or not its to keep
 	ReplicasMissed  int64 // values not sent since too many waited
 	ReplicaReads    int64 // values, or ErrNotFound, that other processes than the owner answered with
+	OtherZoneBytes  int64 // of values that members in other zones have answered with
 	Hedges          int64 // requests to replicas since the owner was slow
 	HedgeWins       int64 // those of them that were answered first
 	Checks          int64 // replicas that Options.SelfCheck has compared with what their owners have
@@ -109,6 +110,7 @@ type counters struct {
 	replicasSent, replicasMissed, replicasRefused atomic.Int64
 	peeks, peekHits                               atomic.Int64
 	checks, mismatches                            atomic.Int64
+	otherZones                                    atomic.Int64
 	replicaReads, hedges, hedgeWins               atomic.Int64
 	served, localHits                             striped
 }

@@ -182,6 +182,14 @@ var mutants = []mutant{
 		"peer_ask.go", "if value, err, ok := p.getAtReplicas(q.ctx, v, i, q.key); ok {", "if value, err, ok := p.getAtReplicas(q.ctx, v, i, q.key); false && ok {",
 	},
 	{
+		"replicas are in zones of their own", "TestZones",
+		"ring.go", "apart && r.members[f].Zone == r.members[o].Zone", "false",
+	},
+	{
+		"a replica that differs is found", "TestSelfCheck",
+		"replica_check.go", "if ok && answer.Made != n.stamp &&", "if false &&",
+	},
+	{
 		"hedges have a budget", "TestHedges",
 		"peer_hedge.go", "if h.credit.Add(-hedgeShare) < 0 {", "if h.credit.Add(-hedgeShare) < -1<<62 {",
 	},
