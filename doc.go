@@ -23,8 +23,10 @@
 // reaches every copy before it returns. The processes agree on who they are:
 // whoever does not hear a majority of them serves nothing that it has stored. A
 // write of which it is not sure that it has been done everywhere returns
-// [ErrUnconfirmed]. ARCHITECTURE.md has a table of what is promised
-// when a peer crashes, stands still or is cut off.
+// [ErrUnconfirmed]. With Options.Replicas several processes have each value, so
+// that a crash has nothing loaded; who joins is given, and who leaves hands over,
+// what there is. ARCHITECTURE.md has a table of what is promised when a peer
+// crashes, stands still, is cut off, joins, leaves or is restarted.
 //
 // # Caveats
 //

@@ -26,8 +26,10 @@ type Discovery interface {
 	// after a pause that grows from 1 s to 1 min. Watch runs on a goroutine of its own, one call at
 	// a time.
 	//
-	// A member that is not in the list is out of the group. So if the source of the list fails, do
-	// not pass on an empty or partial one. Members with mistakes in them are logged and left out.
+	// The list says whom to contact: a member that runs and is not in it stays one (see
+	// GroupOptions.Discovery). But a process that starts with an empty or partial list may begin a
+	// group of its own. So if the source of the list fails, return an error, and do not pass on what
+	// there is. Members with mistakes in them are logged and left out.
 	Watch(ctx context.Context, update func([]Member)) error
 }
 

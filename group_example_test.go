@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/coveycache/covey"
 )
@@ -61,5 +62,58 @@ func ExampleNewGroup() {
 	// Output:
 	// loaded by peer 0
 	// Ada <nil>
+	// Ada <nil>
+}
+
+// Two processes in two zones keep each value twice: one that crashes, or is shut down, takes nothing
+// along.
+func ExampleOptions_replicas() {
+	var listeners []net.Listener
+	var members []covey.Member
+	for i := range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		listeners = append(listeners, l)
+		members = append(members, covey.Member{URL: "http://" + l.Addr().String(), Zone: fmt.Sprint("zone", i)})
+	}
+
+	ctx := context.Background()
+	var groups []*covey.Group
+	var caches []*covey.Cache[string]
+	for i, l := range listeners {
+		group, err := covey.NewGroup(covey.GroupOptions{
+			Self: members[i].URL, Discovery: covey.StaticMembers(members...), Listener: l, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer group.Shutdown(ctx)
+		users, err := covey.New("users", covey.Options[string]{
+			Group:    group,
+			Replicas: 2,                 // the owner and one more, in another zone
+			ReadFrom: covey.ReadFromAny, // the one in the own zone, if it has the value
+			TTL:      10 * time.Minute,
+		})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		groups, caches = append(groups, group), append(caches, users)
+	}
+	for _, group := range groups {
+		_ = group.Ready(ctx)
+	}
+
+	fmt.Println(caches[0].Put(ctx, "42", "Ada", covey.WithReplicated()))
+	_ = groups[0].Shutdown(ctx)
+	fmt.Println(caches[1].Get(ctx, "42", func(context.Context, string) (string, error) {
+		return "", fmt.Errorf("nothing has to be loaded")
+	}))
+	// Output:
+	// <nil>
 	// Ada <nil>
 }

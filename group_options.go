@@ -94,8 +94,9 @@ type GroupOptions struct {
 	// OpTimeout is how long an operation waits for a peer's answer, not counting the time that a
 	// load takes at the owner. 0 means 5 s. Negative is an error.
 	OpTimeout time.Duration
-	// WarmUp is how long after a change of the members an owner asks those who had a key before,
-	// instead of loading it, and these are told of writes. All members should have the same. 0 means
+	// WarmUp is how long after a change of the members an owner asks those who had a key before, for
+	// 50 ms at most, and loads it only if they have nothing. As long, or a little longer, writes of
+	// keys that have moved are confirmed by these as well. All members should have the same. 0 means
 	// 1 minute. Negative is an error.
 	WarmUp time.Duration
 	// MinMembers is how many members a new group waits for before it begins, this process included,

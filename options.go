@@ -140,11 +140,13 @@ type Options[V any] struct {
 	// they are as true as the owner; that takes one more round trip. Replicas leave the cache before
 	// anything that the process owns, and count towards MaxBytes. All members should have the same
 	// number: as long as they differ each sends its values to as many as it wants, and writes wait for
-	// the greatest number, of any cache of the group. 0 means 1, the owner alone; without a Group it
-	// has no effect. Negative is an error, as is more than 8.
+	// the greatest number, of any cache of the group. A process that has one of the copies and cannot
+	// be reached holds writes of those keys up until the others go on without it, some 3 s. 0 means 1,
+	// the owner alone; without a Group it has no effect. Negative is an error, as is more than 8.
 	Replicas int
-	// ReadFrom says whom to ask for a key that another process owns. The zero value is
-	// ReadFromOwner.
+	// ReadFrom says whom to ask for a key that another process owns: its owner, or any process that
+	// has the value, in this one's zone if there is one. Either answer is true (see Replicas). The
+	// zero value is ReadFromOwner.
 	ReadFrom ReadFrom
 	// SelfCheck is how many replicas that were used lately this process compares with what their
 	// owners have, each second in the background. What differs for longer than a lease is counted

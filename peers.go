@@ -252,7 +252,9 @@ func (g *Group) Peers() []Peer {
 // Ready waits until this process takes its full part in the group: it is a member, of a view that
 // has settled, and may act; or, if it only asks, it knows who the members are or that nobody is
 // listed. Then it has told those that it has links to which caches it has so far. Until then it
-// loads what it misses and stores nothing. So call it after New and before serving traffic, with
+// loads what it misses and stores nothing. It does not wait for what the others hand over to it:
+// that comes in the background, and for GroupOptions.WarmUp this process asks them before it loads
+// what has become its own. So call it after New and before serving traffic, with
 // the group's HTTP server running: a process that cannot be reached under GroupOptions.Self does
 // not become ready if there is no group yet.
 //
@@ -333,14 +335,19 @@ func (g *Group) withdraw(name string) {
 	g.node.RemoveCache(name)
 }
 
-// Shutdown leaves the group. It takes back the copies that this process has lent and waits until the
-// other members have agreed to go on without it, for 3 s at most; answers what is in flight as long
-// as ctx lasts; and then closes the group's links, its caches and GroupOptions.Listener. It returns
-// ctx's error if ctx ended first, joined with what [Cache.Close] returned. Further calls do nothing
-// and return nil.
+// Shutdown leaves the group. It writes the last snapshots (see [Snapshot]), for 10 s at most. If
+// there are other members it gives the keys of this process to them and hands over what its caches
+// have of these, what was used lately first: for half of the time that ctx has left then, and 30 s
+// at most. What there is no time for is loaded anew, if nobody has a replica. It takes back the
+// copies that this process has lent and waits until the other members have agreed to go on without
+// it, for 3 s at most; answers what is in flight as long as ctx lasts; and then closes the group's
+// links, its caches and GroupOptions.Listener. It returns ctx's error if ctx ended first, joined
+// with what [Cache.Close] returned. Further calls do nothing and return nil.
 //
 // Shut down the web server in which the group is mounted first, so that its requests still have
-// their caches. It does not wait for links, which are hijacked connections.
+// their caches. It does not wait for links, which are hijacked connections. While this process hands
+// over, others may have to reach it: links that there are do for up to 7 members. In larger groups,
+// and where links are refused (see [Peer.Plain]), use GroupOptions.Listener.
 func (g *Group) Shutdown(ctx context.Context) (err error) {
 	if g.closing.Swap(true) {
 		return nil
