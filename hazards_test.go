@@ -17,9 +17,9 @@ package covey
 //	                                                        TestHazard07RefusedOwnerReturns
 //	H8   rings differ for minutes                           TestHazard08RingsDiffer, TestHazard08OwnerChanges, TestHazard08OnlyItself
 //	H9   restarts, reconnects, late operations              TestHazard09OwnerRestarts, TestBorrowerDropsWithTheLink, link.TestHelloWaits
-//	H10  versions are compared with something else          TestHazard10Versions; there are no replicas that could merge
-//	H11  tombstones end before copies do                    no replicas and no snapshots yet
-//	H12  replicas that lag behind                           no replicas yet
+//	H10  versions are compared with something else          TestHazard10Versions; replicas merge nothing: TestReplicas, lincheck
+//	H11  tombstones end before copies do                    TestReplicaAtAnOpening; the floor of forgotten, in replica_hold.go
+//	H12  replicas that lag behind                           TestReplicas, TestReplicasAtACrash, TestReplicaThatWasLate, lincheck
 //	H13  Clear against loads and copies under way           TestHazard13ClearAgainstLoad, TestHazard13ClearAgainstCopy, TestHazard13UnconfirmedClear,
 //	                                                        TestHazard13ClearTakesBack
 //	H14  what is loaded instead of the owner is kept        TestGroupOwnerIsSilent; there is no gutter yet

@@ -35,8 +35,8 @@ func (c *Cache[V]) verify() {
 	if have := c.store.bytes.Load(); have != bytes {
 		panic(fmt.Sprintf("covey: %d bytes are accounted, entries have %d", have, bytes))
 	}
-	if p := c.store.lfu; p != nil && int64(p.len()) != entries {
-		panic(fmt.Sprintf("covey: the policy has %d entries, the index %d", p.len(), entries))
+	if p := c.store.lfu; p != nil && int64(p.len()+c.store.spare.len) != entries {
+		panic(fmt.Sprintf("covey: the policy has %d entries, %d are replicas, the index has %d", p.len(), c.store.spare.len, entries))
 	}
 }
 

@@ -29,6 +29,10 @@ func (g *Group) serve(r *link.Request) {
 	switch r.Type {
 	case wire.Recall, wire.Drop: // it is closed, and what it had is gone
 		g.stamps.see(r.Stamp) // a cache of its name that comes later takes nothing from before
+		if c := (*g.caches.Load())[r.CacheName()]; c != nil {
+			c.serve(r) // it has just come, and has perhaps not seen that
+			return
+		}
 		r.Answer(&wire.Frame{Type: wire.Done})
 	case wire.Fill: // the other end has closed it since it got the right, of which the token tells
 		for _, c := range *g.caches.Load() {
@@ -49,10 +53,14 @@ func (p *peering[V]) serve(r *link.Request) {
 	if p.c.closed.Load() {
 		if r.Type == wire.Recall || r.Type == wire.Drop { // what there is goes with it
 			p.group.stamps.see(r.Stamp)
+			isDrop, name, done := r.Type == wire.Drop, r.CacheName(), &wire.Frame{Type: wire.Done}
 			op := r.Keep(nil)
 			go func() {
 				<-p.emptied
-				op.Answer(&wire.Frame{Type: wire.Done})
+				if isDrop && p.group.hasOther(name, p) { // another one, which has perhaps not seen the stamp
+					done = &wire.Frame{Type: wire.Failed, Code: wire.CodeClosed}
+				}
+				op.Answer(done)
 			}()
 			return
 		}

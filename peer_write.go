@@ -203,7 +203,10 @@ func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *v
 	if err != nil {
 		return p.unconfirmed(ch, err)
 	}
-	defer p.endWriting(ch.key, ch.hash, w)
+	defer func() {
+		p.endWriting(ch.key, ch.hash, w)
+		p.c.departed(ch.gone)
+	}()
 	for {
 		// 3. Nobody else may act, or have lent what may still be used.
 		if err := p.awaitTurn(ctx, v, ch.key); err != nil {

@@ -5,6 +5,7 @@ package covey
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -49,6 +50,12 @@ func (c *Cache[V]) joinGroup(g *Group, codec string) error {
 	if err := g.join(c.name, codec, p, &p.id); err != nil {
 		return err
 	}
+	// What was sent before may be obsolete: until now this process had nothing to forget, and said so.
+	for i := range c.shards {
+		s := c.lockAt(i)
+		s.forgotten.floor = g.stamps.next()
+		s.unlock()
+	}
 	g.say(func(m *agreed.Member) { m.Replicas = max(m.Replicas, p.copies) })
 	if c.opt.SelfCheck > 0 {
 		c.spawn(p.runChecks)
@@ -63,8 +70,8 @@ func (c *Cache[V]) newPeering(g *Group, codec string) *peering[V] {
 	p.hedges.init()
 	p.pursuits.wake = func() { c.spawn(p.pursue) }
 	c.peering = p
-	for i := range c.shards { // what was sent to an earlier cache of the name may be obsolete
-		c.shards[i].forgotten.floor = g.stamps.next()
+	for i := range c.shards {
+		c.shards[i].forgotten.floor = math.MaxUint64
 	}
 	c.hot = freq.NewTop(c.store.clock.now())
 	c.copies.loan = func(n *node) *loanOf { return &borrowedOf[V](n).loanOf }

@@ -325,6 +325,12 @@ func (g *Group) add(name, codec string, c shared, number *uint16) error {
 	return nil
 }
 
+// hasOther reports whether there is a cache of that name that is not c.
+func (g *Group) hasOther(name string, c shared) bool {
+	there := (*g.caches.Load())[name]
+	return there != nil && there != c
+}
+
 // withdraw takes a cache out.
 func (g *Group) withdraw(name string) {
 	g.mu.Lock()

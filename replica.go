@@ -30,14 +30,15 @@ func (p *peering[V]) dropElsewhere(ctx context.Context, v *view, key string) err
 		return nil
 	}
 	var some [maxReplicas + 1]int
-	others := v.custodians(ringHash(key), v.copies, some[:0])[1:]
+	place := ringHash(key)
+	others := v.custodians(place, v.copies, some[:0])[1:]
 	if len(others) == 0 {
 		return nil
 	}
 	err := p.dropAt(ctx, v, others, wire.Frame{Type: wire.Drop, Cache: p.id, Key: key, Stamp: p.group.stamps.next(), Ring: v.epoch})
 	if err == nil { // what the others have sent this process before they forgot the key has lesser stamps than this
 		s := p.c.lock(p.c.store.hash(key))
-		s.forgotten.note(key, p.group.stamps.next())
+		s.forgotten.note(place, p.group.stamps.next())
 		s.unlock()
 	}
 	return err

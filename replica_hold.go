@@ -14,18 +14,19 @@ import (
 )
 
 // forgotten are the keys of a segment that this process was to forget, and the stamps with which it
-// was told so. What was sent with a lesser stamp is from before.
+// was told so. What was sent with a lesser stamp is from before. Keys are known by their places on
+// the ring, so that they take little memory: of two at one place, both are refused.
 type forgotten struct {
-	at    map[string]uint64
-	floor uint64 // the same for all keys that are not in at
+	at    map[uint64]uint64
+	floor uint64 // the same for all places that are not in at
 }
 
 // maxForgotten bounds the keys that are remembered one by one, for each segment.
 const maxForgotten = 1 << 10
 
 // note remembers that a key was to be forgotten.
-func (f *forgotten) note(key string, stamp uint64) {
-	if stamp <= f.of(key) {
+func (f *forgotten) note(place, stamp uint64) {
+	if stamp <= f.of(place) {
 		return
 	}
 	if len(f.at) >= maxForgotten {
@@ -35,17 +36,21 @@ func (f *forgotten) note(key string, stamp uint64) {
 		clear(f.at)
 	}
 	if f.at == nil {
-		f.at = make(map[string]uint64)
+		f.at = make(map[uint64]uint64)
 	}
-	f.at[strings.Clone(key)] = stamp
+	f.at[place] = stamp
 }
 
 // of returns the stamp up to which what is sent of a key is from before.
-func (f *forgotten) of(key string) uint64 { return max(f.floor, f.at[key]) }
+func (f *forgotten) of(place uint64) uint64 { return max(f.floor, f.at[place]) }
 
 // serveDrop forgets a key that its owner is about to write.
 func (p *peering[V]) serveDrop(r *link.Request) {
 	p.group.stamps.see(r.Stamp)
+	if p.c.closed.Load() { // the cache that takes this one's place has perhaps not seen the stamp
+		r.Answer(&wire.Frame{Type: wire.Failed, Code: wire.CodeClosed})
+		return
+	}
 	v := p.tenures.view()
 	if !p.isFromOwner(v, r, r.Key) {
 		r.Answer(notOwner(v))
@@ -54,19 +59,14 @@ func (p *peering[V]) serveDrop(r *link.Request) {
 	done := &wire.Frame{Type: wire.Done, Stamp: p.group.stamps.last.Load()}
 	hash := p.c.store.hash(r.Key)
 	s := p.c.lock(hash)
-	s.forgotten.note(r.Key, r.Stamp)
+	s.forgotten.note(ringHash(r.Key), r.Stamp)
 	s.unlock()
-	if p.c.opt.Events.Removed == nil {
-		p.drop(r.Key, hash)
-		r.Answer(done)
-		return
+	w := write[V]{key: r.Key, hash: hash, drop: true}
+	gone := p.c.writeQuietly(&w)
+	r.Answer(done)
+	if len(gone) > 0 { // the write does not wait for Events.Removed, which may write the key itself
+		p.c.spawn(func() { p.c.departed(gone) })
 	}
-	key := strings.Clone(r.Key)
-	op := r.Keep(nil)
-	p.later(op, func() {
-		p.drop(key, hash)
-		op.Answer(done)
-	})
 }
 
 // isFromOwner reports whether a request comes from a member of the view that this process goes by, of
@@ -219,15 +219,15 @@ func (s *shard[V]) mayHold(w *write[V]) error {
 	if s.c.store.gen.Load() != w.gen || p.clears.label.Load() != w.label {
 		return errElsewhere
 	}
-	if w.sent <= s.forgotten.of(w.key) {
+	if w.sent <= s.forgotten.of(ringHash(w.key)) {
 		return errRefused
 	}
 	old := s.c.store.index.find(w.hash, w.key)
 	if old != nil && (old.flags&flagBorrowed != 0 || !s.c.current(old)) {
 		old = nil
 	}
-	if old != nil && old.stamp >= w.e.stamp {
-		return errRefused
+	if old != nil && (old.stamp > w.e.stamp || old.stamp == w.e.stamp && old.expires <= w.e.expires) {
+		return errRefused // the same value is taken again if it was late, and what was left of its TTL seemed to be more
 	}
 	v, place := p.tenures.view(), ringHash(w.key)
 	if v.owns(place) && (old != nil || s.flights[w.key] != nil || s.writing[w.key] != nil || !p.acts(v, place)) {

@@ -40,7 +40,10 @@ type write[V any] struct {
 
 // write carries out w in the critical section of its key. Most writes need the segment's lock
 // only. Those that change what the policy knows begin again with the policy lock held, too.
-func (c *Cache[V]) write(w *write[V]) {
+func (c *Cache[V]) write(w *write[V]) { c.departed(c.writeQuietly(w)) }
+
+// writeQuietly is write without the calls of Events.Removed, which the caller has to see to.
+func (c *Cache[V]) writeQuietly(w *write[V]) (gone []departure) {
 	s := c.lock(w.hash)
 	done := s.apply(w, false)
 	s.unlock()
@@ -50,13 +53,13 @@ func (c *Cache[V]) write(w *write[V]) {
 		s.mu.Lock()
 		s.apply(w, true)
 		s.unlock()
-		var gone []departure
 		gone, more = c.store.trim(nil)
 		c.store.mu.Unlock()
-		c.departed(gone)
 	}
 	for more {
-		more = c.trim()
+		c.store.mu.Lock()
+		gone, more = c.store.trim(gone)
+		c.store.mu.Unlock()
 	}
 	if w.f != nil && w.stored && c.peering != nil {
 		c.peering.replicate(w.key)
@@ -67,9 +70,10 @@ func (c *Cache[V]) write(w *write[V]) {
 		if !w.stored {
 			cause = CauseDeleted
 		}
-		c.departed([]departure{{w.old, cause}})
+		gone = append(gone, departure{w.old, cause})
 	}
 	c.verify()
+	return gone
 }
 
 // trim brings the store within its bounds, a batch at a time.
@@ -307,6 +311,7 @@ type change[V any] struct {
 	put      PutOption
 	del      DeleteOption
 	began    int64 // when the write was asked for, by the clock's steady, if this is not the first attempt; else 0
+	gone     []departure
 }
 
 // changeHere carries out a change in this process's own store. gen is the generation under which
@@ -339,7 +344,11 @@ func (c *Cache[V]) changeHere(ch *change[V], gen uint32, turn *writing) error {
 	case wire.Expire:
 		w.expire = true
 	}
-	c.write(&w)
+	if gone := c.writeQuietly(&w); turn != nil {
+		ch.gone = gone // Events.Removed may write the key, too: whose turn it is has to be over
+	} else {
+		c.departed(gone)
+	}
 	if tooLarge && w.err == nil {
 		c.n.tooLarge.Add(1)
 		return fmt.Errorf("%w: cache %q, key %q: it has %d bytes, MaxValueBytes is %d, MaxBytes is %d",

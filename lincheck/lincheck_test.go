@@ -89,6 +89,23 @@ var kinds = map[string]kind{
 	"crashes":                {faults: []fault{crashes}, long: true},
 	"anything":               {faults: []fault{resets, cuts, pauses, reopens, shutdowns, crashes}, peers: 5, long: true},
 	"anything without links": {faults: []fault{resets, cuts, pauses, reopens, shutdowns, crashes}, linkless: true, long: true},
+
+	"replicas":                       {replicas: []int{2}},
+	"replicas, read from any":        {replicas: []int{3}, readFrom: covey.ReadFromAny},
+	"replicas, without links":        {replicas: []int{2}, readFrom: covey.ReadFromAny, linkless: true},
+	"replicas, resets":               {replicas: []int{2}, readFrom: covey.ReadFromAny, faults: []fault{resets}},
+	"replicas, cuts":                 {replicas: []int{3}, readFrom: covey.ReadFromAny, faults: []fault{cuts}},
+	"replicas, pauses":               {replicas: []int{2}, readFrom: covey.ReadFromAny, faults: []fault{pauses}, long: true},
+	"replicas, close and new":        {replicas: []int{2}, readFrom: covey.ReadFromAny, faults: []fault{reopens}},
+	"replicas, versions that differ": {replicas: []int{2}, readFrom: covey.ReadFromAny, faults: []fault{retypes}},
+	"replicas, shutdowns":            {replicas: []int{2}, readFrom: covey.ReadFromAny, faults: []fault{shutdowns}, long: true, warmUp: 5 * time.Second},
+	"replicas, crashes":              {replicas: []int{2}, readFrom: covey.ReadFromAny, faults: []fault{crashes}, long: true, warmUp: 5 * time.Second},
+	"replicas that differ":           {replicas: []int{1, 2, 3, 2}, readFrom: covey.ReadFromAny, faults: []fault{reopens, shutdowns}, peers: 4, long: true},
+	"replicas, zones": {replicas: []int{2}, readFrom: covey.ReadFromAny, zones: true, faults: []fault{shutdowns, crashes}, peers: 4, long: true,
+		warmUp: time.Second},
+	"replicas, anything": {replicas: []int{2, 3}, readFrom: covey.ReadFromAny, faults: []fault{resets, cuts, pauses, reopens, shutdowns, crashes},
+		peers: 5, long: true, warmUp: 3 * time.Second},
+	"replicas, anything without links": {replicas: []int{2}, faults: []fault{resets, cuts, pauses, reopens, shutdowns, crashes}, linkless: true, long: true},
 }
 
 func TestLinearizable(t *testing.T) {
@@ -112,6 +129,9 @@ func check(t *testing.T, k kind) {
 				total.Recalls += stats.Recalls
 				total.L1Hits += stats.L1Hits
 				total.Unconfirmed += stats.Unconfirmed
+				total.ReplicasSent += stats.ReplicasSent
+				total.ReplicaReads += stats.ReplicaReads
+				total.PeekHits += stats.PeekHits
 			})
 		})
 		if !ok {
@@ -129,11 +149,12 @@ func check(t *testing.T, k kind) {
 			t.Errorf("seed %d: the history is not linearizable:\n%s%s", seed, explain(history, info), strings.Join(events, "\n"))
 		}
 	}
-	t.Logf("values found %d, recalls %d, hits on copies %d, unconfirmed writes %d, undecided histories %d", found, total.Recalls, total.L1Hits, total.Unconfirmed, undecided)
+	t.Logf("values found %d, recalls %d, hits on copies %d, unconfirmed writes %d, undecided histories %d, replicas %d, reads from them %d, peeks that found something %d", found, total.Recalls, total.L1Hits, total.Unconfirmed, undecided, total.ReplicasSent, total.ReplicaReads, total.PeekHits)
 	require.LessOrEqual(t, undecided, max(1, int(*seeds/10)))
 	require.NotZero(t, found)
 	require.Equal(t, k.linkless, total.Recalls == 0)
 	require.Equal(t, k.linkless, total.L1Hits == 0)
+	require.Equal(t, len(k.replicas) > 0, total.ReplicasSent > 0)
 }
 
 // explain shows the keys whose histories are not linearizable.

@@ -28,6 +28,8 @@ type world struct {
 	kind  kind
 	o     covey.Options[string] // of every cache
 
+	opened atomic.Int64 // caches
+
 	mu     sync.Mutex
 	gone   covey.Stats // of caches that are closed
 	start  time.Time   // of the history
@@ -41,6 +43,11 @@ type kind struct {
 	linkless bool // upgrades to links are refused
 	lists    bool // each process knows of some of the others only
 	long     bool // clients rest, so that what happens takes less time than the history
+
+	replicas []int          // Options.Replicas of the caches, one after the other as they are made
+	readFrom covey.ReadFrom // Options.ReadFrom
+	zones    bool           // each process is in one of two
+	warmUp   time.Duration
 }
 
 // A process is one that may be started again and again.
@@ -65,6 +72,7 @@ type life struct {
 type roster struct {
 	mu      sync.Mutex
 	urls    []string
+	zones   bool // each process is in one of two
 	changed chan struct{}
 }
 
@@ -83,7 +91,11 @@ func (r *roster) Watch(ctx context.Context, update func([]covey.Member)) error {
 		r.mu.Unlock()
 		var list []covey.Member
 		for _, u := range urls {
-			list = append(list, covey.Member{URL: u})
+			m := covey.Member{URL: u}
+			if r.zones {
+				m.Zone = []string{"east", "west"}[u[len(u)-1]%2]
+			}
+			list = append(list, m)
 		}
 		update(list)
 		select {
@@ -100,7 +112,7 @@ func newWorld(t *testing.T, r *rand.Rand, k kind, o covey.Options[string]) *worl
 	n := max(k.peers, 3)
 	for i := range n {
 		host := fmt.Sprintf("127.0.0.%d", i+1)
-		w.procs = append(w.procs, &process{w: w, host: host, url: "http://" + host, list: &roster{changed: make(chan struct{})}})
+		w.procs = append(w.procs, &process{w: w, host: host, url: "http://" + host, list: &roster{zones: k.zones, changed: make(chan struct{})}})
 	}
 	for i, list := range w.lists(r) {
 		w.procs[i].list.set(list)
@@ -176,6 +188,7 @@ func (p *process) start() {
 	dial := w.net.Dialer(p.host)
 	l.group, err = covey.NewGroup(covey.GroupOptions{
 		Self: p.url, Discovery: p.list, Secrets: [][]byte{[]byte("sixteen bytes and more")},
+		WarmUp: w.kind.warmUp,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if l.crashed.Load() {
 				return nil, errCrashed
@@ -206,6 +219,10 @@ func (l *life) open(w *world) { l.openAs(w, "") }
 func (l *life) openAs(w *world, version string) {
 	o := w.o
 	o.Group, o.Logger, o.Version = l.group, slog.New(slog.DiscardHandler), version
+	o.ReadFrom = w.kind.readFrom
+	if n := len(w.kind.replicas); n > 0 {
+		o.Replicas = w.kind.replicas[int(w.opened.Add(1))%n]
+	}
 	c, err := covey.New("test", o)
 	require.NoError(w.t, err)
 	l.cache.Store(c)
@@ -268,6 +285,9 @@ func (w *world) count(l *life) {
 	w.gone.Loads += s.Loads
 	w.gone.Hits += s.Hits
 	w.gone.Alone += s.Alone
+	w.gone.ReplicasSent += s.ReplicasSent
+	w.gone.ReplicaReads += s.ReplicaReads
+	w.gone.PeekHits += s.PeekHits
 }
 
 // close ends all, and returns what the caches did.

@@ -12,7 +12,7 @@ type class uint8
 
 const (
 	prompt class = iota // answered at once
-	writes              // wait for recalls, and for each other in turn
+	writes              // wait for recalls, and for each other in turn; or for a user's codec
 	reads               // answered at once or held
 	classes
 )
@@ -21,7 +21,7 @@ func classOf(t wire.Type) class {
 	switch t {
 	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek, wire.Reload, wire.Top:
 		return reads
-	case wire.Put, wire.Delete, wire.Clear, wire.Expire, wire.Update:
+	case wire.Put, wire.Delete, wire.Clear, wire.Expire, wire.Update, wire.Replicate:
 		return writes
 	}
 	return prompt // as Fill, Recall, Announce

@@ -103,7 +103,7 @@ var mutants = []mutant{
 	},
 	{
 		"I9: a callback runs without locks", "TestCallbacksMayCallTheCache",
-		"write.go", "\t\tgone, more = c.store.trim(nil)\n\t\tc.store.mu.Unlock()\n\t\tc.departed(gone)", "\t\tgone, more = c.store.trim(nil)\n\t\tc.departed(gone)\n\t\tc.store.mu.Unlock()",
+		"write.go", "\t\tgone, more = c.store.trim(nil)\n\t\tc.store.mu.Unlock()\n\t}\n\tfor", "\t\tgone, more = c.store.trim(nil)\n\t\tc.departed(gone)\n\t\tc.store.mu.Unlock()\n\t}\n\tfor",
 	},
 	{
 		"Close tells of every value", "TestRemovedIsToldOfEachValueOnce",
@@ -176,6 +176,22 @@ var mutants = []mutant{
 	{
 		"who has left or died uses no copies", "TestCopiesOfThoseWhoHaveLeft",
 		"peer_lend.go", "!g.agreement.HasEnded(id)", "(id.Name != \"\")",
+	},
+	{
+		"I14: a cache that is opened takes nothing from before", "TestReplicaAtAnOpening",
+		"peering.go", "forgotten.floor = math.MaxUint64", "forgotten.floor = g.stamps.next()",
+	},
+	{
+		"I9: a key's turn is over before Events.Removed is called", "TestRemovedWritesTheKey",
+		"peer_write.go", "\t\tp.endWriting(ch.key, ch.hash, w)\n\t\tp.c.departed(ch.gone)", "\t\tp.c.departed(ch.gone)\n\t\tp.endWriting(ch.key, ch.hash, w)",
+	},
+	{
+		"I9: a write does not wait for Events.Removed of who has a replica", "TestRemovedWritesTheKey",
+		"replica_hold.go", "\tr.Answer(done)\n\tif len(gone) > 0 {", "\tp.c.departed(gone)\n\tr.Answer(done)\n\tif false {",
+	},
+	{
+		"a replica that was late ends with its owner's entry", "TestReplicaThatWasLate",
+		"replica_hold.go", " && old.expires <= w.e.expires)", ")",
 	},
 	{
 		"replicas answer for an owner that is silent", "TestReplicasOfASilentOwner",
