@@ -159,8 +159,9 @@ type Options[V any] struct {
 	// cache (see Group), for which there is a sixteenth of MaxBytes then.
 	L1 int64
 	// Codec turns values into bytes where they leave the process, for another one or a Snapshot; its
-	// name and Version have to be the same in all processes that share the cache. nil means the bytes themselves for a V that is
-	// a string or a []byte (nil arrives as an empty one) and encoding/json for all other types.
+	// name and Version have to be the same in all processes that share the cache. nil means the
+	// bytes themselves for a V that is a string or a []byte (nil arrives as an empty one) and
+	// encoding/json for all other types.
 	//
 	// The name of that JSON has a hash of what V looks like in it: the names of the fields and the
 	// kinds of what they hold, and the names of types that encode themselves by MarshalJSON or
@@ -415,8 +416,8 @@ type PutOption struct {
 
 // WithReplicated makes the Put wait until those who keep replicas have the value, too, so that it
 // outlives a crash of its owner that comes just then. If they cannot be reached within half of
-// GroupOptions.OpTimeout it returns [ErrNotReplicated]: the value is stored all the same, and goes to them later. Without
-// replicas (see Options.Replicas) it has no effect.
+// GroupOptions.OpTimeout it returns [ErrNotReplicated]: the value is stored all the same, and goes
+// to them later. Without replicas (see Options.Replicas) it has no effect.
 func WithReplicated() PutOption { return PutOption{replicated: true} }
 
 // WithTTL makes the value fresh for ttl instead of Options.TTL. Options.TTLJitter applies as usual.
