@@ -435,10 +435,14 @@ func (g *Group) retreat(ctx context.Context) {
 		if v.hasSettled() {
 			settled = nil
 		}
+		pause := time.NewTimer(againAfter)
 		select {
 		case <-settled:
 		case <-v.replaced:
-		case <-ctx.Done():
+		case <-pause.C:
+		}
+		pause.Stop()
+		if ctx.Err() != nil || !g.isActing() { // without a quorum nothing is agreed upon
 			return
 		}
 	}
