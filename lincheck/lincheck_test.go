@@ -154,7 +154,9 @@ func check(t *testing.T, k kind) {
 	require.NotZero(t, found)
 	require.Equal(t, k.linkless, total.Recalls == 0)
 	require.Equal(t, k.linkless, total.L1Hits == 0)
-	require.Equal(t, len(k.replicas) > 0, total.ReplicasSent > 0)
+	if len(k.replicas) > 0 { // values are handed over without, too
+		require.NotZero(t, total.ReplicasSent)
+	}
 }
 
 // explain shows the keys whose histories are not linearizable.
