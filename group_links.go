@@ -44,8 +44,12 @@ func (g *Group) closeUnused() {
 	for _, m := range g.listed {
 		wanted[m.Name] = true
 	}
-	for _, m := range g.view.Load().ring.members {
+	v := g.view.Load()
+	for _, m := range v.ring.members {
 		wanted[m.Name] = true
+	}
+	for _, name := range v.leaving { // they are custodians still, whatever the list says
+		wanted[name] = true
 	}
 	gone := g.old
 	g.old = nil

@@ -135,7 +135,7 @@ func (p *peering[V]) peekAt(ctx context.Context, v *view, label uint64, i int, k
 	if err != nil || p.differsAt(l) {
 		return answer, false
 	}
-	answer, err = p.callIn(ctx, v, l, &wire.Frame{Type: wire.Peek, Cache: p.id, Key: key, Ring: v.epoch, Clear: label})
+	answer, err = p.callIn(ctx, v, l, &wire.Frame{Type: wire.Peek, Cache: p.id, Key: key, Ring: v.tag, Clear: label})
 	switch {
 	case err != nil:
 		return answer, false

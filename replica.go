@@ -35,7 +35,7 @@ func (p *peering[V]) dropElsewhere(ctx context.Context, v *view, key string) err
 	if len(others) == 0 {
 		return nil
 	}
-	err := p.dropAt(ctx, v, others, wire.Frame{Type: wire.Drop, Cache: p.id, Key: key, Stamp: p.group.stamps.next(), Ring: v.epoch})
+	err := p.dropAt(ctx, v, others, wire.Frame{Type: wire.Drop, Cache: p.id, Key: key, Stamp: p.group.stamps.next(), Ring: v.tag})
 	if err == nil { // what the others have sent this process before they forgot the key has lesser stamps than this
 		s := p.c.lock(p.c.store.hash(key))
 		s.forgotten.note(place, p.group.stamps.next())
@@ -355,7 +355,7 @@ func (p *peering[V]) sendReplicas(ctx context.Context, to string, keys []string)
 		return false
 	}
 	began := p.c.store.clock.steady()
-	f := wire.Frame{Type: wire.Replicate, Cache: p.id, Stamp: p.group.stamps.next(), Ring: v.epoch, Clear: label}
+	f := wire.Frame{Type: wire.Replicate, Cache: p.id, Stamp: p.group.stamps.next(), Ring: v.tag, Clear: label}
 	done := true
 	flush := func(f wire.Frame) {
 		answer, err := p.callIn(ctx, v, l, &f)

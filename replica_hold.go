@@ -73,7 +73,7 @@ func (p *peering[V]) serveDrop(r *link.Request) {
 // which it is a member, too; if key is given, from the key's owner.
 func (p *peering[V]) isFromOwner(v *view, r *link.Request, key string) bool {
 	from := v.indexOf(r.Link().Name())
-	return v.epoch == r.Ring && v.tag != 0 && v.me >= 0 && from >= 0 && (key == "" || v.owner(key) == from)
+	return v.tag == r.Ring && v.tag != 0 && v.me >= 0 && from >= 0 && (key == "" || v.owner(key) == from)
 }
 
 // serveReplicate keeps what an owner sends.

@@ -35,7 +35,7 @@ const (
 	Clear          // remove everything, and take back what was lent
 	Fill           // Token, and the outcome of a load as Result: Hit with Value, NotFound, Failed, or Done if nothing has changed
 	Recall         // Key: give back what was lent; without a key, of the keys of Items, or everything
-	Drop           // Key, Stamp, Ring: the sender, who owns the key by that epoch, writes it: forget it
+	Drop           // Key, Stamp, Ring: the sender, who owns the key by that view, writes it: forget it
 	Peek           // a Lookup that is not counted
 	Expire         // end the TTL
 	Update         // reserved: one atomic update at the owner
