@@ -179,7 +179,7 @@ var mutants = []mutant{
 	},
 	{
 		"I14: a cache that is opened takes nothing from before", "TestReplicaAtAnOpening",
-		"peering.go", "forgotten.floor = math.MaxUint64", "forgotten.floor = g.stamps.next()",
+		"peering.go", "forgotten.floor = math.MaxUint64", "forgotten.floor = min(math.MaxUint64, g.stamps.next())",
 	},
 	{
 		"I9: a key's turn is over before Events.Removed is called", "TestRemovedWritesTheKey",
