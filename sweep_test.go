@@ -33,6 +33,7 @@ func TestNothingWaitsForTheSweep(t *testing.T) {
 			require.NoError(t, err)
 			return v
 		}
+		a.group.keeps.Store(true) // b gets nothing but what it asks for
 		b := w.start("b", StaticPeers("http://a", "http://b"))
 		w.ready()
 		require.True(t, a.cache.peering.tenures.sweeping)

@@ -203,7 +203,7 @@ var mutants = []mutant{
 	},
 	{
 		"a replica that differs is found", "TestSelfCheck",
-		"replica_check.go", "if ok && answer.Made != n.stamp &&", "if false &&",
+		"replica_check.go", "if ok && answer.Made != n.stamp &&", "if ok && answer.Made == 0 &&",
 	},
 	{
 		"hedges have a budget", "TestHedges",
