@@ -21,7 +21,7 @@ func (n *node) carryOutClear(m clearMsg, done func(ok bool)) {
 	w.logf("  node %d clears, %d", n.name, m.id)
 	if !n.cleared[m.id] {
 		n.cleared[m.id] = true
-		n.label += m.id * 0x9E3779B9
+		n.label += m.id * 0x1E3779B9
 	}
 	calls := 1
 	fin := func() {
