@@ -311,6 +311,15 @@ func (c *Cache[V]) count(n *node, st state) bool {
 	return st != negative
 }
 
+// countHit counts the use of an entry, or a copy, that has come meanwhile.
+func (c *Cache[V]) countHit(n *node) {
+	st := fresh
+	if n.flags&flagNegative != 0 {
+		st = negative
+	}
+	c.count(n, st)
+}
+
 // join makes the caller a waiter of the key's flight, starting one if there is none; without a
 // loader in the request, with that of the Options. It may return a node, or nothing, as enrol does.
 func (c *Cache[V]) join(q request[V]) (*flight[V], *node, error) {

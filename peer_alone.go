@@ -116,7 +116,7 @@ func (p *peering[V]) loadAlone(q request[V], l *link.Link, answer *wire.Frame, a
 	case err != nil:
 		return value, answered, err
 	case hit != nil: // somebody else has just loaded it
-		p.c.useCopy(hit)
+		p.c.countHit(hit)
 		value, err = p.c.content(hit)
 		return value, answered, err
 	case f == nil && p.c.store.gen.Load() == q.gen: // a write has just recalled it

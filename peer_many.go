@@ -481,7 +481,7 @@ func (r *round[V]) loadAlone(b *part[V], i int, q *sent, answer *wire.Frame) {
 	case err != nil:
 		r.fail(key, err)
 	case hit != nil:
-		c.useCopy(hit)
+		c.countHit(hit)
 		if hit.flags&flagNegative == 0 {
 			r.found[key] = entryOf[V](hit).value
 		}
