@@ -1,0 +1,66 @@
+package main
+
+// replicas.go is about replicas, hedges and what moves between owners.
+
+var ofReplicas = []mutant{
+	{
+		"I3: replicas are dropped before a write takes effect", "TestReplicas",
+		"peer_write.go", "err = p.dropElsewhere(ctx, v, ch.key)", "err = ctx.Err()",
+	},
+	{
+		"I14: a write waits where there are replicas", "TestReplicas",
+		"write.go", " || p.isElsewhere(v, place)) {", ") {",
+	},
+	{
+		"I14: custodians that have not cleared give nothing to those who have", "TestReplicasAtAClear",
+		"replica_hold.go", "r.Clear != label || ", "",
+	},
+	{
+		"I14: nor does one that is about to, or is being, cleared", "TestClearThatTakesItsTime",
+		"clear_label.go", "\tmask = newClear()\n", "",
+	},
+	{
+		"I14: a Clear that has failed was none", "TestClearThatTakesItsTime",
+		"peer_clear.go", "number, err == nil)", "number, true)",
+	},
+	{
+		"I14: a cache that is opened takes nothing from before", "TestReplicaAtAnOpening",
+		"peering.go", "forgotten.floor = math.MaxUint64", "forgotten.floor = min(math.MaxUint64, g.stamps.next())",
+	},
+	{
+		"I9: a key's turn is over before Events.Removed is called", "TestRemovedWritesTheKey",
+		"peer_write.go", "\t\tp.endWriting(ch.key, ch.hash, w)\n\t\tp.c.departed(ch.gone)", "\t\tp.c.departed(ch.gone)\n\t\tp.endWriting(ch.key, ch.hash, w)",
+	},
+	{
+		"I9: a write does not wait for Events.Removed of who has a replica", "TestRemovedWritesTheKey",
+		"replica_hold.go", "\tr.Answer(done)\n\tif len(gone) > 0 {", "\tp.c.departed(gone)\n\tr.Answer(done)\n\tif false {",
+	},
+	{
+		"a replica that was late ends with its owner's entry", "TestReplicaThatWasLate",
+		"replica_hold.go", " && old.expires <= w.e.expires)", ")",
+	},
+	{
+		"replicas answer for an owner that is silent", "TestReplicasOfASilentOwner",
+		"peer_ask.go", "if value, err, ok := p.getAtReplicas(q.ctx, v, i, q.key); ok {", "if value, err, ok := p.getAtReplicas(q.ctx, v, i, q.key); false && ok {",
+	},
+	{
+		"replicas are in zones of their own", "TestZones",
+		"ring.go", "apart && r.members[f].Zone == r.members[o].Zone", "false",
+	},
+	{
+		"a replica that differs is found", "TestSelfCheck",
+		"replica_check.go", "if ok && answer.Made != n.stamp &&", "if ok && answer.Made == 0 &&",
+	},
+	{
+		"hedges have a budget", "TestHedges",
+		"peer_hedge.go", "if h.credit.Add(-hedgeShare) < 0 {", "if h.credit.Add(-hedgeShare) < -1<<62 {",
+	},
+	{
+		"I14: replicas that are missing are made again", "TestReplicasAtACrash",
+		"group_view.go", "g.spawn(func() { c.repair(v) })", "_ = c",
+	},
+	{
+		"I14: owners peek for what has moved", "TestPeeks",
+		"handoff.go", "\treturn v.hasMoved(place) && v.owns(place)", "\treturn false && v.owns(place)",
+	},
+}

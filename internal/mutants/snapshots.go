@@ -1,0 +1,58 @@
+package main
+
+// snapshots.go is about snapshots.
+
+var ofSnapshots = []mutant{
+	{
+		"a snapshot is older than a write, though nothing is left of that", "TestSnapshotIsOlder",
+		"write.go", "\ts.hasWritten(w.key, w.hash)\n", "",
+	},
+	{
+		"a snapshot is older than a Clear", "TestSnapshotIsOlder",
+		"clear.go", "\t\ts.wrote = nil // what is still to be restored is from before\n", "",
+	},
+	{
+		"a snapshot is older than what is there", "TestSnapshotIsOlder",
+		"snapshot_read.go", "wrote || store.index.find(e.hash, e.key) != nil {", "wrote && store.index.find(e.hash, e.key) != nil {",
+	},
+	{
+		"the time between two processes counts", "TestSnapshotRestart",
+		"snapshot_read.go", "s.c.store.clock.now() - int64(age)}", "s.c.store.clock.now()}",
+	},
+	{
+		"a wall clock that was set back does not prolong lives", "TestSnapshotClocks",
+		"snapshot_read.go", "\t\tage = max(age, up-h.Uptime)\n", "\t\t_ = up\n",
+	},
+	{
+		"a file from the future is not used", "TestSnapshotClocks",
+		"snapshot_read.go", "\tif age < 0 {\n", "\tif false {\n",
+	},
+	{
+		"what is restored takes nobody's place", "TestSnapshotWithinBounds",
+		"snapshot_read.go", "store.closed || !store.fits(int64(e.size))", "store.closed",
+	},
+	{
+		"what was used most leaves last after a restart", "TestSnapshotHottestFirst",
+		"lfu.go", "p.window.pushTail(p.slots, id)", "p.window.pushHead(p.slots, id)",
+	},
+	{
+		"what is kept aside is served to nobody", "TestSnapshotInGroupIsUnverified",
+		"snapshot_read.go", "\t\tc.aside.add(e)\n", "\t\te.gen.Store(c.store.gen.Load())\n\t\tstore.restore(s.segment, &e.node, uses, of)\n",
+	},
+	{
+		"a write ends what is kept aside", "TestSnapshotInGroupIsUnverified",
+		"snapshot_read.go", "\ts.c.aside.drop(key)\n", "",
+	},
+	{
+		"a Clear ends what is kept aside", "TestSnapshotInGroupIsUnverified",
+		"clear.go", "\tc.aside.clear()\n", "",
+	},
+	{
+		"a file is replaced as a whole", "internal/snapfile.TestFilesAreReplacedWhole",
+		"internal/snapfile/write.go", "\tif err := w.file.Sync(); err != nil {\n\t\treturn w.fail(err)\n\t}\n", "",
+	},
+	{
+		"a block of another file is none of this", "internal/snapfile.TestBlocksOfOthers",
+		"internal/snapfile/write.go", "binary.LittleEndian.PutUint32(place[:], salt)", "_ = salt",
+	},
+}
