@@ -478,9 +478,7 @@ func (c *Cache[V]) setBounds(set func(maxBytes, maxEntries *int64)) error {
 func (c *Cache[V]) Stats() Stats {
 	n, s := &c.n, c.store
 	loadTimes := n.loadTimes.snapshot()
-	s.mu.Lock()
-	replicas, replicaBytes := int64(s.spare.len), s.spare.bytes
-	s.mu.Unlock()
+	replicas, replicaBytes := s.replicas()
 	slots, rate, open := c.origin.refused.slots.Load(), c.origin.refused.rate.Load(), c.origin.refused.open.Load()
 	return Stats{
 		Entries: s.entries.Load(), Bytes: s.bytes.Load() + s.tombs.bytes.Load() + s.aside.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: c.maxEntries.Load(),

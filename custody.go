@@ -94,9 +94,6 @@ func (v *view) formerOwner(place uint64) int {
 	return -1
 }
 
-// hasMoved reports whether this process owns the key at that place and did not in the view before.
-func (v *view) hasMoved(place uint64) bool { return v.former != nil && v.formerOwner(place) != v.me }
-
 // keeps reports whether this process has the key at that place in custody.
 func (v *view) keeps(place uint64) bool { return v.isCustodian(place, v.me) }
 

@@ -15,9 +15,10 @@ import (
 // peekFor bounds how long a load waits for what others may have.
 const peekFor = 50 * time.Millisecond
 
-// mayPeek reports whether others may have a key that this process owns and has not.
+// mayPeek reports whether others may have the key at that place, which this process owns and did not
+// own before.
 func (p *peering[V]) mayPeek(v *view, place uint64) bool {
-	return v.hasMoved(place) && v.owns(place) && p.group.steady() < v.since+int64(p.group.opt.WarmUp)
+	return v.former != nil && v.owns(place) && v.formerOwner(place) != v.me && p.group.steady() < v.since+int64(p.group.opt.WarmUp)
 }
 
 // peek ends the flight with what another custodian of the key has in memory, and reports whether
@@ -34,46 +35,28 @@ func (p *peering[V]) peek(ctx context.Context, f *flight[V]) bool {
 	if !looks || gen != p.c.store.gen.Load() || p.tenures.view() != v {
 		return false
 	}
-	var some [maxReplicas + 1]int
-	others := v.custodians(place, v.copies, some[:0])[1:]
+	var room [maxReplicas + 1]int
+	others := v.custodians(place, v.copies, room[:0])[1:]
 	if len(others) == 0 {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, peekFor)
 	defer cancel()
 	p.c.n.peeks.Add(1)
-	type finding struct {
-		from   int
-		answer wire.Frame
+	answer, from, found := firstOf(ctx, others, func(ctx context.Context, i int) (wire.Frame, finding) {
+		return p.peekAt(ctx, v, label, i, f.key)
+	})
+	if found != some {
+		return false
 	}
-	found := make(chan finding, len(others))
-	for _, i := range others {
-		p.c.wg.Go(func() {
-			answer, ok := p.peekAt(ctx, v, label, i, f.key)
-			if !ok {
-				answer.Type = 0
-			}
-			found <- finding{i, answer}
-		})
+	b := parcel[V]{p: p, gen: gen, view: v, from: from, arrived: p.c.store.clock.now()}
+	e := b.entry(&answer)
+	if e == nil {
+		return false
 	}
-	for range others {
-		var one finding
-		select {
-		case one = <-found:
-		case <-ctx.Done():
-			return false
-		}
-		if one.answer.Type == 0 {
-			continue
-		}
-		b := parcel[V]{p: p, gen: gen, view: v, from: one.from, arrived: p.c.store.clock.now()}
-		if e := b.entry(&one.answer); e != nil {
-			p.take(f, e, &one.answer)
-			p.c.n.peekHits.Add(1)
-			return true
-		}
-	}
-	return false
+	p.take(f, e, &answer)
+	p.c.n.peekHits.Add(1)
+	return true
 }
 
 // peekOrGrant sees to a flight that others wait for, and this process cannot load: if nobody else has
@@ -126,32 +109,34 @@ func (p *peering[V]) take(f *flight[V], e *entry[V], from *wire.Frame) {
 	}
 }
 
-// peekAt asks a custodian what it has of a key.
-func (p *peering[V]) peekAt(ctx context.Context, v *view, label uint64, i int, key string) (answer wire.Frame, ok bool) {
+// peekAt asks a custodian what it has of a key, to be stored here.
+func (p *peering[V]) peekAt(ctx context.Context, v *view, label uint64, i int, key string) (answer wire.Frame, found finding) {
 	if v.peers[i] == nil {
-		return answer, false
+		return answer, unheard
 	}
 	l, err := v.peers[i].Link(ctx)
 	if err != nil || p.differsAt(l) {
-		return answer, false
+		return answer, unheard
 	}
 	answer, err = p.callIn(ctx, v, l, &wire.Frame{Type: wire.Peek, Cache: p.id, Key: key, Ring: v.tag, Clear: label})
-	switch {
-	case err != nil:
-		return answer, false
-	case answer.Type == wire.NotOwner:
+	if err != nil {
+		return answer, unheard
+	}
+	if answer.Type == wire.NotOwner {
 		p.group.reconcile(l, v, answer.Ring)
-		return answer, false
 	}
 	p.group.stamps.see(answer.Stamp)
 	answer.Key = key
-	return answer, (answer.Type == wire.Hit || answer.Type == wire.NotFound) && answer.Flags&wire.Stale == 0
+	return answer, findingOf(&answer)
 }
 
 // relist puts the entries of the i-th shard on the list where they belong by the view in force: what
 // this process keeps for another owner leaves before its own.
 func (p *peering[V]) relist(i int) {
 	v := p.tenures.view()
+	if n, _ := p.c.store.replicas(); n == 0 && !v.isShared() {
+		return // all that is valid is this process's own, and on the list of that
+	}
 	var some []*node
 	for n := range p.c.store.index.segments[i].table.Load().all {
 		if n.flags&flagBorrowed == 0 && v.owns(ringHash(n.key)) == (n.flags&flagReplica != 0) {
@@ -180,6 +165,10 @@ func (c *Cache[V]) relistAll(i int, nodes []*node) {
 		e.copyFrom(n)
 		e.flags ^= flagReplica
 		c.store.replace(place, n, &e.node)
+		e.used.Store(n.used.Load()) // nobody has used it
+		if c.store.lru == nil || e.flags&flagReplica != 0 {
+			e.mark.Store(n.mark.Load()) // LRU has just put it into order by its own
+		}
 	}
 }
 

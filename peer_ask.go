@@ -317,8 +317,8 @@ func (p *peering[V]) askOnce(q request[V], v *view, owner int) (value V, how ver
 				return value, unshared, err
 			}
 		}
-		p.c.n.peerHits.Add(1)
-		if a.link == l { // and not a replica
+		if a.link == l { // or else a replica, which has been counted
+			p.c.n.peerHits.Add(1)
 			p.countZone(v, owner, len(answer.Value))
 		}
 		if answer.Flags&wire.Loan != 0 {

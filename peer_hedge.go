@@ -121,29 +121,54 @@ func (p *peering[V]) askReplicas(ctx context.Context, v *view, owner int, key st
 	}
 	ctx, cancel := context.WithTimeout(ctx, replicaFor)
 	defer cancel()
-	if len(all) == 1 {
-		return p.readAt(ctx, v, all[0], key)
+	answer, _, found = firstOf(ctx, all, func(ctx context.Context, i int) (wire.Frame, finding) {
+		return p.readAt(ctx, v, i, key)
+	})
+	return answer, found
+}
+
+// firstOf asks members at once, and returns the first answer that says something, and whose it is.
+func firstOf(
+	ctx context.Context, members []int, ask func(ctx context.Context, i int) (wire.Frame, finding),
+) (answer wire.Frame, from int, found finding) {
+	if len(members) == 1 {
+		answer, found = ask(ctx, members[0])
+		return answer, members[0], found
 	}
+	ctx, cancel := context.WithCancel(ctx) // whoever has not answered then need not
+	defer cancel()
 	type result struct {
 		answer wire.Frame
+		from   int
 		found  finding
 	}
-	results := make(chan result, len(all))
-	for _, i := range all {
+	results := make(chan result, len(members))
+	for _, i := range members {
 		go func() {
-			answer, found := p.readAt(ctx, v, i, key)
-			results <- result{answer, found}
+			answer, found := ask(ctx, i)
+			results <- result{answer, i, found}
 		}()
 	}
 	found = none
-	for range all {
+	for range members {
 		r := <-results
 		if r.found == some {
-			return r.answer, some
+			return r.answer, r.from, some
 		}
 		found = min(found, r.found)
 	}
-	return answer, found
+	return answer, -1, found
+}
+
+// findingOf returns what an answer to a Lookup or Peek says.
+func findingOf(answer *wire.Frame) finding {
+	switch {
+	case (answer.Type == wire.Hit || answer.Type == wire.NotFound) && answer.Flags&wire.Stale == 0:
+		return some
+	case answer.Type == wire.Done:
+		return none
+	}
+	return unheard
 }
 
 // readAt asks a member what it has of a key.
@@ -153,16 +178,13 @@ func (p *peering[V]) readAt(ctx context.Context, v *view, i int, key string) (an
 		return answer, unheard
 	}
 	answer, err = l.Call(ctx, &wire.Frame{Type: wire.Lookup, Cache: p.id, Key: key})
-	switch {
-	case err != nil:
+	if err != nil {
 		return answer, unheard
-	case (answer.Type == wire.Hit || answer.Type == wire.NotFound) && answer.Flags&wire.Stale == 0:
-		p.countZone(v, i, len(answer.Value))
-		return answer, some
-	case answer.Type == wire.Done:
-		return answer, none
 	}
-	return answer, unheard
+	if found = findingOf(&answer); found == some {
+		p.countZone(v, i, len(answer.Value))
+	}
+	return answer, found
 }
 
 // getAtReplicas gets a key whose owner cannot be asked.

@@ -49,7 +49,7 @@ type Group struct {
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 	closing atomic.Bool // Shutdown has been called
-	keeps   atomic.Bool // it hands nothing over by itself: for tests of what happens before it has
+	keeps   atomic.Bool // it sends nothing of its own accord to those who own now what it owned: for tests of what happens before that
 	retired atomic.Bool // it does not act any more, nor use copies
 
 	replaced atomic.Bool // a newer process goes by this one's name

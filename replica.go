@@ -78,7 +78,7 @@ func (p *peering[V]) confirm(ctx context.Context, v *view, i int, f wire.Frame) 
 			return errNoMembers
 		}
 		var l *link.Link
-		if l, last = peer.Link(ctx); last == nil {
+		if l, last = p.linkSoon(ctx, peer, true); last == nil { // soon, since the view may change
 			var answer wire.Frame
 			if answer, last = p.callIn(ctx, v, l, &f); last == nil {
 				p.group.stamps.see(answer.Stamp)

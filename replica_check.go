@@ -33,13 +33,20 @@ func (p *peering[V]) runChecks() {
 	}
 }
 
-// sample returns so many replicas that were used lately, at most.
+// lookedFor bounds how many entries are looked at for each one that is wanted.
+const lookedFor = 64
+
+// sample returns so many replicas that were used lately, at most, from somewhere in the cache.
 func (p *peering[V]) sample(n int) (some []*node) {
 	v := p.tenures.view()
+	looked := 0
 	first := rand.IntN(len(p.c.shards))
 	for i := range p.c.shards {
 		at := (first + i) % len(p.c.shards)
 		for e := range p.c.store.index.segments[at].table.Load().all {
+			if looked++; looked > lookedFor*n {
+				return some
+			}
 			if e.flags&flagReplica == 0 || e.mark.Load() == 0 || v.isOwn(e.key) || p.c.judge(e, p.c.store.clock.now()) != fresh {
 				continue
 			}
@@ -61,10 +68,10 @@ func (p *peering[V]) differing(nodes []*node) (differ []*node) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(p.group.ctx, replicaFor)
-		answer, ok := p.peekAt(ctx, v, label, owner, n.key)
+		answer, found := p.peekAt(ctx, v, label, owner, n.key)
 		cancel()
 		p.c.n.checks.Add(1)
-		if ok && answer.Made != n.stamp && p.c.store.index.find(n.hash, n.key) == n && p.c.current(n) {
+		if found == some && answer.Made != n.stamp && p.c.store.index.find(n.hash, n.key) == n && p.c.current(n) {
 			differ = append(differ, n)
 		}
 	}

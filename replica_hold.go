@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/coveycache/covey/internal/link"
-	"github.com/coveycache/covey/internal/sizeof"
 	"github.com/coveycache/covey/internal/wire"
 )
 
@@ -52,7 +51,7 @@ func (p *peering[V]) serveDrop(r *link.Request) {
 		return
 	}
 	v := p.tenures.view()
-	if !p.isFromOwner(v, r, r.Key) {
+	if from := p.fellow(v, r); from < 0 || v.owner(r.Key) != from {
 		r.Answer(notOwner(v))
 		return
 	}
@@ -65,26 +64,31 @@ func (p *peering[V]) serveDrop(r *link.Request) {
 	gone := p.c.writeQuietly(&w)
 	r.Answer(done)
 	if len(gone) > 0 { // the write does not wait for Events.Removed, which may write the key itself
-		p.c.spawn(func() { p.c.departed(gone) })
+		if tell := func() { p.c.departed(gone) }; !p.c.spawn(tell) {
+			go tell() // the cache is being closed
+		}
 	}
 }
 
-// isFromOwner reports whether a request comes from a member of the view that this process goes by, of
-// which it is a member, too; if key is given, from the key's owner.
-func (p *peering[V]) isFromOwner(v *view, r *link.Request, key string) bool {
-	from := v.indexOf(r.Link().Name())
-	return v.tag == r.Ring && v.tag != 0 && v.me >= 0 && from >= 0 && (key == "" || v.owner(key) == from)
+// fellow returns which member of the view that this process goes by, as a member, has sent a request
+// by the same view; -1: none has.
+func (p *peering[V]) fellow(v *view, r *link.Request) int {
+	if v.tag != r.Ring || v.tag == 0 || v.me < 0 {
+		return -1
+	}
+	return v.indexOf(r.Link().Name())
 }
 
 // serveReplicate keeps what an owner sends.
 func (p *peering[V]) serveReplicate(r *link.Request) {
 	p.group.stamps.see(r.Stamp)
 	gen, label, v := p.present()
-	if !p.isFromOwner(v, r, "") || r.Clear != label || !v.hasSettled() || !p.group.isActing() {
+	from := p.fellow(v, r)
+	if from < 0 || r.Clear != label || !v.hasSettled() || !p.group.isActing() {
 		r.Answer(notOwner(v)) // the sender tries again
 		return
 	}
-	sent := parcel[V]{p: p, gen: gen, label: label, view: v, from: v.indexOf(r.Link().Name()), stamp: r.Stamp, arrived: p.c.store.clock.now()}
+	sent := parcel[V]{p: p, gen: gen, label: label, view: v, from: from, stamp: r.Stamp, arrived: p.c.store.clock.now()}
 	var one wire.Frame
 	items := bytes.Clone(r.Items)
 	if items == nil {
@@ -192,16 +196,10 @@ func (b *parcel[V]) entry(f *wire.Frame) *entry[V] {
 		return nil
 	}
 	size := c.measure(key, v, false)
-	if size < 0 || int64(size) > c.maxValue.Load() {
+	e := c.makeEntry(key, hash, size, v, begin, b.arrived)
+	if e == nil {
 		return nil
 	}
-	total := c.baseSize + sizeof.Class(int64(len(key))) + int64(size)
-	if limit := c.maxBytes.Load(); limit > 0 && total > limit {
-		return nil
-	}
-	e := &entry[V]{value: v}
-	c.seal(&e.value)
-	c.stamp(&e.node, key, hash, total, begin, b.arrived)
 	e.stamp, e.cost, e.expires = f.Made, costClass(f.LoadTime), never
 	if f.TTL != 0 {
 		e.expires = b.arrived + int64(f.TTL)

@@ -307,3 +307,31 @@ func TestVersionsOutliveTheirOwner(t *testing.T) {
 		}
 	})
 }
+
+// A change of the view is no use of what it makes this process's own.
+func TestRelistedEntriesAreNotUsed(t *testing.T) {
+	for _, eviction := range []Eviction{LFU, LRU, FIFO} {
+		t.Run(eviction.String(), func(t *testing.T) {
+			inWorld(t, 3, Options[string]{Replicas: 2, L1: -1, TTL: 2 * time.Hour, IdleTTL: time.Hour, Eviction: eviction}, func(t *testing.T, w *world) {
+				a, b := w.procs[0], w.procs[1]
+				key := replicatedTo(a, b)
+				require.NoError(t, a.cache.Put(t.Context(), key, "put"))
+				time.Sleep(time.Second)
+				find := func() *node { return b.cache.store.index.find(b.cache.store.hash(key), key) }
+				n := find()
+				require.NotZero(t, n.flags&flagReplica)
+				used, uses := n.used.Load(), n.mark.Load()
+				time.Sleep(time.Minute)
+				a.crash()
+				w.procs = []*proc{b, w.procs[2]}
+				time.Sleep(10 * time.Second)
+				n = find()
+				require.Zero(t, n.flags&flagReplica, "it is b's own now")
+				require.Equal(t, used, n.used.Load())
+				if eviction != LRU { // which puts it into order as the newest
+					require.Equal(t, uses, n.mark.Load())
+				}
+			})
+		})
+	}
+}

@@ -214,6 +214,13 @@ func (s *store) remove(g *segment, n *node) {
 	s.forget(g, n)
 }
 
+// replicas returns how many there are, and their bytes.
+func (s *store) replicas() (n, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(s.spare.len), s.spare.bytes
+}
+
 // unlist takes n off the list of what may be evicted. Both locks are held.
 func (s *store) unlist(n *node) {
 	if n.flags&flagReplica != 0 {

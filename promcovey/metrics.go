@@ -128,7 +128,7 @@ func (c *Collector) collectCache(ch chan<- prometheus.Metric, name string, s cov
 	counter(d.requests, s.Hits, "hit")
 	counter(d.requests, s.L1Hits, "hit_l1")
 	counter(d.requests, s.PeerHits, "hit_peer")
-	counter(d.requests, s.ReplicaReads-s.HedgeWins, "hit_replica") // hedges that won are in PeerHits
+	counter(d.requests, s.ReplicaReads, "hit_replica")
 	counter(d.requests, s.StaleHits, "stale")
 	counter(d.requests, s.NegativeHits, "negative")
 	counter(d.requests, s.Misses, "miss")

@@ -64,7 +64,7 @@ covey_loads_total{app="shop",cache="users",result="timeout"} 2
 covey_requests_total{app="shop",cache="users",result="hit"} 1
 covey_requests_total{app="shop",cache="users",result="hit_l1"} 2
 covey_requests_total{app="shop",cache="users",result="hit_peer"} 3
-covey_requests_total{app="shop",cache="users",result="hit_replica"} 8
+covey_requests_total{app="shop",cache="users",result="hit_replica"} 10
 covey_requests_total{app="shop",cache="users",result="miss"} 6
 covey_requests_total{app="shop",cache="users",result="negative"} 5
 covey_requests_total{app="shop",cache="users",result="stale"} 4

@@ -13,7 +13,7 @@ var ofReplicas = []mutant{
 	},
 	{
 		"I14: custodians that have not cleared give nothing to those who have", "TestReplicasAtAClear",
-		"replica_hold.go", "r.Clear != label || ", "",
+		"replica_hold.go", "r.Clear != label || !v.hasSettled()", "!v.hasSettled()",
 	},
 	{
 		"I14: nor does one that is about to, or is being, cleared", "TestClearThatTakesItsTime",
@@ -48,8 +48,12 @@ var ofReplicas = []mutant{
 		"ring.go", "apart && r.members[f].Zone == r.members[o].Zone", "false",
 	},
 	{
+		"a change of the view is no use", "TestRelistedEntriesAreNotUsed",
+		"handoff.go", "\t\te.used.Store(n.used.Load()) // nobody has used it\n", "",
+	},
+	{
 		"a replica that differs is found", "TestSelfCheck",
-		"replica_check.go", "if ok && answer.Made != n.stamp &&", "if ok && answer.Made == 0 &&",
+		"replica_check.go", "if found == some && answer.Made != n.stamp &&", "if found == some && answer.Made == 0 &&",
 	},
 	{
 		"hedges have a budget", "TestHedges",
@@ -61,6 +65,6 @@ var ofReplicas = []mutant{
 	},
 	{
 		"I14: owners peek for what has moved", "TestPeeks",
-		"handoff.go", "\treturn v.hasMoved(place) && v.owns(place)", "\treturn false && v.owns(place)",
+		"handoff.go", "\treturn v.former != nil && v.owns(place) &&", "\treturn false && v.owns(place) &&",
 	},
 }
