@@ -1,5 +1,7 @@
 package covey
 
+// clear_label.go has what tells custodians that have carried out a Clear from those that have not yet.
+
 import (
 	"math/rand/v2"
 	"slices"

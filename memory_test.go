@@ -26,6 +26,21 @@ func (r *reused) call(key string, f func(key string)) {
 	}
 }
 
+func TestReplicatedKeysMayBeReused(t *testing.T) {
+	inWorld(t, 3, Options[string]{Replicas: 2, L1: -1}, func(t *testing.T, w *world) {
+		a, ctx := w.procs[0], t.Context()
+		var r reused
+		for _, p := range w.procs {
+			key := p.key()
+			r.call(key, func(k string) { require.NoError(t, a.cache.Put(ctx, k, "put")) })
+			time.Sleep(time.Second)
+			require.Equal(t, 2, w.has(key), "of %s, which %s owns", key, p.name)
+			r.call(key, func(k string) { require.NoError(t, a.cache.Delete(ctx, k, DeletedAt(7))) })
+			time.Sleep(time.Second)
+		}
+	})
+}
+
 func TestKeysMayBeReused(t *testing.T) {
 	o := Options[string]{TTL: time.Minute, StaleIfError: time.Hour, ErrorThrottle: time.Hour, TTLJitter: -1}
 	inWorld(t, 2, o, func(t *testing.T, w *world) {

@@ -77,7 +77,7 @@ var ofCopies = []mutant{
 	},
 	{
 		"I3: what is done for all caches is done for one that comes meanwhile", "TestStandInIsReplaced",
-		"peers.go", "\t\tif g.caches.Load() == caches {\n\t\t\treturn\n\t\t}\n", "\t\treturn\n",
+		"group_leave.go", "\t\tif g.caches.Load() == caches {\n\t\t\treturn\n\t\t}\n", "\t\treturn\n",
 	},
 	{
 		"I3: a stand-in that has been replaced confirms nothing", "TestStandInIsReplaced",

@@ -65,6 +65,6 @@ var ofReplicas = []mutant{
 	},
 	{
 		"I14: owners peek for what has moved", "TestPeeks",
-		"handoff.go", "\treturn v.former != nil && v.owns(place) &&", "\treturn false && v.owns(place) &&",
+		"peer_peek.go", "\treturn v.former != nil && v.owns(place) &&", "\treturn false && v.owns(place) &&",
 	},
 }
