@@ -5,6 +5,7 @@ package covey
 // snapshot_process_test.go kills processes while they write snapshots.
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,47 +24,65 @@ import (
 )
 
 // snapshotProcess is the environment variable that makes the test binary a process with a cache
-// whose snapshot is there. It writes one after another, and a line to its output for each.
+// whose snapshot is there. It writes one after another, and says to its output how far it is.
 const snapshotProcess = "COVEY_TEST_SNAPSHOT"
 
+const (
+	snapshotEntries = 20_000
+	snapshotSteps   = 20 // lines for a file, and one when it is there
+)
+
+// A talkingCodec says how far it is.
+type talkingCodec struct {
+	stringCodec[string]
+	done *atomic.Int64 // values
+}
+
+//lint:ignore U1000 it hides that of stringCodec, so that this is a user's codec
+func (talkingCodec) plain() {}
+
+func (c talkingCodec) Append(dst []byte, v string) ([]byte, error) {
+	if n := c.done.Add(1); n%(snapshotEntries/snapshotSteps) == 0 {
+		fmt.Println("encoded:", n)
+	}
+	return append(dst, v...), nil
+}
+
 func snapshotMain(path string) error {
-	const n = 20_000
-	o := Options[string]{Logger: slog.New(slog.DiscardHandler), Snapshot: Snapshot{Path: path, Interval: time.Millisecond}}
+	o := Options[string]{Logger: slog.New(slog.DiscardHandler), Codec: talkingCodec{done: new(atomic.Int64)}, Snapshot: Snapshot{Path: path}}
 	c, err := New("test", o)
 	if err != nil {
 		return err
 	}
-	for i := range n {
+	for i := range snapshotEntries {
 		key := fmt.Sprint("key", i)
 		if err := c.Put(context.Background(), key, snapshotValue(key)); err != nil {
 			return err
 		}
 	}
-	full := os.Getenv(snapshotProcess+"_LIMIT") != ""
-	for seen := int64(0); ; time.Sleep(time.Millisecond) {
-		s := c.Stats().Snapshot
-		if s.Written != seen && s.Entries == n {
-			fmt.Println(s.Written)
-			seen = s.Written
+	isFilling := os.Getenv(snapshotProcess+"_LIMIT") != ""
+	for failed := 0; ; {
+		if err := c.snapshots.write(c.snapshots.live(), nil); err == nil {
+			fmt.Println("written")
+		} else if failed++; failed > 3 {
+			fmt.Println("failed:", err)
+			return c.Close()
 		}
-		if seen > 0 && full { // the disk is, from now on
-			full = false
+		if isFilling { // the disk is full from now on
+			isFilling = false
 			signal.Ignore(syscall.SIGXFSZ)
 			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 300 << 10, Max: 300 << 10}); err != nil {
 				return err
 			}
-		}
-		if s.Failed > 3 {
-			fmt.Println("failed:", s.Err)
-			return c.Close()
 		}
 	}
 }
 
 func snapshotValue(key string) string { return strings.Repeat(key, 1+len(key)%7) }
 
-// startSnapshots starts such a process and waits for its first file.
-func startSnapshots(t *testing.T, path string, env ...string) (cmd *exec.Cmd, lines func() string) {
+// startSnapshots starts such a process and waits for its first file. Then line returns what it says
+// next.
+func startSnapshots(t *testing.T, path string, env ...string) (cmd *exec.Cmd, line func() string) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd = exec.Command(self)
@@ -71,15 +91,16 @@ func startSnapshots(t *testing.T, path string, env ...string) (cmd *exec.Cmd, li
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	b := make([]byte, 1<<10)
-	lines = func() string {
+	said := bufio.NewReader(out)
+	line = func() string {
 		require.NoError(t, out.(*os.File).SetReadDeadline(time.Now().Add(testPatience)))
-		n, err := out.Read(b)
+		s, err := said.ReadString('\n')
 		require.NoError(t, err)
-		return string(b[:n])
+		return s
 	}
-	lines()
-	return cmd, lines
+	for line() != "written\n" {
+	}
+	return cmd, line
 }
 
 // Whenever a process is killed that writes its snapshot, there is a whole one.
@@ -89,9 +110,10 @@ func TestSnapshotProcessIsKilled(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "snapshot")
 	for range 10 {
-		cmd, lines := startSnapshots(t, path)
-		lines()
-		time.Sleep(time.Duration(rand.Int64N(int64(100 * time.Millisecond))))
+		cmd, line := startSnapshots(t, path)
+		for range rand.IntN(2 * (snapshotSteps + 1)) {
+			line()
+		}
 		require.NoError(t, cmd.Process.Kill())
 		_ = cmd.Wait()
 
@@ -124,10 +146,10 @@ func TestSnapshotOnAFullDisk(t *testing.T) {
 		t.Skip("processes take seconds")
 	}
 	o := withSnapshot(t, Options[string]{})
-	cmd, lines := startSnapshots(t, o.Snapshot.Path, snapshotProcess+"_LIMIT=1")
+	cmd, line := startSnapshots(t, o.Snapshot.Path, snapshotProcess+"_LIMIT=1")
 	said := ""
 	for !strings.Contains(said, "failed:") {
-		said = lines()
+		said = line()
 	}
 	require.Contains(t, said, "too large")
 	require.NoError(t, cmd.Wait())

@@ -156,60 +156,62 @@ func TestSnapshotHottestFirst(t *testing.T) {
 	for _, eviction := range []Eviction{LFU, LRU, FIFO} {
 		for _, less := range []string{"file", "cache"} {
 			t.Run(fmt.Sprint(eviction, "/", less), func(t *testing.T) {
-				o := withSnapshot(t, Options[string]{Eviction: eviction, MaxEntries: n})
-				if less == "file" {
-					o.Snapshot.MaxBytes = n * 30 / 4
-				}
-				c := openCache(t, o)
-				key := func(i int) string { return fmt.Sprintf("key%05d", i) }
-				for i := range n {
-					require.NoError(t, c.Put(t.Context(), key(i), "value"))
-				}
-				const from, to = n / 2, n/2 + n/8 // the hot ones
-				if eviction == FIFO {
-					for i := from; i < to; i++ {
-						require.NoError(t, c.Delete(t.Context(), key(i)))
-						time.Sleep(time.Microsecond) // FIFO goes by the clock, whose steps may be long
+				synctest.Test(t, func(t *testing.T) {
+					o := withSnapshot(t, Options[string]{Eviction: eviction, MaxEntries: n})
+					if less == "file" {
+						o.Snapshot.MaxBytes = n * 30 / 4
+					}
+					c := openCache(t, o)
+					key := func(i int) string { return fmt.Sprintf("key%05d", i) }
+					for i := range n {
 						require.NoError(t, c.Put(t.Context(), key(i), "value"))
 					}
-				}
-				for range 4 {
-					for i := from; i < to; i++ {
-						_, err := c.Get(t.Context(), key(i), nil)
-						require.NoError(t, err)
-					}
-				}
-				if less == "cache" {
-					o.MaxEntries = n / 4
-				}
-				c = reopened(t, c, o)
-				if less == "file" {
-					info, err := os.Stat(o.Snapshot.Path)
-					require.NoError(t, err)
-					require.LessOrEqual(t, info.Size(), o.Snapshot.MaxBytes)
-					require.Less(t, c.Len(), n/2)
-				} else {
-					require.Equal(t, n/4, c.Len())
-				}
-				require.Greater(t, c.Len(), n/8)
-				hot := func() (hot int) {
-					for i := from; i < to; i++ {
-						if c.Contains(key(i)) {
-							hot++
+					const from, to = n / 2, n/2 + n/8 // the hot ones
+					if eviction == FIFO {
+						for i := from; i < to; i++ {
+							require.NoError(t, c.Delete(t.Context(), key(i)))
+							time.Sleep(time.Microsecond) // FIFO goes by the clock
+							require.NoError(t, c.Put(t.Context(), key(i), "value"))
 						}
 					}
-					return hot
-				}
-				require.Equal(t, n/8, hot())
-				require.NoError(t, c.SetMaxEntries(n/8))
-				if eviction == LFU { // which guesses
-					require.Greater(t, hot(), n/8*3/4)
-				} else {
+					for range 4 {
+						for i := from; i < to; i++ {
+							_, err := c.Get(t.Context(), key(i), nil)
+							require.NoError(t, err)
+						}
+					}
+					if less == "cache" {
+						o.MaxEntries = n / 4
+					}
+					c = reopened(t, c, o)
+					if less == "file" {
+						info, err := os.Stat(o.Snapshot.Path)
+						require.NoError(t, err)
+						require.LessOrEqual(t, info.Size(), o.Snapshot.MaxBytes)
+						require.Less(t, c.Len(), n/2)
+					} else {
+						require.Equal(t, n/4, c.Len())
+					}
+					require.Greater(t, c.Len(), n/8)
+					hot := func() (hot int) {
+						for i := from; i < to; i++ {
+							if c.Contains(key(i)) {
+								hot++
+							}
+						}
+						return hot
+					}
 					require.Equal(t, n/8, hot())
-				}
-				require.NoError(t, c.Put(t.Context(), "new", "v"))
-				require.True(t, c.Contains("new"))
-				require.NoError(t, c.Close())
+					require.NoError(t, c.SetMaxEntries(n/8))
+					if eviction == LFU { // which guesses
+						require.Greater(t, hot(), n/8*3/4)
+					} else {
+						require.Equal(t, n/8, hot())
+					}
+					require.NoError(t, c.Put(t.Context(), "new", "v"))
+					require.True(t, c.Contains("new"))
+					require.NoError(t, c.Close())
+				})
 			})
 		}
 	}
@@ -377,6 +379,16 @@ func TestSnapshotMistakes(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
+// lasting returns what a cache has, but for what is over at any moment.
+func lasting(c *Cache[string]) map[string]string {
+	all := maps.Collect(c.All())
+	maps.DeleteFunc(all, func(key, _ string) bool {
+		e, _ := c.Peek(key)
+		return e.TTL < time.Minute
+	})
+	return all
+}
+
 // Anything may run while snapshots are written, and what is read at the end is what was there.
 func TestAnythingBesideSnapshots(t *testing.T) {
 	for _, eviction := range []Eviction{LFU, LRU, FIFO} {
@@ -385,28 +397,22 @@ func TestAnythingBesideSnapshots(t *testing.T) {
 		for goesOn := soak(t, 5); goesOn(); {
 			c := openCache(t, o)
 			var wg sync.WaitGroup
-			var stop atomic.Bool
 			for i := range 4 {
 				wg.Go(func() {
 					r := rand.New(rand.NewPCG(uint64(i), rand.Uint64()))
-					for !stop.Load() {
+					for c.Stats().Snapshot.Written < 10 {
 						_ = anything(t.Context(), c, r)
 					}
 				})
 			}
-			for c.Stats().Snapshot.Written < 10 {
-				time.Sleep(time.Millisecond)
-			}
-			require.NoError(t, c.Stats().Snapshot.Err)
-			stop.Store(true)
 			wg.Wait()
-			time.Sleep(3 * time.Millisecond) // what was put with a TTL of 1 ms is over
-			before := maps.Collect(c.All())
+			require.NoError(t, c.Stats().Snapshot.Err)
+			before := lasting(c)
 			require.NoError(t, c.Close())
 			require.NoError(t, c.Stats().Snapshot.Err)
 			onlyFile(t, o.Snapshot.Path)
 			c = openCache(t, o)
-			require.True(t, maps.Equal(before, maps.Collect(c.All())))
+			require.True(t, maps.Equal(before, lasting(c)))
 			c.verify()
 			require.NoError(t, c.Close())
 		}
