@@ -44,6 +44,9 @@ func (g *Group) retreat(ctx context.Context) {
 		if ctx.Err() != nil || !g.isActing() { // without a quorum nothing is agreed upon
 			return
 		}
+		if now := g.view.Load(); now.self >= 0 && len(now.ring.members) < 2 { // all others are leaving, too
+			return
+		}
 	}
 	if v.me >= 0 {
 		g.forEach(func(c shared) { c.handOver(ctx, v) })

@@ -89,6 +89,32 @@ func TestShutdownWithASlowLoad(t *testing.T) {
 	})
 }
 
+// Processes that all shut down at once give what they have to nobody in the end, and do not wait for
+// somebody who would take it: the last one takes 3 s at most, the bound for being let go.
+func TestShutdownOfAll(t *testing.T) {
+	for _, n := range []int{1, 2, 3} {
+		inWorld(t, n, Options[string]{}, func(t *testing.T, w *world) {
+			for _, p := range w.procs {
+				for _, k := range p.keys(20) {
+					require.NoError(t, p.cache.Put(t.Context(), k, "v"))
+				}
+			}
+			began := time.Now()
+			var wg sync.WaitGroup
+			for i, p := range w.procs {
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * 5 * time.Millisecond)
+					if err := p.group.Shutdown(context.Background()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			require.Less(t, time.Since(began), leaveFor+2*time.Second, "%d processes", n)
+		})
+	}
+}
+
 // Two processes of one name that both run, as when one is replaced by force: the newer one is the
 // member, the older one acts no more, and both say so once.
 func TestTwoOfOneName(t *testing.T) {

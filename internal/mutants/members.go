@@ -8,6 +8,10 @@ var ofMembers = []mutant{
 		"group_view.go", "\t\tg.retired.Store(true) // before", "\t\t// before",
 	},
 	{
+		"the last one to leave waits for nobody", "TestShutdownOfAll",
+		"group_leave.go", "len(now.ring.members) < 2 { // all", "len(now.ring.members) < 0 { // all",
+	},
+	{
 		"a group without secrets answers only to a loopback Host", "TestHazard15OpenDoors",
 		"group_http.go", "!isLoopbackHost(asked)", "asked == \"\"",
 	},
