@@ -57,7 +57,7 @@ type Stats struct {
 	ReplicaBytes    int64 // their accounted bytes, in Bytes, too; a gauge
 	ReplicasSent    int64 // values that other processes have kept for this one
 	ReplicasRefused int64 // values of others that this process has not kept: written since, or not its to keep
-	ReplicasMissed  int64 // values not sent since too many waited
+	ReplicasMissed  int64 // values not sent at once since too many waited, or the other did not take any; they are sent later
 	ReplicaReads    int64 // values, or ErrNotFound, that other processes than the owner answered with
 	OtherZoneBytes  int64 // of values that members in other zones have answered with
 	Hedges          int64 // requests to replicas since the owner was slow

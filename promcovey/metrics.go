@@ -65,7 +65,7 @@ func newDescs(fixed prometheus.Labels) (d descs) {
 	d.replicaBytes = cache("replica_bytes", "Accounted bytes of the replicas. They are among the bytes.")
 	d.replicasSent = cache("replicas_sent_total", "Values that other processes have kept for this one.")
 	d.replicasRefused = cache("replicas_refused_total", "Values of others that this process has not kept: written since, or not its to keep.")
-	d.replicasMissed = cache("replicas_missed_total", "Values not sent to other processes since too many waited.")
+	d.replicasMissed = cache("replicas_missed_total", "Values not sent to other processes at once, since too many waited or the other took none; they are sent later.")
 	d.replicaReads = cache("replica_reads_total", "Values, or that there is none, that other processes than the owner answered with.")
 	d.hedges = cache("hedges_total", "Requests to replicas since the owner was slow.")
 	d.hedgeWins = cache("hedges_won_total", "Those of them that were answered first.")
