@@ -19,7 +19,7 @@ type descs struct {
 	loads, loadSeconds, refused, refreshes, refreshSkips, softTimeouts, discarded   *prometheus.Desc
 	peerErrors, loans, recalls, served, notOwner, alone, undecodable, unconfirmed   *prometheus.Desc
 	replicas, replicaBytes, replicasSent, replicasRefused, replicasMissed           *prometheus.Desc
-	replicaReads, hedges, hedgeWins, peeks, peekHits                                *prometheus.Desc
+	replicaReads, hedges, hedgeWins, peeks, peekHits, checks, mismatches            *prometheus.Desc
 	restored, aside, snapshots, snapshotFailed                                      *prometheus.Desc
 	snapshotEntries, snapshotBytes, snapshotTime                                    *prometheus.Desc
 	puts, deletes, evictions, expirations, tooLarge, extraKeys                      *prometheus.Desc
@@ -71,6 +71,8 @@ func newDescs(fixed prometheus.Labels) (d descs) {
 	d.hedgeWins = cache("hedges_won_total", "Those of them that were answered first.")
 	d.peeks = cache("peeks_total", "Questions to others before a load of a key that has just moved here.")
 	d.peekHits = cache("peeks_hit_total", "Those of them that found a value, so that nothing had to be loaded.")
+	d.checks = cache("self_checks_total", "Replicas compared with what their owners have.")
+	d.mismatches = cache("self_check_mismatches_total", "Those of them that differed. There should be none.")
 	d.restored = cache("snapshot_restored_entries", "Entries that came from a file when the cache was made.")
 	d.aside = cache("snapshot_unconfirmed_entries", "Those of them, in a group, that nobody has asked for yet.")
 	d.snapshots = cache("snapshots_written_total", "Files written.")
@@ -168,6 +170,8 @@ func (c *Collector) collectCache(ch chan<- prometheus.Metric, name string, s cov
 	counter(d.hedgeWins, s.HedgeWins)
 	counter(d.peeks, s.Peeks)
 	counter(d.peekHits, s.PeekHits)
+	counter(d.checks, s.Checks)
+	counter(d.mismatches, s.Mismatches)
 
 	gauge(d.restored, s.Snapshot.Restored)
 	gauge(d.aside, s.Snapshot.Aside)
