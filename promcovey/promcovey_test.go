@@ -40,6 +40,7 @@ func TestNumbers(t *testing.T) {
 		ReplicaReads: 10, HedgeWins: 2,
 		Loads: 20, LoadErrors: 9, LoadNotFound: 3, LoadTimeouts: 2, LoadPanics: 1, Breaker: covey.BreakerOpen,
 		RefusedSlots: 7, RefusedRate: 8, RefusedOpen: 9,
+		Discarded: 15, DiscardedWrite: 1, DiscardedView: 2, DiscardedVersion: 3, DiscardedLate: 4, DiscardedAway: 5, Outdated: 6,
 	}}))
 	require.NoError(t, testutil.CollectAndCompare(c, strings.NewReader(`
 # HELP covey_breaker_state What the breaker does with loads. The series of the state is 1, the others are 0; all are if there is none.
@@ -47,6 +48,16 @@ func TestNumbers(t *testing.T) {
 covey_breaker_state{app="shop",cache="users",state="closed"} 0
 covey_breaker_state{app="shop",cache="users",state="half-open"} 0
 covey_breaker_state{app="shop",cache="users",state="open"} 1
+# HELP covey_fills_discarded_total Loaded values not stored, by what had come in between: a write of the key, a clear or another view, a higher version; or it was too late, or is not for this process to store.
+# TYPE covey_fills_discarded_total counter
+covey_fills_discarded_total{app="shop",cache="users",reason="away"} 5
+covey_fills_discarded_total{app="shop",cache="users",reason="late"} 4
+covey_fills_discarded_total{app="shop",cache="users",reason="version"} 3
+covey_fills_discarded_total{app="shop",cache="users",reason="view"} 2
+covey_fills_discarded_total{app="shop",cache="users",reason="write"} 1
+# HELP covey_writes_outdated_total Writes refused since the cache knew a higher version.
+# TYPE covey_writes_outdated_total counter
+covey_writes_outdated_total{app="shop",cache="users"} 6
 # HELP covey_loads_refused_total Loads that the protection of the origin refused.
 # TYPE covey_loads_refused_total counter
 covey_loads_refused_total{app="shop",cache="users",reason="breaker"} 9
@@ -68,7 +79,7 @@ covey_requests_total{app="shop",cache="users",result="hit_replica"} 10
 covey_requests_total{app="shop",cache="users",result="miss"} 6
 covey_requests_total{app="shop",cache="users",result="negative"} 5
 covey_requests_total{app="shop",cache="users",result="stale"} 4
-`), "covey_breaker_state", "covey_loads_refused_total", "covey_loads_total", "covey_requests_total"))
+`), "covey_breaker_state", "covey_fills_discarded_total", "covey_writes_outdated_total", "covey_loads_refused_total", "covey_loads_total", "covey_requests_total"))
 }
 
 // What concerns replicas, changes of the members and snapshots has its number each.
