@@ -85,7 +85,7 @@ func testAccounting[V any](t *testing.T, value func(*rand.Rand) V) {
 func TestRandomOperations(t *testing.T) {
 	t.Parallel()
 	for _, ev := range []Eviction{LFU, LRU, FIFO} {
-		for seed := range uint64(5) {
+		for seed := range uint64(2) {
 			r := rand.New(rand.NewPCG(seed, 3))
 			c := newCache(t, Options[string]{MaxBytes: 20_000, Eviction: ev})
 			truth := map[string]string{} // what was put last; the cache may have dropped it

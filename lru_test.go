@@ -196,7 +196,7 @@ func (t *policyTest) useAny() {
 func TestLRUAgainstModel(t *testing.T) {
 	t.Parallel()
 	r := newRand(t)
-	for range 20 {
+	for range 10 {
 		m := newLRUTest(t, r)
 		bound := 1 + r.IntN(50)
 		for range 1000 {

@@ -35,7 +35,7 @@ const metamorphicKinds = 14
 // randomOperation leaves out what may depend on the options: eviction, early refresh, and when what
 // has expired takes its version along. So the keys with versions do not expire.
 func randomOperation(r *rand.Rand, i int) operation {
-	op := operation{at: r.IntN(3), v: fmt.Sprint("v", i), ttl: time.Duration(1+r.IntN(20)) * time.Second, n: uint64(1 + r.IntN(50))}
+	op := operation{at: r.IntN(3), v: fmt.Sprint("v", i), ttl: time.Duration(1+r.IntN(20)) * 200 * time.Millisecond, n: uint64(1 + r.IntN(50))}
 	for range 1 + r.IntN(4) {
 		op.keys = append(op.keys, fmt.Sprint("key", r.IntN(12)))
 	}
@@ -144,6 +144,7 @@ func (op operation) do(ctx context.Context, c *Cache[string]) string {
 }
 
 func TestMetamorphic(t *testing.T) {
+	t.Parallel()
 	type variant struct {
 		procs    int
 		eviction Eviction
@@ -162,7 +163,7 @@ func TestMetamorphic(t *testing.T) {
 		var want []string
 		for _, v := range variants {
 			o := Options[string]{
-				MaxBytes: 64 << 20, Eviction: v.eviction, L1: v.l1, TTL: 15 * time.Second, NegativeTTL: 4 * time.Second,
+				MaxBytes: 64 << 20, Eviction: v.eviction, L1: v.l1, TTL: 3 * time.Second, NegativeTTL: 800 * time.Millisecond,
 				EarlyRefresh: -1, TTLJitter: -1, Logger: slog.New(slog.DiscardHandler),
 			}
 			inWorld(t, v.procs, o, func(t *testing.T, w *world) {

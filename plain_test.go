@@ -227,6 +227,7 @@ func TestPlainInServers(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits for loads on the real clock
 			m := new(mesh)
 			s.group.Secrets = [][]byte{testSecret}
 			if inner := s.wrap; inner != nil {

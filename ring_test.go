@@ -175,7 +175,8 @@ func TestRingShares(t *testing.T) {
 }
 
 func TestRingBalance(t *testing.T) {
-	for _, test := range []struct{ peers, sets int }{{3, 200}, {10, 200}, {100, 20}, {1000, 2}} {
+	t.Parallel()
+	for _, test := range []struct{ peers, sets int }{{3, 100}, {10, 100}, {100, 10}, {1000, 1}} {
 		t.Run(fmt.Sprint(test.peers), func(t *testing.T) {
 			if testing.Short() && test.peers > 100 {
 				t.Skip("many points")
@@ -195,6 +196,7 @@ func TestRingBalance(t *testing.T) {
 
 // A ring that is made from the one before it is the ring that its members have.
 func TestRingFromAnother(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(15, 16))
 	pool := randomMembers(rng, 12)
 	heavy := int(maxPoints / pointsPerWeight)
@@ -294,6 +296,7 @@ func TestRingHugeWeights(t *testing.T) {
 	if testing.Short() {
 		t.Skip("many points")
 	}
+	t.Parallel()
 	r := newRing([]Member{{Name: "a", Weight: math.MaxInt}, {Name: "b", Weight: math.MaxInt}, {Name: "c"}})
 	require.LessOrEqual(t, len(r.hashes), maxPoints+3)
 	s := r.shares()

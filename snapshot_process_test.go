@@ -109,7 +109,7 @@ func TestSnapshotProcessIsKilled(t *testing.T) {
 		t.Skip("processes take seconds")
 	}
 	path := filepath.Join(t.TempDir(), "snapshot")
-	for range 10 {
+	for on := soak(t, 4); on(); {
 		cmd, line := startSnapshots(t, path)
 		for range rand.IntN(2 * (snapshotSteps + 1)) {
 			line()

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 4, "histories to check of each kind")
+	seeds = flag.Uint64("seeds", 2, "histories to check of each kind")
 	first = flag.Uint64("seed", 1, "seed of the first")
 )
 
@@ -110,7 +110,10 @@ var kinds = map[string]kind{
 
 func TestLinearizable(t *testing.T) {
 	for name, k := range kinds {
-		t.Run(name, func(t *testing.T) { check(t, k) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			check(t, k)
+		})
 	}
 }
 

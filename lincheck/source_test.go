@@ -76,6 +76,7 @@ func (s *source) loadMany(r *rand.Rand) covey.BulkLoader[string] {
 func TestNothingOld(t *testing.T) {
 	for name, k := range sourced {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var total covey.Stats
 			var reads, writes int64
 			for seed := *first; seed < *first+*seeds; seed++ {

@@ -287,9 +287,9 @@ func TestSizeofRandomTypes(t *testing.T) {
 	const enough = 1 << 20 // bytes, to be seen among what else is on the heap
 	for _, leaves := range []float64{1, 300, 10 * walkBound} {
 		for depth := range len(boxes) {
-			seeds := uint64(6)
+			seeds := uint64(3)
 			if leaves > walkBound {
-				seeds = 2 // they take long
+				seeds = 1 // they take long
 			}
 			for seed := range seeds {
 				r := rand.New(rand.NewPCG(seed, uint64(depth)))
