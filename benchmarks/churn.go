@@ -64,30 +64,20 @@ var churnMetrics = []metric{
 
 func runChurn(r *run) error {
 	found := findings{}
-	var names []string
-	for repeat := range r.trials() {
-		for _, c := range churnCases {
-			if !r.cases.MatchString(c.name) {
-				continue
-			}
-			if repeat == 0 {
-				names = append(names, c.name)
-			}
-			for _, s := range r.chosenTrials(func(s trialSystem) bool { return s.server == "" }) {
-				progress("churn: %s, %s, repeat %d of %d", c.name, s.name, repeat+1, r.trials())
-				named := func(config *trialConfig) {
-					if c.named && s.isCovey() {
-						config.Name = "member"
-					}
-				}
-				err := withTrial(r, s, trialProcesses, named, func(t *trial) error {
-					return t.churn(r, c, found, repeat == r.trials()-1)
-				})
-				if err != nil {
-					return fmt.Errorf("%s, %s: %w", c.name, s.name, err)
+	var cases []trialCase
+	for _, c := range churnCases {
+		cases = append(cases, trialCase{c.name, func(s trialSystem) bool { return s.server == "" }, func(s trialSystem, last bool) error {
+			named := func(config *trialConfig) {
+				if c.named && s.isCovey() {
+					config.Name = "member"
 				}
 			}
-		}
+			return withTrial(r, s, trialProcesses, named, func(t *trial) error { return t.churn(r, c, found, last) })
+		}})
+	}
+	names, err := r.try("churn", cases)
+	if err != nil {
+		return err
 	}
 	found.report(r, names, churnMetrics)
 	for _, c := range churnCases {
@@ -326,21 +316,11 @@ func (t *trial) replaceByNew() error {
 
 // judgeChurn compares with what the project aims at.
 func (r *run) judgeChurn(c churnCase, found findings) {
-	metrics := map[string]metric{}
-	for _, m := range churnMetrics {
-		metrics[m.name] = m
-	}
 	of := "% of the keys that moved were loaded"
 	if c.all {
 		of = "% of the loads of a cold start"
 	}
-	for _, s := range trialSystems {
-		if !s.isCovey() {
-			continue
-		}
-		judge := func(m string, limit float64, what string) {
-			found.atMost(r, c.name, s.name, metrics[m], limit, what)
-		}
+	found.judge(r, c.name, churnMetrics, func(s trialSystem, judge atMost) {
 		judge("read_errors", 0, "errors of Get, Lookup and GetMany")
 		judge("undead", 0, "reads of deleted keys")
 		judge("stale", 0, "stale reads")
@@ -349,5 +329,5 @@ func (r *run) judgeChurn(c churnCase, found findings) {
 		if c.all {
 			judge("write_max_ms", 1000, "ms is the slowest write")
 		}
-	}
+	})
 }

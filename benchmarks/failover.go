@@ -4,7 +4,6 @@ package main
 // the server on which they all rely.
 
 import (
-	"fmt"
 	"runtime"
 	"slices"
 	"syscall"
@@ -71,32 +70,19 @@ var failoverMetrics = []metric{
 
 func runFailover(r *run) error {
 	found := findings{}
-	var names []string
-	for repeat := range r.trials() {
-		for _, f := range failures {
-			if !r.cases.MatchString(f.name) {
-				continue
-			}
-			if repeat == 0 {
-				names = append(names, f.name)
-			}
-			for _, s := range r.chosenTrials(func(s trialSystem) bool { return !f.server || s.server != "" }) {
-				progress("failover: %s, %s, repeat %d of %d", f.name, s.name, repeat+1, r.trials())
-				err := withTrial(r, s, trialProcesses, nil, func(t *trial) error {
-					return t.failover(r, f, found, repeat == r.trials()-1)
-				})
-				if err != nil {
-					return fmt.Errorf("%s, %s: %w", f.name, s.name, err)
-				}
-			}
-		}
+	var cases []trialCase
+	for _, f := range failures {
+		cases = append(cases, trialCase{f.name, func(s trialSystem) bool { return !f.server || s.server != "" }, func(s trialSystem, last bool) error {
+			return withTrial(r, s, trialProcesses, nil, func(t *trial) error { return t.failover(r, f, found, last) })
+		}})
+	}
+	names, err := r.try("failover", cases)
+	if err != nil {
+		return err
 	}
 	found.report(r, names, failoverMetrics)
 	for _, name := range names {
 		r.judgeFailover(name, found)
-	}
-	if !r.cases.MatchString(costCase) {
-		return nil
 	}
 	return runCost(r)
 }
@@ -260,21 +246,11 @@ func (t *trial) probe(by []*child, its []int, say func(string, float64)) error {
 
 // judgeFailover compares with what the project aims at.
 func (r *run) judgeFailover(name string, found findings) {
-	metrics := map[string]metric{}
-	for _, m := range failoverMetrics {
-		metrics[m.name] = m
-	}
 	p999, extra := 100.0, 1.0
 	if name == "stop" {
 		p999 = 300
 	}
-	for _, s := range trialSystems {
-		if !s.isCovey() {
-			continue
-		}
-		judge := func(m string, limit float64, what string) {
-			found.atMost(r, name, s.name, metrics[m], limit, what)
-		}
+	found.judge(r, name, failoverMetrics, func(s trialSystem, judge atMost) {
 		judge("get_errors", 0, "errors of Get and GetMany")
 		judge("stale", 0, "stale reads")
 		if s.replicas > 1 {
@@ -286,5 +262,5 @@ func (r *run) judgeFailover(name string, found findings) {
 			judge("most_loads", 1, "loads of one of its keys")
 			judge("extra_loads", 100, "% of its keys were loaded")
 		}
-	}
+	})
 }

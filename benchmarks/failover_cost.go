@@ -3,7 +3,6 @@ package main
 // failover_cost.go measures what replicas cost while nothing fails: memory, and the time of a write.
 
 import (
-	"fmt"
 	"time"
 )
 
@@ -23,19 +22,17 @@ var costMetrics = []metric{
 // runCost measures Covey with and without replicas. Nobody else calls meanwhile.
 func runCost(r *run) error {
 	found := findings{}
-	for repeat := range r.trials() {
-		for _, s := range r.chosenTrials(func(s trialSystem) bool { return s.isCovey() }) {
-			progress("failover: %s, %s, repeat %d of %d", costCase, s.name, repeat+1, r.trials())
-			err := withTrial(r, s, trialProcesses, func(c *trialConfig) { c.Empty = true }, func(t *trial) error { return t.memory(found) })
-			if err == nil {
-				err = withTrial(r, s, trialProcesses, func(c *trialConfig) { c.Delay = costDelay }, func(t *trial) error { return t.writes(found) })
-			}
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", costCase, s.name, err)
-			}
+	names, err := r.try("failover", []trialCase{{costCase, func(s trialSystem) bool { return s.isCovey() }, func(s trialSystem, _ bool) error {
+		err := withTrial(r, s, trialProcesses, func(c *trialConfig) { c.Empty = true }, func(t *trial) error { return t.memory(found) })
+		if err != nil {
+			return err
 		}
+		return withTrial(r, s, trialProcesses, func(c *trialConfig) { c.Delay = costDelay }, func(t *trial) error { return t.writes(found) })
+	}}})
+	if err != nil {
+		return err
 	}
-	found.report(r, []string{costCase}, costMetrics)
+	found.report(r, names, costMetrics)
 	of := func(system, metric string) float64 { return median(found[[3]string{costCase, system, metric}]) }
 	one, two := trialSystems[0].name, trialSystems[1].name
 	if of(one, "entry_bytes") == 0 || of(two, "entry_bytes") == 0 {

@@ -89,8 +89,13 @@ func groupChildMain(args []string, in io.Reader, out io.Writer) error {
 	if p.client, url, err = openGroupClient(args[0], args[1:], p); err != nil {
 		return err
 	}
+	return obey(in, out, reply{URL: url}, p.do)
+}
+
+// obey says first what there is to say, and then does what the commands say until the parent has gone.
+func obey(in io.Reader, out io.Writer, first reply, do func(command) (reply, error)) error {
 	enc := json.NewEncoder(out)
-	if err := enc.Encode(reply{URL: url}); err != nil {
+	if err := enc.Encode(first); err != nil {
 		return err
 	}
 	dec := json.NewDecoder(bufio.NewReader(in))
@@ -99,7 +104,7 @@ func groupChildMain(args []string, in io.Reader, out io.Writer) error {
 		if err := dec.Decode(&c); err != nil {
 			return nil // the parent has gone
 		}
-		r, err := p.do(c)
+		r, err := do(c)
 		if err != nil {
 			r.Err = err.Error()
 		}

@@ -3,7 +3,6 @@ package main
 // restart.go is the suite of what the origin sees when all processes have ended and start again.
 
 import (
-	"fmt"
 	"path/filepath"
 	"time"
 )
@@ -66,29 +65,19 @@ var restartMetrics = []metric{
 
 func runRestart(r *run) error {
 	found := findings{}
-	var names []string
-	for repeat := range r.trials() {
-		for _, c := range restartCases {
-			if !r.cases.MatchString(c.name) {
-				continue
-			}
-			if repeat == 0 {
-				names = append(names, c.name)
-			}
-			for _, s := range r.chosenTrials(c.can) {
-				progress("restart: %s, %s, repeat %d of %d", c.name, s.name, repeat+1, r.trials())
-				n := trialProcesses
-				if c.alone {
-					n = 1
-				}
-				err := withTrial(r, s, n, c.configure, func(t *trial) error {
-					return t.restart(r, c, found, repeat == r.trials()-1)
-				})
-				if err != nil {
-					return fmt.Errorf("%s, %s: %w", c.name, s.name, err)
-				}
-			}
+	var cases []trialCase
+	for _, c := range restartCases {
+		n := trialProcesses
+		if c.alone {
+			n = 1
 		}
+		cases = append(cases, trialCase{c.name, c.can, func(s trialSystem, last bool) error {
+			return withTrial(r, s, n, c.configure, func(t *trial) error { return t.restart(r, c, found, last) })
+		}})
+	}
+	names, err := r.try("restart", cases)
+	if err != nil {
+		return err
 	}
 	found.report(r, names, restartMetrics)
 	for _, c := range restartCases {
@@ -185,17 +174,7 @@ func (t *trial) restart(r *run, c restartCase, found findings, show bool) error 
 
 // judgeRestart compares with what the project aims at.
 func (r *run) judgeRestart(c restartCase, found findings) {
-	metrics := map[string]metric{}
-	for _, m := range restartMetrics {
-		metrics[m.name] = m
-	}
-	for _, s := range trialSystems {
-		if !s.isCovey() {
-			continue
-		}
-		judge := func(m string, limit float64, what string) {
-			found.atMost(r, c.name, s.name, metrics[m], limit, what)
-		}
+	found.judge(r, c.name, restartMetrics, func(s trialSystem, judge atMost) {
 		judge("read_errors", 0, "errors of Get, Lookup and GetMany")
 		if !c.crash {
 			judge("stale", 0, "stale reads")
@@ -208,5 +187,5 @@ func (r *run) judgeRestart(c restartCase, found findings) {
 				r.verdict(median(vs) == 100, "%s, %s: %s %% of the loads were conditional (100)", c.name, s.name, number(median(vs)))
 			}
 		}
-	}
+	})
 }

@@ -4,7 +4,6 @@ package main
 // group in one process.
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,12 +41,11 @@ type scaleProcess interface {
 }
 
 func scaleChildMain(args []string, in io.Reader, out io.Writer) error {
-	enc := json.NewEncoder(out)
 	var p scaleProcess
 	var first reply
 	switch args[0] {
 	case "agreement", "groups":
-		return measureInChild(args[0], args[1], enc)
+		return measureInChild(args[0], args[1], json.NewEncoder(out))
 	case "member":
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -58,24 +56,11 @@ func scaleChildMain(args []string, in io.Reader, out io.Writer) error {
 	case "bare":
 		p = &bareMembers{}
 	}
-	if err := enc.Encode(first); err != nil {
-		return err
-	}
-	dec := json.NewDecoder(bufio.NewReader(in))
-	for {
-		var c command
-		if err := dec.Decode(&c); err != nil {
-			return nil // the parent has gone
-		}
+	return obey(in, out, first, func(c command) (reply, error) {
 		r, err := p.do(c)
-		if err != nil {
-			r.Err = err.Error()
-		}
 		r.CPU = processCPU()
-		if err := enc.Encode(r); err != nil {
-			return err
-		}
-	}
+		return r, err
+	})
 }
 
 // measureInChild measures a group of so many that are all in this process, and ends it.

@@ -62,6 +62,34 @@ func (r *run) chosenTrials(can func(trialSystem) bool) (chosen []trialSystem) {
 	return chosen
 }
 
+// A trialCase is one of a suite's cases.
+type trialCase struct {
+	name string
+	can  func(trialSystem) bool
+	try  func(s trialSystem, last bool) error // last: no repeat comes after this one
+}
+
+// try tries each case that was asked for with each system that can, and returns their names.
+func (r *run) try(suite string, cases []trialCase) (names []string, err error) {
+	for repeat := range r.trials() {
+		for _, c := range cases {
+			if !r.cases.MatchString(c.name) {
+				continue
+			}
+			if repeat == 0 {
+				names = append(names, c.name)
+			}
+			for _, s := range r.chosenTrials(c.can) {
+				progress("%s: %s, %s, repeat %d of %d", suite, c.name, s.name, repeat+1, r.trials())
+				if err := c.try(s, repeat == r.trials()-1); err != nil {
+					return nil, fmt.Errorf("%s, %s: %w", c.name, s.name, err)
+				}
+			}
+		}
+	}
+	return names, nil
+}
+
 // trials returns how often each case is measured: once, unless the command line says more.
 func (r *run) trials() int {
 	if r.once {

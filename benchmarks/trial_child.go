@@ -3,7 +3,6 @@ package main
 // trial_child.go is a process of a trial: it does what the commands on its standard input say.
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,24 +53,7 @@ func trialChildMain(args []string, in io.Reader, out io.Writer) (err error) {
 		return err
 	}
 	p.driver = newDriver(p.client, p.ledger, p.config.Place, p.config.Keys, p.config.Writes)
-	enc := json.NewEncoder(out)
-	if err := enc.Encode(first); err != nil {
-		return err
-	}
-	dec := json.NewDecoder(bufio.NewReader(in))
-	for {
-		var c command
-		if err := dec.Decode(&c); err != nil {
-			return nil // the parent has gone
-		}
-		r, err := p.do(c)
-		if err != nil {
-			r.Err = err.Error()
-		}
-		if err := enc.Encode(r); err != nil {
-			return err
-		}
-	}
+	return obey(in, out, first, p.do)
 }
 
 func (p *trialProcess) do(c command) (r reply, err error) {

@@ -144,6 +144,22 @@ func (m metric) of(vs []float64) float64 {
 	return median(vs)
 }
 
+// atMost judges a metric of one system in one case by what it is to be at most.
+type atMost func(metric string, limit float64, what string)
+
+// judge has Covey's figures of a case judged.
+func (f findings) judge(r *run, c string, metrics []metric, of func(s trialSystem, judge atMost)) {
+	for _, s := range trialSystems {
+		if !s.isCovey() {
+			continue
+		}
+		of(s, func(name string, limit float64, what string) {
+			m := metrics[slices.IndexFunc(metrics, func(m metric) bool { return m.name == name })]
+			f.atMost(r, c, s.name, m, limit, what)
+		})
+	}
+}
+
 // atMost judges a metric of a system, and shows all figures if there are several.
 func (f findings) atMost(r *run, c, system string, m metric, limit float64, what string) {
 	vs := f[[3]string{c, system, m.name}]

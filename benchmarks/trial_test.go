@@ -204,7 +204,7 @@ func TestTrialOfProcesses(t *testing.T) {
 			return err
 		}
 		staleAt := func(place int) func() bool { return func() bool { return tr.ledger.of[place].stale.Load() > 0 } }
-		time.Sleep(100 * time.Millisecond)
+		eventually(t, func() bool { y := tr.tally(span{0, trialSlots}, 0, 1, 2); return y.reads.n > 100 })
 		if stale, _, wrong, _ := tr.violations(); stale+wrong > 0 {
 			t.Errorf("%v stale reads, %v wrong ones", stale, wrong)
 		}
