@@ -248,3 +248,19 @@ func TestCopiesOfThoseWhoHaveLeft(t *testing.T) {
 		})
 	}
 }
+
+// Where all members are leaving nobody owns anything, so there is nobody to send anything to.
+func TestRepairWhereAllLeave(t *testing.T) {
+	inWorld(t, 2, Options[string]{TTL: time.Hour}, func(t *testing.T, w *world) {
+		a := w.procs[0]
+		k := a.key()
+		require.NoError(t, a.cache.Put(t.Context(), k, "v"))
+		p := a.cache.peering
+		v := *p.tenures.view()
+		v.former, v.now = v.ring, []int{0, 1}
+		v.leaving = []string{v.nameOf(0), v.nameOf(1)}
+		v.ring, v.self = newRing(nil), -1
+		require.Equal(t, v.me, v.formerOwner(ringHash(k)))
+		require.True(t, p.repairOne(&v, a.cache.store.index.find(a.cache.store.hash(k), k)))
+	})
+}
