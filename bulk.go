@@ -445,6 +445,9 @@ func (c *Cache[V]) newBulk(ctx context.Context) *bulk[V] {
 // addToBulk makes a request's key part of a bulk load, beginning one if there is none; startBulk
 // has to follow. The cache is not closed.
 func (s *shard[V]) addToBulk(q request[V], b **bulk[V], old *node) *flight[V] {
+	if old == nil {
+		old = s.c.aside.find(q.key) // as in start
+	}
 	f := s.addFlight(q.key, q.hash, old)
 	f.grant = q.grant
 	s.addFlightTo(b, q.ctx, f)

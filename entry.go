@@ -16,6 +16,7 @@ const (
 	flagVersioned             // version was given by the user
 	flagBorrowed              // lent by the key's owner
 	flagReplica               // kept for the key's owner; leaves before anything else
+	flagUnsure                // of what is kept aside: it was so already when its snapshot was written
 )
 
 // An entry is what the cache stores for a key. The node comes first, so that a

@@ -74,7 +74,7 @@ func (s *shard[V]) launch(ctx context.Context, f *flight[V], load Loader[V], ref
 
 // run is the goroutine of a load.
 func (c *Cache[V]) run(f *flight[V], load Loader[V]) {
-	if c.peering != nil && c.peering.peek(f.ctx, f) {
+	if c.peering != nil && c.peering.obtain(f.ctx, f) {
 		f.load.end()
 		return
 	}
@@ -160,7 +160,6 @@ func (c *Cache[V]) loaded(r LoadResult) {
 	case errors.Is(r.Err, context.Canceled): // nobody wanted it any more
 	default:
 		c.n.loadErrors.Add(1)
-		c.journal.add(Event{Kind: EventLoadFailed, Cache: c.name, Key: r.Key, Err: r.Err, Took: r.Took})
 		if errors.As(r.Err, &panicked) {
 			c.n.loadPanics.Add(1)
 		}

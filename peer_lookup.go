@@ -89,6 +89,10 @@ func (p *peering[V]) described(peer, key string, f *wire.Frame) (e Entry[V], ok 
 
 // serveLookup answers with what this process has.
 func (p *peering[V]) serveLookup(r *link.Request) {
+	if r.Type == wire.Peek && r.Flags&wire.Aside != 0 {
+		p.serveAside(r)
+		return
+	}
 	if r.Type == wire.Peek { // whoever asks stores what there is, so it must not be from before a Clear
 		if _, label, v := p.present(); r.Ring != v.tag || r.Clear != label {
 			r.Answer(notOwner(v))

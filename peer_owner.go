@@ -18,12 +18,8 @@ import (
 
 // serve passes a request on to the cache that it is about.
 func (g *Group) serve(r *link.Request) {
-	switch {
-	case r.Type == wire.Top:
+	if r.Type == wire.Top {
 		g.serveTop(r)
-		return
-	case r.Type == wire.Inspect && r.CacheName() == "":
-		g.serveInspect(r, g.reportJSON)
 		return
 	}
 	if c := (*g.caches.Load())[r.CacheName()]; c != nil {
@@ -79,11 +75,6 @@ func (p *peering[V]) serve(r *link.Request) {
 			return
 		}
 	}
-	if r.Type == wire.Inspect {
-		key := strings.Clone(r.Key)
-		p.group.serveInspect(r, func() ([]byte, error) { return p.keyStateJSON(key) })
-		return
-	}
 	if r.Codec() != p.codec && p.serveAlone(r) {
 		return
 	}
@@ -126,9 +117,7 @@ func (p *peering[V]) serveGet(r *link.Request) {
 	n := p.c.store.index.find(hash, r.Key)
 	if n != nil && p.c.store.fresh(n) && n.flags&flagBorrowed == 0 && p.group.isActing() {
 		p.c.store.touch(n)
-		if p.c.hits.inc()%clockHits == 0 {
-			p.c.sampleAge(n)
-		}
+		p.c.hits.inc()
 		if r.Flags&wire.Borrow != 0 && p.lend(r, hash, n) {
 			return
 		}
@@ -278,7 +267,7 @@ func (p *peering[V]) joinRemote(
 			f := s.addFlight(q.key, q.hash, n)
 			f.ctx, f.cancel = context.WithCancelCause(context.Background())
 			f.waiters = 1
-			if q.keep && p.mayPeek(p.tenures.view(), ringHash(q.key)) { // with its waiter
+			if q.keep && p.mayObtain(p.tenures.view(), ringHash(q.key)) { // with its waiter
 				p.c.wg.Go(func() { p.peekOrGrant(f) })
 				return f, nil
 			}

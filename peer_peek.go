@@ -27,10 +27,8 @@ func (p *peering[V]) peek(ctx context.Context, f *flight[V]) bool {
 	if !p.mayPeek(v, place) {
 		return false
 	}
-	s := p.c.lock(f.hash)
-	gen, looks := f.gen, f.linked && !f.noStore && !f.refresh && f.right == nil && f.grant == nil
-	s.unlock()
-	if !looks || gen != p.c.store.gen.Load() || p.tenures.view() != v {
+	gen, looks := p.looks(f, v)
+	if !looks {
 		return false
 	}
 	var room [maxReplicas + 1]int
@@ -57,10 +55,30 @@ func (p *peering[V]) peek(ctx context.Context, f *flight[V]) bool {
 	return true
 }
 
+// looks reports whether a flight may end with what others have, under which generation, if v is in
+// force.
+func (p *peering[V]) looks(f *flight[V], v *view) (gen uint32, ok bool) {
+	s := p.c.lock(f.hash)
+	gen, ok = f.gen, f.linked && !f.noStore && !f.refresh && f.right == nil && f.grant == nil
+	s.unlock()
+	return gen, ok && gen == p.c.store.gen.Load() && p.tenures.view() == v
+}
+
+// mayObtain reports whether obtain may find anything of the key at that place.
+func (p *peering[V]) mayObtain(v *view, place uint64) bool {
+	return p.mayPeek(v, place) || p.trusts(v, place)
+}
+
+// obtain ends the flight with what another custodian has of the key, or else any member's snapshot,
+// and reports whether there was any.
+func (p *peering[V]) obtain(ctx context.Context, f *flight[V]) bool {
+	return p.peek(ctx, f) || p.takeAside(ctx, f)
+}
+
 // peekOrGrant sees to a flight that others wait for, and this process cannot load: if nobody else has
 // the key either, one of them gets the right to load it. The flight counts that as a waiter.
 func (p *peering[V]) peekOrGrant(f *flight[V]) {
-	if p.peek(f.ctx, f) {
+	if p.obtain(f.ctx, f) {
 		return
 	}
 	s := p.c.lock(f.hash)
@@ -71,19 +89,19 @@ func (p *peering[V]) peekOrGrant(f *flight[V]) {
 	p.grantNext(s, f, 0)
 }
 
-// peekMany is peek of the flights of a bulk load, and returns those that are still to be loaded.
+// peekMany is obtain of the flights of a bulk load, and returns those that are still to be loaded.
 func (p *peering[V]) peekMany(b *bulk[V]) (rest []*flight[V]) {
 	v := p.tenures.view()
-	if v.former == nil {
+	if v.former == nil && p.trust == nil {
 		return b.flights
 	}
 	var calls errgroup.Group
 	calls.SetLimit(manyAtOnce)
 	found := make([]bool, len(b.flights))
 	for i, f := range b.flights {
-		if p.mayPeek(v, ringHash(f.key)) {
+		if p.mayObtain(v, ringHash(f.key)) {
 			calls.Go(func() error {
-				found[i] = p.peek(b.ctx, f)
+				found[i] = p.obtain(b.ctx, f)
 				return nil
 			})
 		}
@@ -100,7 +118,7 @@ func (p *peering[V]) peekMany(b *bulk[V]) (rest []*flight[V]) {
 // take ends a flight with an entry that another custodian had.
 func (p *peering[V]) take(f *flight[V], e *entry[V], from *wire.Frame) {
 	value, err := p.c.content(&e.node)
-	w := write[V]{key: f.key, hash: f.hash, f: f, e: e, version: from.Version, versioned: from.HasVersion}
+	w := write[V]{key: f.key, hash: f.hash, f: f, e: e, taken: true, version: from.Version, versioned: from.HasVersion}
 	p.c.write(&w)
 	if w.landed {
 		p.c.land(f, value, err)

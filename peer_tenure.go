@@ -48,6 +48,7 @@ func (p *peering[V]) adopt(v *view, anew bool) {
 	if anew {
 		t.cleared.Store(gen)
 	}
+	p.trust.follow(v, anew)
 	p.c.store.gen.Store(gen)
 	p.clears.begin(v.tag)
 	p.holds.forget()

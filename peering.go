@@ -30,6 +30,7 @@ type peering[V any] struct {
 	outboxes outboxes
 	hedges   hedges
 	clears   *clears
+	trust    *trust // nil: without Snapshot.Trust
 
 	pursuits pursuits
 	asks     *sync.Pool
@@ -68,6 +69,10 @@ func (c *Cache[V]) newPeering(g *Group, codec string) *peering[V] {
 	p := &peering[V]{c: c, group: g, codec: codec, copies: c.opt.Replicas, clears: g.clears.get(c.name), emptied: make(chan struct{})}
 	p.asks = newAsks(&p.holds)
 	p.hedges.init()
+	if s := c.opt.Snapshot; s.Trust && s.Path != "" && c.snapshots != nil {
+		p.trust = &trust{began: c.store.clock.steady()}
+		p.trust.past.Store(c.snapshots.breakSeal())
+	}
 	p.pursuits.wake = func() { c.spawn(p.pursue) }
 	c.peering = p
 	for i := range c.shards {
@@ -133,8 +138,11 @@ func (p *peering[V]) snapshot(ctx context.Context) {
 		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/4)
 		defer cancel()
 	}
+	ended := p.beginLast()
 	s.end(ctx, s.live())
-	_ = s.wait() // Close waits, too, and says so
+	if s.wait() == nil { // Close waits, too, and says so
+		ended()
+	}
 }
 
 // leave takes back what a cache has lent that is closed, so that another one of its name may answer

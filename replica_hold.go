@@ -59,6 +59,7 @@ func (p *peering[V]) serveDrop(r *link.Request) {
 	hash := p.c.store.hash(r.Key)
 	s := p.c.lock(hash)
 	s.forgotten.note(ringHash(r.Key), r.Stamp)
+	p.trust.note(r.Key)
 	s.unlock()
 	w := write[V]{key: r.Key, hash: hash, drop: true}
 	gone := p.c.writeQuietly(&w)

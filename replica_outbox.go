@@ -22,13 +22,9 @@ type outbox struct {
 	has     map[string]struct{} // the same
 	under   int                 // keys that are being sent
 	sending bool                // a goroutine does
-
-	missed   placeSet // what the member has not been sent
-	catching bool     // a goroutine sees to it
-	lost     bool     // until then nothing can be added
 }
 
-// maxOutbox bounds the keys that wait for one member. It catches up on the others later.
+// maxOutbox bounds the keys that wait for one member. It gets more later, by repair.
 const maxOutbox = 1 << 14
 
 func (o *outboxes) to(name string) *outbox {
@@ -79,7 +75,7 @@ func (b *outbox) add(key string) (room, start bool) {
 	if _, ok := b.has[key]; ok {
 		return true, false
 	}
-	if b.lost || len(b.keys) >= maxOutbox {
+	if len(b.keys) >= maxOutbox {
 		return false, false
 	}
 	key = strings.Clone(key) // its memory may be the caller's

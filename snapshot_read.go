@@ -44,6 +44,7 @@ var (
 // restore reads the file.
 func (s *snapshots[V]) restore() {
 	gen := s.c.store.gen.Load()
+	var header *snapfile.Header
 	r, err := s.open()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -55,6 +56,8 @@ func (s *snapshots[V]) restore() {
 	case err != nil:
 		s.c.log.logger.Warn("covey: the snapshot is not used", "path", s.path, "err", err)
 	default:
+		h := r.Header()
+		header = &h
 		err := r.fill(gen)
 		_ = r.Close()
 		if err != nil || r.Damaged() > 0 {
@@ -65,6 +68,9 @@ func (s *snapshots[V]) restore() {
 		sh := s.c.lockAt(i)
 		sh.wrote = nil
 		sh.unlock()
+	}
+	if s.c.peering != nil {
+		s.c.peering.trust.restored(header)
 	}
 	close(s.restored)
 }
@@ -233,6 +239,9 @@ func (r *snapshotReader[V]) entry(one *snapfile.Record) (*entry[V], error) {
 	if one.Flags&snapfile.Versioned != 0 {
 		e.version = one.Version
 		e.flags |= flagVersioned
+	}
+	if one.Flags&snapfile.Aside != 0 {
+		e.flags |= flagUnsure
 	}
 	return e, nil
 }

@@ -102,6 +102,7 @@ type snapshotWriter[V any] struct {
 	bytes []byte
 	ends  []int // of each node's value in bytes; less than 0: it has none
 	left  int   // entries that found no room
+	aside bool  // they are those that have been kept aside
 }
 
 const (
@@ -151,6 +152,7 @@ func (p *snapshotWriter[V]) fill(places []place) error {
 	}
 	// What nobody has asked for since it came from a snapshot may be asked for after the next
 	// start.
+	p.aside = true
 	for i, more := 0, p.c.store.asides.Load() > 0; more; more = i > 0 {
 		p.nodes, i = p.c.aside.some(i)
 		p.uses = make([]uint8, len(p.nodes))
@@ -278,6 +280,9 @@ func (p *snapshotWriter[V]) record(n *node, uses uint8, value []byte) *snapfile.
 		r.Flags |= snapfile.Forever
 	} else {
 		r.TTL = time.Duration(n.expires - p.at)
+	}
+	if p.aside {
+		r.Flags |= snapfile.Aside
 	}
 	if n.flags&flagNegative != 0 {
 		r.Flags |= snapfile.Negative

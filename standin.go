@@ -65,6 +65,9 @@ func (p *peering[V]) retire() (loans []map[string]*lending) {
 
 // inherit takes over what a stand-in has remembered.
 func (p *peering[V]) inherit(loans []map[string]*lending) {
+	if p.trust != nil {
+		p.trust.past.Store(nil) // keys may have been written that nobody knows of
+	}
 	for _, some := range loans {
 		for key, l := range some {
 			l.shift(p.c.copies.offset)

@@ -20,6 +20,7 @@ type write[V any] struct {
 	expire bool       // do not store but end the freshness of what is there
 	same   bool       // e has the value of what is there: the load returned ErrUnchanged
 	drop   bool       // remove what is there, whoever owns the key
+	taken  bool       // e is not new: another process has had it
 	sent   uint64     // another custodian of the key has sent e, at that stamp
 	label  uint64     // with sent: see clears
 
@@ -117,10 +118,10 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	if f := w.f; f != nil {
 		switch {
 		case f.finished:
-			s.c.n.discard(tooLate)
+			s.c.n.discarded.Add(1)
 			return true
 		case !f.linked || f.gen != store.gen.Load():
-			s.c.n.discard(f.obsolete(store.gen.Load()))
+			s.c.n.discarded.Add(1)
 			s.end(f)
 			w.landed = true
 			return true
@@ -137,9 +138,6 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	case w.f != nil:
 		gen = w.f.gen
 		if w.f.noStore || s.c.peering != nil && !s.c.peering.group.isActing() {
-			if w.e != nil {
-				s.c.n.discard(notHere)
-			}
 			w.e = nil
 		}
 	case w.sent != 0:
@@ -151,6 +149,9 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 			return true
 		}
 	}
+	if s.c.peering != nil && w.sent == 0 && !w.drop && !w.taken {
+		s.c.peering.trust.note(w.key)
+	}
 	// 3. What is there. A copy belongs to another peer's key, so it is nothing to compare versions with.
 	old, place := s.locate(w.hash, w.key, store.index.shift)
 	if old != nil && old.flags&flagBorrowed != 0 { // from when the key was another peer's
@@ -161,12 +162,10 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	known, hasKnown := s.knownVersion(w, old)
 	if w.versioned && hasKnown && w.version < known {
 		w.err = fmt.Errorf("%w: cache %q, key %q: %d, the cache has seen %d", ErrOutdated, s.c.name, w.key, w.version, known)
+		s.c.n.discarded.Add(1)
 		if w.f != nil {
-			s.c.n.discard(byVersion)
 			s.end(w.f)
 			w.landed = true
-		} else if w.sent == 0 {
-			s.c.n.outdated.Add(1)
 		}
 		return true
 	}
@@ -353,12 +352,6 @@ func (c *Cache[V]) changeHere(ch *change[V], gen uint32, turn *writing) error {
 		ch.gone = gone // Events.Removed may write the key, too: whose turn it is has to be over
 	} else {
 		c.departed(gone)
-	}
-	if w.err == nil {
-		c.lately.written.note(ch.hash, ch.kind, c.store.clock.now())
-		if turn == nil && ch.kind != wire.Put {
-			c.journal.add(Event{Kind: EventInvalidated, Cache: c.name, Key: ch.key})
-		}
 	}
 	if tooLarge && w.err == nil {
 		c.n.tooLarge.Add(1)

@@ -48,6 +48,50 @@ var ofSnapshots = []mutant{
 		"clear.go", "\tc.aside.clear()\n", "",
 	},
 	{
+		"a seal is good for one start", "TestSnapshotTrustIsMissing",
+		"snapshot_trust.go", "if gone := snapfile.Remove(path); gone != nil {", "if gone := err; gone != nil {",
+	},
+	{
+		"whoever was a member in the end has to be back", "TestSealsAreWeighed",
+		"snapshot_trust.go", "\t\t\treturn nothingCounts\n\t\tdefault:", "\t\tdefault:",
+	},
+	{
+		"what somebody who has left may have written does not count", "TestSealsAreWeighed",
+		"snapshot_trust.go", "\t\t\tfrom = max(from, epoch)\n", "",
+	},
+	{
+		"seals of several groups say nothing together", "TestSealsAreWeighed",
+		"snapshot_trust.go", "if s.lineage != seals[0].lineage {", "if false {",
+	},
+	{
+		"seals end with a member that has written since", "TestSnapshotTrustEnds",
+		"snapshot_trust.go", "\tif v.ended {\n", "\tif false {\n",
+	},
+	{
+		"what was written since the start counts", "TestSnapshotTrustEnds",
+		"snapshot_trust.go", "\tif t.moments[at].Load() != 0 {\n", "\tif false {\n",
+	},
+	{
+		"what comes from two snapshots in turn is not trusted", "TestSnapshotTrustEnds",
+		"snapshot_trust.go", "n.flags&flagUnsure != 0 || ", "",
+	},
+	{
+		"what others have written after a process had ended counts", "TestSnapshotTrust",
+		"snapshot_trust.go", "f.Count = max(past.floor, past.moments[at]/2)", "f.Count = past.floor",
+	},
+	{
+		"a snapshot lacks what is written after it", "TestSnapshotTrustDuringTheLast",
+		"snapshot_trust.go", "past.moments[at] > 2*past.asOf || ", "",
+	},
+	{
+		"a snapshot of a replica lacks what its owner writes after it", "TestSnapshotTrustDuringTheLast",
+		"replica_hold.go", "\tp.trust.note(r.Key)\n", "",
+	},
+	{
+		"a snapshot is from before a Clear", "TestSnapshotTrustDuringTheLast",
+		"clear.go", "\t\tc.peering.trust.cleared()\n", "",
+	},
+	{
 		"a file is replaced as a whole", "internal/snapfile.TestFilesAreReplacedWhole",
 		"internal/snapfile/write.go", "\tif err := w.file.Sync(); err != nil {\n\t\treturn w.fail(err)\n\t}\n", "",
 	},

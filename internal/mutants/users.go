@@ -21,7 +21,7 @@ var ofUsers = []mutant{
 	},
 	{
 		"I16: nobody waits for a logger's handler", "TestLoggerHangs",
-		"queue.go", "\t\tgo q.run()\n", "\t\tq.mu.Unlock()\n\t\tq.run()\n\t\tq.mu.Lock()\n",
+		"log.go", "\t\tgo q.run()\n", "\t\tq.mu.Unlock()\n\t\tq.run()\n\t\tq.mu.Lock()\n",
 	},
 	{
 		"I16: a discovery that panics is watched again", "TestDiscoveryMisbehaves",
@@ -65,7 +65,7 @@ var ofUsers = []mutant{
 	},
 	{
 		"no line is lost unseen", "TestLinesAreDropped",
-		"queue.go", "\t\tq.dropped++\n", "",
+		"log.go", "\t\tq.dropped++\n", "",
 	},
 	{
 		"what goes wrong for many keys is logged every ten seconds", "TestFailedRefreshesAreLoggedOnce",

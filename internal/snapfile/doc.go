@@ -103,5 +103,6 @@ const (
 	Negative  Flags = 1 << iota // there is no value: the origin has none
 	Versioned                   // Version was given
 	Forever                     // it never expires
-	allFlags  = Negative | Versioned | Forever
+	Aside                       // it came from a file itself, and nobody has confirmed it
+	allFlags  = Negative | Versioned | Forever | Aside
 )

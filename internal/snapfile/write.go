@@ -257,6 +257,14 @@ func removeDead(path string) {
 	}
 }
 
+// Remove removes a file for good.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("snapfile: %w", err)
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
 // syncFolder makes sure that a new name in the folder outlives a failure of power.
 func syncFolder(folder string) error {
 	if runtime.GOOS == "windows" { // which has no such thing

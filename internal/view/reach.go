@@ -30,6 +30,14 @@ func (n *Node) HasEnded(id ID) bool {
 	return p != nil && p != n.me && p.isDead(n.cfg.Now())
 }
 
+// Accepted returns a next view that this process has accepted and does not go by: it may be in force,
+// as others know. nil: there is none.
+func (n *Node) Accepted() *View {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.accView
+}
+
 // Retire stops this process from acting; it still votes. [Node.Leave] comes next.
 func (n *Node) Retire() {
 	n.mu.Lock()

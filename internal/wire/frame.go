@@ -44,7 +44,6 @@ const (
 	Reload         // a Get that loads, whatever the cache has
 	Await          // from an owner: the loads in Chain wait for the load of Key, under a right at the receiver, until it is cancelled
 	Replicate      // from an owner to who keeps a replica: Stamp, Ring, and Key and Value, or Items: one such frame for each key
-	Inspect        // for an operator: what is known of Key in a cache; without a cache, a report on the whole process
 )
 
 // Answers.
@@ -73,7 +72,7 @@ const (
 	Credit                         // Size more bytes of chunks have been taken in
 	Cancel                         // nobody waits for op any more
 	GoAway                         // send no more requests
-	Caches                         // Items: the names of the sender's caches, all of them; Text: the version of its covey
+	Caches                         // the names of the sender's caches, all of them
 	View                           // Value: what one member of the group tells another about who its members are
 )
 
@@ -100,6 +99,9 @@ const (
 	Closure                      // the loader was passed with the call: the owner's own will not do
 	HasTTL                       // of a Put or Fill: TTL counts, even if it is 0 (for ever)
 	Replicated                   // of a Put: the answer waits until there are replicas
+
+	Aside = NoStore // of a Peek: it is about what a snapshot has brought; the answer's Token and Count are epochs
+	Seal  = Closure // of such a Peek: it is about the snapshot's seal
 )
 
 // Flags of answers.
@@ -145,7 +147,7 @@ type Frame struct {
 
 	Code   Code   // of a Failed
 	Result Type   // of a Fill
-	Text   string // of an error; in a Top, the name of the cache; in a Caches, a version
+	Text   string // of an error; in a Top, the name of the cache
 
 	Size   uint64 // of a value that follows in chunks; what a Credit grants
 	Stream uint32 // in whose chunks it follows
