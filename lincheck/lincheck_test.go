@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 2, "histories to check of each kind")
+	seeds = flag.Uint64("seeds", 4, "histories to check of each kind")
 	first = flag.Uint64("seed", 1, "seed of the first")
 )
 
