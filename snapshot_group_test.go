@@ -186,6 +186,39 @@ func TestSnapshotInGroupIsUnverified(t *testing.T) {
 	}
 }
 
+// Loads of many keys at once are conditional ones after a restart, too.
+func TestSnapshotInGroupBulk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := &versionedOrigin{versions: make(map[string]uint64)}
+		o := Options[string]{TTL: time.Hour, Logger: slog.New(slog.DiscardHandler), Snapshot: Snapshot{Path: filepath.Join(t.TempDir(), "a")}}
+		var old, asked int
+		o.BulkLoader = func(ctx context.Context, keys []string) (map[string]string, error) {
+			found := make(map[string]string)
+			for _, key := range keys {
+				asked++
+				if _, ok := LoadInfo(ctx).For(key).StaleVersion(); ok {
+					old++
+				}
+				found[key], _ = origin.load(ctx, key)
+			}
+			return found, nil
+		}
+		w := newWorld(t, 1, o)
+		defer w.close()
+		a := w.procs[0]
+		keys := []string{"x", "y", "z"}
+		_, err := a.cache.GetMany(t.Context(), keys, nil)
+		require.NoError(t, err)
+		require.Equal(t, []int{0, 3}, []int{old, asked})
+		a.stop()
+		a.run()
+		w.ready()
+		_, err = a.cache.GetMany(t.Context(), keys, nil)
+		require.NoError(t, err)
+		require.Equal(t, []int{3, 6}, []int{old, asked})
+	})
+}
+
 // What is kept aside counts towards the bounds, and is the first to leave.
 func TestSnapshotAsideWithinBounds(t *testing.T) {
 	for _, o := range []Options[string]{{MaxBytes: 1 << 20}, {MaxEntries: 1000}} {

@@ -176,11 +176,11 @@ func (t *trial) restart(r *run, c restartCase, found findings, show bool) error 
 func (r *run) judgeRestart(c restartCase, found findings) {
 	found.judge(r, c.name, restartMetrics, func(s trialSystem, judge atMost) {
 		judge("read_errors", 0, "errors of Get, Lookup and GetMany")
-		if !c.crash {
+		if !c.crash || c.trust { // after a crash nothing is trusted
 			judge("stale", 0, "stale reads")
 		}
 		switch {
-		case c.trust || c.alone:
+		case c.alone || c.trust && !c.crash:
 			judge("loads", 5, "% of the loads of a cold start")
 		case c.snapshot:
 			if vs := found[[3]string{c.name, s.name, "conditional"}]; len(vs) > 0 {
