@@ -44,6 +44,9 @@ type Cache[V any] struct {
 	hot       *freq.Top // of the keys that this process owns
 
 	log          warner
+	journal      *journal                 // the group's, if there is one
+	breakers     *userQueue[BreakerState] // for Events.Breaker, if that is set
+	lately       lately
 	origin       *origin
 	refreshes    *semaphore.Weighted
 	baseSize     int64 // accounted bytes of an entry without key and value
@@ -125,6 +128,11 @@ func makeCache[V any](name string, o Options[V]) *Cache[V] {
 		log:          warner{logger: o.Logger.With("cache", name)},
 	}
 	c.n.served, c.n.localHits = newStriped(), newStriped()
+	c.journal = new(journal)
+	if o.Group != nil {
+		c.journal = o.Group.journal
+	}
+	c.watchBreaker()
 	c.maxBytes.Store(o.MaxBytes)
 	c.maxEntries.Store(int64(o.MaxEntries))
 	c.maxValue.Store(largestValue(o.MaxValueBytes, o.MaxBytes))
@@ -192,9 +200,9 @@ func (c *Cache[V]) Get(ctx context.Context, key string, load Loader[V]) (V, erro
 	n := c.store.index.find(hash, key)
 	if n != nil && c.store.fresh(n) && (c.peering == nil || c.peering.group.isActing()) {
 		c.store.touch(n)
-		if n := c.hits.inc(); n%clockHits == 0 {
-			c.store.clock.now() // moves the coarse clock on, should the janitor be late
-		} else if c.hot != nil && sampled(n, sampleHits) {
+		if hits := c.hits.inc(); hits%clockHits == 0 {
+			c.sampleAge(n) // which moves the coarse clock on, should the janitor be late
+		} else if c.hot != nil && sampled(hits, sampleHits) {
 			c.hot.Add(ringHash(key), key, sampleHits, c.store.clock.now())
 		}
 		return entryOf[V](n).value, nil
@@ -259,7 +267,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 		case overdue:
 			if n := c.store.index.find(hash, key); n != nil && c.judge(n, now) == usable {
 				c.n.softTimeouts.Add(1)
-				c.n.staleHits.Add(1)
+				c.countStale(n)
 				return entryOf[V](n).value, nil
 			}
 			continue // it was deleted or replaced meanwhile
@@ -269,7 +277,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, hash uint32, load Loader
 			}
 		default:
 			if err == nil && f.stale {
-				c.n.staleHits.Add(1)
+				c.countStale(f.old)
 			}
 		}
 		return v, err
@@ -304,11 +312,19 @@ func (c *Cache[V]) count(n *node, st state) bool {
 	case negative:
 		c.n.negativeHits.Add(1)
 	case fresh:
-		c.hits.inc()
+		if c.hits.inc()%clockHits == 0 {
+			c.sampleAge(n)
+		}
 	default:
-		c.n.staleHits.Add(1)
+		c.countStale(n)
 	}
 	return st != negative
+}
+
+// countStale counts a value that is served after its TTL.
+func (c *Cache[V]) countStale(n *node) {
+	c.n.staleHits.Add(1)
+	c.n.staleFor.add(time.Duration(max(0, c.store.clock.now()-n.expires)))
 }
 
 // countHit counts the use of an entry, or a copy, that has come meanwhile.
@@ -471,42 +487,6 @@ func (c *Cache[V]) setBounds(set func(maxBytes, maxEntries *int64)) error {
 	for c.trim() {
 	}
 	return nil
-}
-
-// Stats returns the cache's counters and gauges, those of this process alone. A closed cache keeps
-// its counters.
-func (c *Cache[V]) Stats() Stats {
-	n, s := &c.n, c.store
-	loadTimes := n.loadTimes.snapshot()
-	replicas, replicaBytes := s.replicas()
-	slots, rate, open := c.origin.refused.slots.Load(), c.origin.refused.rate.Load(), c.origin.refused.open.Load()
-	return Stats{
-		Entries: s.entries.Load(), Bytes: s.bytes.Load() + s.tombs.bytes.Load() + s.aside.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: c.maxEntries.Load(),
-		Loading: n.loading.Load(),
-
-		Hits: c.hits.sum(), StaleHits: n.staleHits.Load(), NegativeHits: n.negativeHits.Load(),
-		Misses: n.misses.Load(), Coalesced: n.coalesced.Load(),
-
-		Loads: n.loads.Load(), LoadErrors: n.loadErrors.Load(), LoadNotFound: n.loadNotFound.Load(),
-		LoadTimeouts: n.loadTimeouts.Load(), LoadPanics: n.loadPanics.Load(), LoadTime: loadTimes.Sum(), LoadTimes: loadTimes,
-		Refused: slots + rate + open, RefusedSlots: slots, RefusedRate: rate, RefusedOpen: open, Breaker: c.origin.state(),
-		Refreshes: n.refreshes.Load(), RefreshSkips: n.refreshSkips.Load(),
-		SoftTimeouts: n.softTimeouts.Load(), Discarded: n.discarded.Load(),
-
-		L1Hits: n.localHits.sum(), L1Entries: c.copies.count.Load(), L1Bytes: c.copies.bytes.Load(), Loans: n.loans.Load(), Recalls: n.recalls.Load(),
-		Replicas: replicas, ReplicaBytes: replicaBytes, ReplicasSent: n.replicasSent.Load(), ReplicasRefused: n.replicasRefused.Load(), ReplicasMissed: n.replicasMissed.Load(),
-		OtherZoneBytes: n.otherZones.Load(),
-		Checks:         n.checks.Load(), Mismatches: n.mismatches.Load(),
-		ReplicaReads: n.replicaReads.Load(), Hedges: n.hedges.Load(), HedgeWins: n.hedgeWins.Load(),
-		Peeks: n.peeks.Load(), PeekHits: n.peekHits.Load(), Trusted: n.trusted.Load(),
-		PeerHits: n.peerHits.Load(), PeerErrors: n.peerErrors.Load(), Served: n.served.sum(), NotOwner: n.notOwner.Load(),
-		Alone: n.alone.Load(), Undecodable: n.undecodable.Load(), Unconfirmed: n.unconfirmed.Load(),
-
-		Puts: c.puts.sum(), Deletes: n.deletes.Load(), Evictions: s.evictions.Load(), Expirations: s.expirations.Load(),
-		TooLarge: n.tooLarge.Load(), ExtraKeys: n.extra.Load(),
-
-		Snapshot: c.snapshots.stats(),
-	}
 }
 
 // closeGrace is how long Close and Shutdown wait for functions of users to notice that their

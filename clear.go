@@ -29,6 +29,8 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 // clearHere clears this process's part. In a group the Clear has a number.
 func (c *Cache[V]) clearHere(number uint64) {
 	c.nextGeneration(number) // from here on no hit serves what is there now
+	c.lately.cleared.Store(c.store.clock.now())
+	c.journal.add(Event{Kind: EventInvalidated, Cache: c.name})
 	if c.peering != nil {
 		c.peering.trust.cleared()
 	}

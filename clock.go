@@ -43,5 +43,8 @@ func (c *clock) now() int64 {
 	return now
 }
 
+// at returns what the wall clock was at a time of this clock, as far as it goes on as now.
+func (c *clock) at(t int64) time.Time { return time.Now().Add(time.Duration(t - c.now())) }
+
 // steady returns the exact time by the monotonic clock alone.
 func (c *clock) steady() int64 { return int64(time.Since(c.start)) }

@@ -63,6 +63,10 @@ type Events[V any] struct {
 	// calls that are not over after 5 s go on while Close returns an error. A value that a loader
 	// returns after Close is not reported: a loader whose context has ended should return an error.
 	RemovedAtClose bool
+	// Breaker is called when the breaker of Options has changed its state, with the new one. Unlike the
+	// others it runs on one goroutine, for one state after another, and nothing waits for it but
+	// Close, for 5 s at most.
+	Breaker func(BreakerState)
 	// Loaded is called once for each load that ran a loader, when the load has ended: the loader
 	// has returned or panicked, or its context has ended before that (LoadTimeout, or nobody
 	// waits). It is not called for loads that the protection of the origin refused.

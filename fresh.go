@@ -123,6 +123,20 @@ func (s Source) String() string {
 	return "unknown"
 }
 
+// MarshalText implements encoding.TextMarshaler: it returns what String does.
+func (s Source) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. A source that is not known becomes 0.
+func (s *Source) UnmarshalText(text []byte) error {
+	*s = 0
+	for one := SourceMain; one <= SourceReplica; one++ {
+		if one.String() == string(text) {
+			*s = one
+		}
+	}
+	return nil
+}
+
 // An Entry is a value with what the cache knows about it; see [Cache.Lookup].
 type Entry[V any] struct {
 	Value    V             // shared: it must not be modified

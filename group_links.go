@@ -69,7 +69,9 @@ func (g *Group) closeUnused() {
 // linkUp takes note of a link that is up, before anything is asked over it.
 func (g *Group) linkUp(l *link.Link) {
 	g.upgradeRefused(l.Name(), l.Plain())
-	g.links.add(l)
+	if g.links.add(l) {
+		g.journal.add(Event{Kind: EventPeerUp, Peer: l.Name()})
+	}
 	g.mu.Lock()
 	delete(g.failed, l.Name())
 	p := g.peers[l.Name()]
@@ -84,7 +86,9 @@ func (g *Group) linkDown(l *link.Link, err error) {
 	for _, c := range *g.caches.Load() {
 		c.lost(l)
 	}
-	g.links.remove(l)
+	if g.links.remove(l) {
+		g.journal.add(Event{Kind: EventPeerDown, Peer: l.Name(), Err: err})
+	}
 	g.hearsNoMore(l, err)
 }
 

@@ -104,6 +104,9 @@ type GroupOptions struct {
 	// not return. Later it may have fewer. It keeps processes whose lists do not have each other yet
 	// from beginning a group each. 0 means 1. Negative is an error.
 	MinMembers int
+	// Events are functions that the group calls when something happens. The zero value has none; see
+	// [Group.Recent], too.
+	Events GroupEvents
 	// Logger gets changes of the membership and what goes wrong between peers. What strangers may
 	// cause is logged every 10 s at most. Its handler runs as that of [Options].Logger does. nil
 	// means slog.Default(), as it is when NewGroup is called.

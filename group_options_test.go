@@ -125,7 +125,7 @@ func TestGroupOptionsDefaults(t *testing.T) {
 	require.Equal(t, "http://h:1/_covey/", o.Self)
 	require.Equal(t, o.Self, o.Name)
 	require.Equal(t, 5*time.Second, o.OpTimeout)
-	require.Equal(t, slog.Default().Handler(), o.Logger.Handler().(logHandler).q.to)
+	require.Equal(t, slog.Default().Handler(), o.Logger.Handler().(logHandler).to)
 	require.False(t, o.authenticated())
 
 	logger := slog.New(slog.DiscardHandler)
@@ -134,7 +134,7 @@ func TestGroupOptionsDefaults(t *testing.T) {
 	require.Equal(t, "https://h/caches/", o.Self)
 	require.Equal(t, "n", o.Name)
 	require.Equal(t, time.Second, o.OpTimeout)
-	require.Equal(t, logger.Handler(), o.Logger.Handler().(logHandler).q.to)
+	require.Equal(t, logger.Handler(), o.Logger.Handler().(logHandler).to)
 	require.True(t, o.authenticated())
 
 	// One that only asks has a name of its own.

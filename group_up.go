@@ -15,6 +15,7 @@ import (
 type upLinks struct {
 	mu      sync.Mutex
 	all     map[*link.Link]struct{}
+	byName  map[string]int       // how many there are
 	returns map[uint64]*comeback // by instance: processes of which another link is awaited
 }
 
@@ -24,20 +25,58 @@ type comeback struct {
 	awaits int
 }
 
-func (u *upLinks) add(l *link.Link) {
+// add adds a link, and reports whether it is the only one of its name.
+func (u *upLinks) add(l *link.Link) (first bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.all[l] = struct{}{}
+	u.byName[l.Name()]++
 	if back := u.returns[l.Instance()]; back != nil && !l.Dialed() {
 		close(back.made)
 		delete(u.returns, l.Instance())
 	}
+	return u.byName[l.Name()] == 1
 }
 
-func (u *upLinks) remove(l *link.Link) {
+// remove takes a link out, and reports whether it was the last one of its name.
+func (u *upLinks) remove(l *link.Link) (last bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.all, l)
+	if u.byName[l.Name()]--; u.byName[l.Name()] > 0 {
+		return false
+	}
+	delete(u.byName, l.Name())
+	return true
+}
+
+// byNames returns a link to or from each process that there is one with, as of does.
+func (u *upLinks) byNames() map[string]*link.Link {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	all := make(map[string]*link.Link, len(u.byName))
+	for l := range u.all {
+		if all[l.Name()] == nil || l.Dialed() {
+			all[l.Name()] = l
+		}
+	}
+	return all
+}
+
+// of returns a link to or from the process of a name, the dialled one if there is one; nil: there is
+// none.
+func (u *upLinks) of(name string) (l *link.Link) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.byName[name] == 0 {
+		return nil
+	}
+	for one := range u.all {
+		if one.Name() == name && (l == nil || one.Dialed()) {
+			l = one
+		}
+	}
+	return l
 }
 
 func (u *upLinks) list() []*link.Link {

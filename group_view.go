@@ -6,7 +6,6 @@ package covey
 
 import (
 	"context"
-	"fmt"
 	"math/bits"
 	"math/rand/v2"
 	"slices"
@@ -156,11 +155,16 @@ func (g *Group) term(l *link.Link) time.Duration {
 func (g *Group) attend() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	acted := false
 	for dialled := int64(-1 << 62); ; {
 		select {
 		case <-timer.C:
 		case <-g.ctx.Done():
 			return
+		}
+		if acts := g.isActing(); acts != acted {
+			acted = acts
+			g.noteActing(acts)
 		}
 		timer.Reset(g.agreement.Tick())
 		g.knock()
@@ -241,6 +245,7 @@ func (g *Group) adopt(a agreed.Adoption) {
 		v.settled = make(chan struct{})
 	}
 	old := g.view.Load()
+	g.noteChange(old, v)
 	if old.me >= 0 && (a.Anew || v.lineage != old.lineage) || a.View != nil && a.Former != nil && slices.ContainsFunc(a.Former.Members, func(m agreed.Member) bool { return !a.View.Has(m.ID) }) {
 		g.ended.Store(true)
 	}
@@ -355,29 +360,5 @@ func (g *Group) release(epoch uint64) {
 	}
 	for _, c := range *g.caches.Load() {
 		c.sweep()
-	}
-}
-
-// noteView logs what an operator should know. It runs under the agreement's lock.
-func (g *Group) noteView(e agreed.Event) {
-	say := func(f func(string, ...any), msg string, args ...any) {
-		g.spawn(func() { f(msg, append([]any{"self", g.opt.Name}, args...)...) })
-	}
-	switch e {
-	case agreed.Founded:
-		say(g.opt.Logger.Info, "covey: this process is the first of its group")
-	case agreed.Replaced:
-		g.replaced.Store(true)
-		g.retired.Store(true) // before the others hear that it is leaving
-		if g.self != nil {
-			g.spawn(g.self.Close)
-		}
-		say(g.opt.Logger.Warn, "covey: a newer process goes by this one's name, so that this one is no member any more and stores nothing: if both are to be members they need different names")
-	case agreed.Dissolved:
-		say(g.opt.Logger.Warn, "covey: this process was in a group with others than it has met now, and joins those: what it stored is loaded anew")
-	case agreed.Doubled:
-		say(g.opt.Logger.Warn, "covey: two processes that run go by one name: the newer one is the member; give each its own")
-	case agreed.TooLong:
-		say(g.opt.Logger.Error, "covey: there are more members than a group has room for: some are left out", "limit", fmt.Sprintf("%d bytes of names and URLs", agreed.MaxMessage))
 	}
 }

@@ -91,41 +91,46 @@ func (s *slotSet) add(slot uint32) {
 // false if there is nothing left to be done.
 func (p *peering[V]) repairOne(v *view, n *node) bool {
 	place := ringHash(n.key)
+	had := v.prev != nil && v.owns(place) && v.prev.owns(place) // some others have been sent it
 	var some [maxReplicas]int
-	to := some[:0]
-	switch {
-	case !v.owns(place):
-		if v.former == nil || v.formerOwner(place) != v.me || len(v.ring.members) == 0 || p.group.keeps.Load() {
-			return true
-		}
-		to = append(to, v.ring.owner(place))
-	case v.prev != nil && v.prev.owns(place):
-		for _, i := range p.keepers(v, place, to) {
-			if !v.prev.isCustodian(place, v.prev.indexOf(v.nameOf(i))) { // or else it has been sent
-				to = append(to, i)
-			}
-		}
-	default:
-		to = p.keepers(v, place, to)
-	}
-	for _, i := range to {
+	for _, i := range p.receivers(v, place, some[:0]) {
 		name := v.nameOf(i)
-		b := p.outboxes.to(name)
-		for b.len() > maxOutbox/2 {
-			p.awaitChange(p.group.ctx, v, repairPause)
-			if p.isPast(v) {
-				return false
-			}
+		if had && v.prev.isCustodian(place, v.prev.indexOf(name)) {
+			continue
+		}
+		if !p.awaitRoom(v, p.outboxes.to(name)) {
+			return false
 		}
 		p.enqueue(name, n.key)
 	}
 	return !p.isPast(v)
 }
 
-// isPast reports whether there is no point in repairing anything for v any more.
-func (p *peering[V]) isPast(v *view) bool {
-	return p.tenures.view() != v || p.c.closed.Load() || p.group.ctx.Err() != nil
+// receivers appends the members that are to have what this process has of the key at that place: who
+// keeps replicas of it, or owns it now.
+func (p *peering[V]) receivers(v *view, place uint64, found []int) []int {
+	switch {
+	case v.owns(place):
+		return p.keepers(v, place, found)
+	case v.former != nil && v.formerOwner(place) == v.me && len(v.ring.members) > 0 && !p.group.keeps.Load():
+		return append(found, v.ring.owner(place))
+	}
+	return found
 }
+
+// awaitRoom waits until few keys wait for a member, and reports whether that was before v is past.
+func (p *peering[V]) awaitRoom(v *view, b *outbox) bool {
+	for b.len() > maxOutbox/2 && !p.isPast(v) {
+		p.awaitChange(p.group.ctx, v, repairPause)
+	}
+	return !p.isPast(v)
+}
+
+// isPast reports whether there is no point in repairing anything for v any more.
+func (p *peering[V]) isPast(v *view) bool { return p.tenures.view() != v || p.isOver() }
+
+// isOver reports whether the cache has been closed, or the group.
+func (p *peering[V]) isOver() bool { return p.c.closed.Load() || p.group.ctx.Err() != nil }
 
 // repairPause is how long repair waits for room.
 const repairPause = 10 * time.Millisecond

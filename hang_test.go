@@ -21,19 +21,19 @@ func (d deaf) load(context.Context, string) (int, error) { <-d.hang; return 1, n
 
 func (d deaf) loadMany(context.Context, []string) (map[string]int, error) { <-d.hang; return nil, nil }
 
-// A journal keeps what Events.Loaded is told.
-type journal struct {
+// A diary keeps what Events.Loaded is told.
+type diary struct {
 	mu    sync.Mutex
 	loads []LoadResult
 }
 
-func (j *journal) add(r LoadResult) {
+func (j *diary) add(r LoadResult) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.loads = append(j.loads, r)
 }
 
-func (j *journal) len() int {
+func (j *diary) len() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return len(j.loads)
@@ -70,7 +70,7 @@ func TestHungLoadsAreReportedAtTheTimeout(t *testing.T) {
 	for name, get := range hung {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var j journal
+				var j diary
 				o := plain(time.Hour)
 				o.LoadTimeout, o.StaleWhileRevalidate = time.Second, time.Hour
 				o.Breaker = &Breaker{MinLoads: 1, Cooldown: time.Minute, Probes: 1}

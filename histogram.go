@@ -3,42 +3,22 @@ package covey
 // histogram.go counts durations so that quantiles can be told of them.
 
 import (
+	"encoding/json"
+	"fmt"
 	"iter"
 	"math"
-	"math/bits"
-	"sync/atomic"
 	"time"
+
+	"github.com/coveycache/covey/internal/timing"
 )
 
 // A Histogram is a snapshot of how long something took, how often. Its buckets are log-linear: four
 // of equal width to each power of two from 4 µs on, and one for each microsecond below. It may be
-// copied and compared.
+// copied and compared. In JSON it has its sum in nanoseconds and the buckets that are not empty.
 type Histogram struct {
-	counts [buckets]int64
+	counts [timing.Buckets]int64
 	count  int64
 	sum    time.Duration
-}
-
-// buckets reach up to 38 hours; the last one has everything from there on.
-const buckets = 4 * 36
-
-// bucketOf returns the bucket of d.
-func bucketOf(d time.Duration) int {
-	us := uint64(max(d, 0) / time.Microsecond)
-	if us < 4 {
-		return int(us)
-	}
-	power := bits.Len64(us) - 1
-	quarter := us >> (power - 2) & 3
-	return min(4*(power-1)+int(quarter), buckets-1)
-}
-
-// bucketEnd returns the duration at which bucket i ends; that itself is in the next one.
-func bucketEnd(i int) time.Duration {
-	if i < 4 {
-		return time.Duration(i+1) * time.Microsecond
-	}
-	return time.Duration(4+i%4+1) << (i/4 - 1) * time.Microsecond
 }
 
 // Count returns how many durations there are.
@@ -56,9 +36,9 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 		if left -= n; n > 0 && left <= 0 {
 			start := time.Duration(0)
 			if i > 0 {
-				start = bucketEnd(i - 1)
+				start = timing.End(i - 1)
 			}
-			return (start + bucketEnd(i)) / 2
+			return (start + timing.End(i)) / 2
 		}
 	}
 	return 0
@@ -69,7 +49,7 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 func (h *Histogram) Buckets() iter.Seq2[time.Duration, int64] {
 	return func(yield func(time.Duration, int64) bool) {
 		for i, n := range h.counts {
-			if !yield(bucketEnd(i), n) {
+			if !yield(timing.End(i), n) {
 				return
 			}
 		}
@@ -85,22 +65,64 @@ func (h *Histogram) Add(other Histogram) {
 	h.sum += other.sum
 }
 
-// A timer is a Histogram in the making.
-type timer struct {
-	counts [buckets]atomic.Int64
-	sum    atomic.Int64
-}
-
-func (t *timer) add(d time.Duration) {
-	t.counts[bucketOf(d)].Add(1)
-	t.sum.Add(int64(d))
-}
-
-func (t *timer) snapshot() (h Histogram) {
-	for i := range t.counts {
-		h.counts[i] = t.counts[i].Load()
+// Sub takes away the durations of earlier, which is of the same process and cache from some time
+// before: what is left are those that have come since.
+func (h *Histogram) Sub(earlier Histogram) {
+	h.count = 0
+	for i, n := range earlier.counts {
+		h.counts[i] = max(0, h.counts[i]-n)
 		h.count += h.counts[i]
 	}
-	h.sum = time.Duration(t.sum.Load())
-	return h
+	h.sum = max(0, h.sum-earlier.sum)
+}
+
+// A histogramJSON is a Histogram in JSON.
+type histogramJSON struct {
+	Sum     time.Duration
+	Buckets [][2]int64 // where each ends, in nanoseconds, and how many are in it
+}
+
+// MarshalJSON implements json.Marshaler.
+func (h Histogram) MarshalJSON() ([]byte, error) {
+	j := histogramJSON{Sum: h.sum, Buckets: [][2]int64{}}
+	for i, n := range h.counts {
+		if n != 0 {
+			j.Buckets = append(j.Buckets, [2]int64{int64(timing.End(i)), n})
+		}
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (h *Histogram) UnmarshalJSON(b []byte) error {
+	var j histogramJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*h = Histogram{sum: j.Sum}
+	for _, one := range j.Buckets {
+		i := timing.Bucket(time.Duration(one[0]) - 1)
+		if one[1] < 0 || int64(timing.End(i)) != one[0] {
+			return fmt.Errorf("covey: a histogram has no bucket that ends at %d ns with %d in it", one[0], one[1])
+		}
+		h.counts[i] += one[1]
+		h.count += one[1]
+	}
+	return nil
+}
+
+// histogramOf makes a Histogram of what has been counted.
+func histogramOf(c *timing.Counts) Histogram {
+	return Histogram{counts: c.N, count: c.Count(), sum: c.Sum}
+}
+
+// A timer is a Histogram in the making.
+type timer struct{ timing.Timer }
+
+func (t *timer) add(d time.Duration) { t.Add(d) }
+
+func (t *timer) snapshot() Histogram {
+	var c timing.Counts
+	t.AddTo(&c)
+	return histogramOf(&c)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coveycache/covey/internal/timing"
 	"github.com/stretchr/testify/require"
 )
 
@@ -44,11 +45,11 @@ func TestHistogramBuckets(t *testing.T) {
 	i, last := 0, time.Duration(0)
 	for end := range h.Buckets() {
 		require.Greater(t, end, last)
-		require.Equal(t, i, bucketOf(end-1))
-		require.Equal(t, min(i+1, buckets-1), bucketOf(end))
+		require.Equal(t, i, timing.Bucket(end-1))
+		require.Equal(t, min(i+1, timing.Buckets-1), timing.Bucket(end))
 		i, last = i+1, end
 	}
-	require.Equal(t, buckets, i)
-	require.Zero(t, bucketOf(-time.Second))
-	require.Equal(t, buckets-1, bucketOf(math.MaxInt64))
+	require.Equal(t, timing.Buckets, i)
+	require.Zero(t, timing.Bucket(-time.Second))
+	require.Equal(t, timing.Buckets-1, timing.Bucket(math.MaxInt64))
 }

@@ -146,6 +146,11 @@ func (c *Cache[V]) waitGoroutines() error {
 	if !waitGrace(&c.wg, timer) {
 		return fmt.Errorf("covey: cache %q: a loader or a function of Events still runs %v after Close", c.name, closeGrace)
 	}
+	if c.breakers != nil {
+		if err := c.breakers.flush("Events.Breaker", timer); err != nil {
+			return err
+		}
+	}
 	return flushLogs(c.opt.Logger, timer)
 }
 

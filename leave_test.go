@@ -261,6 +261,6 @@ func TestRepairWhereAllLeave(t *testing.T) {
 		v.leaving = []string{v.nameOf(0), v.nameOf(1)}
 		v.ring, v.self = newRing(nil), -1
 		require.Equal(t, v.me, v.formerOwner(ringHash(k)))
-		require.True(t, p.repairOne(&v, a.cache.store.index.find(a.cache.store.hash(k), k)))
+		require.Empty(t, p.receivers(&v, ringHash(k), nil))
 	})
 }

@@ -160,6 +160,7 @@ func (c *Cache[V]) loaded(r LoadResult) {
 	case errors.Is(r.Err, context.Canceled): // nobody wanted it any more
 	default:
 		c.n.loadErrors.Add(1)
+		c.journal.add(Event{Kind: EventLoadFailed, Cache: c.name, Key: r.Key, Err: r.Err, Took: r.Took})
 		if errors.As(r.Err, &panicked) {
 			c.n.loadPanics.Add(1)
 		}

@@ -5,7 +5,6 @@ package covey
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -17,22 +16,9 @@ import (
 // handler does, nobody waits for it but Close and Shutdown, for a while. If it panics or calls
 // Goexit, what it was to log is lost and nothing else.
 func queueLogs(l *slog.Logger) *slog.Logger {
-	return slog.New(logHandler{q: &logQueue{to: l.Handler()}})
-}
-
-// maxLines is how many lines wait for the handler. Those that come when there are so many already
-// are counted, and their number is logged in their place.
-const maxLines = 1 << 10
-
-// A logQueue has the lines that wait for a user's handler. There is a goroutine as long as there
-// are lines.
-type logQueue struct {
-	to slog.Handler
-
-	mu      sync.Mutex
-	lines   []logLine
-	dropped int           // since the last line was added
-	empty   chan struct{} // closed when all lines are logged; nil: nothing is being logged
+	to := l.Handler()
+	q := &userQueue[logLine]{handle: func(l logLine) { l.log(to) }, lost: linesDropped}
+	return slog.New(logHandler{q: q, to: to})
 }
 
 // A logLine is a line on its way to the handler that with returns.
@@ -41,70 +27,32 @@ type logLine struct {
 	record slog.Record
 }
 
-func (q *logQueue) add(l logLine) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.lines) >= maxLines {
-		q.dropped++
-		return
-	}
-	q.lines = append(q.lines, l)
-	if q.empty == nil {
-		q.empty = make(chan struct{})
-		go q.run()
-	}
+func (l logLine) log(to slog.Handler) {
+	_ = guard("the Logger's handler", func() error {
+		h, ctx := l.with(to), context.Background()
+		if !h.Enabled(ctx, l.record.Level) {
+			return nil
+		}
+		return h.Handle(ctx, l.record)
+	})
 }
 
-func (q *logQueue) run() {
-	for {
-		q.mu.Lock()
-		if len(q.lines) == 0 {
-			close(q.empty)
-			q.empty, q.lines = nil, nil
-			q.mu.Unlock()
-			return
-		}
-		l := q.lines[0]
-		q.lines[0] = logLine{}
-		q.lines = q.lines[1:]
-		if q.dropped > 0 {
-			r := slog.NewRecord(time.Now(), slog.LevelWarn, "covey: the Logger's handler was too slow, lines were dropped", 0)
-			r.AddAttrs(slog.Int("dropped", q.dropped))
-			q.lines = append(q.lines, logLine{logHandler{}.derived, r})
-			q.dropped = 0
-		}
-		q.mu.Unlock()
-		_ = guard("the Logger's handler", func() error {
-			h, ctx := l.with(q.to), context.Background()
-			if !h.Enabled(ctx, l.record.Level) {
-				return nil
-			}
-			return h.Handle(ctx, l.record)
-		})
-	}
+func linesDropped(n int) logLine {
+	r := slog.NewRecord(time.Now(), slog.LevelWarn, "covey: the Logger's handler was too slow, lines were dropped", 0)
+	r.AddAttrs(slog.Int("dropped", n))
+	return logLine{logHandler{}.derived, r}
 }
 
 // flushLogs waits until what has been logged is with the handler of l, which queueLogs has
 // returned; until the timer fires at most.
 func flushLogs(l *slog.Logger, timer *time.Timer) error {
-	q := l.Handler().(logHandler).q
-	q.mu.Lock()
-	empty := q.empty
-	q.mu.Unlock()
-	if empty == nil {
-		return nil
-	}
-	select {
-	case <-empty:
-		return nil
-	case <-timer.C:
-		return fmt.Errorf("covey: the Logger's handler still runs after %v", closeGrace)
-	}
+	return l.Handler().(logHandler).q.flush("the Logger's handler", timer)
 }
 
 // A logHandler queues lines for the handler that with makes of the queue's.
 type logHandler struct {
-	q    *logQueue
+	q    *userQueue[logLine]
+	to   slog.Handler                    // the user's
 	with func(slog.Handler) slog.Handler // nil: itself
 }
 
@@ -127,12 +75,12 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return logHandler{h.q, func(to slog.Handler) slog.Handler { return h.derived(to).WithAttrs(attrs) }}
+	return logHandler{h.q, h.to, func(to slog.Handler) slog.Handler { return h.derived(to).WithAttrs(attrs) }}
 }
 
 // WithGroup implements slog.Handler.
 func (h logHandler) WithGroup(name string) slog.Handler {
-	return logHandler{h.q, func(to slog.Handler) slog.Handler { return h.derived(to).WithGroup(name) }}
+	return logHandler{h.q, h.to, func(to slog.Handler) slog.Handler { return h.derived(to).WithGroup(name) }}
 }
 
 // derived returns the handler that lines of h are for.

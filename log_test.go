@@ -60,20 +60,20 @@ func TestLinesAreDropped(t *testing.T) {
 		release := make(chan struct{})
 		logger := queueLogs(slog.New(slowHandler{&log, release}))
 		for range 2 {
-			for i := range maxLines + 11 {
+			for i := range maxQueued + 11 {
 				logger.Warn("line", "i", i)
 				synctest.Wait() // the first one is with the handler
 			}
 			logger.With("derived", true).Warn("one more")
-			for range maxLines + 2 {
+			for range maxQueued + 2 {
 				release <- struct{}{}
 			}
 			synctest.Wait()
-			require.Len(t, log.lines, maxLines+2)
-			for i, l := range log.lines[:maxLines+1] {
+			require.Len(t, log.lines, maxQueued+2)
+			for i, l := range log.lines[:maxQueued+1] {
 				require.EqualValues(t, i, l["i"])
 			}
-			last := log.lines[maxLines+1]
+			last := log.lines[maxQueued+1]
 			require.Equal(t, "covey: the Logger's handler was too slow, lines were dropped", last[""])
 			require.EqualValues(t, 11, last["dropped"])
 			log.lines = nil

@@ -21,6 +21,7 @@ type origin struct {
 	rate    *rate.Limiter
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	refused refusals
+	changed func(BreakerState) // is told of the breaker's new state, under its lock
 }
 
 // refusals count the loads that were refused, by what refused them.
@@ -55,11 +56,29 @@ func (s BreakerState) String() string {
 	return "unknown"
 }
 
+// MarshalText implements encoding.TextMarshaler: it returns what String does.
+func (s BreakerState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *BreakerState) UnmarshalText(text []byte) error {
+	for one := BreakerNone; one <= BreakerOpen; one++ {
+		if one.String() == string(text) {
+			*s = one
+			return nil
+		}
+	}
+	return fmt.Errorf("covey: there is no state %q of a breaker", text)
+}
+
 func (o *origin) state() BreakerState {
 	if o.breaker == nil {
 		return BreakerNone
 	}
-	switch o.breaker.State() {
+	return breakerState(o.breaker.State())
+}
+
+func breakerState(s gobreaker.State) BreakerState {
+	switch s {
 	case gobreaker.StateOpen:
 		return BreakerOpen
 	case gobreaker.StateHalfOpen:
@@ -75,7 +94,7 @@ func refuse(count *atomic.Int64, why string) error {
 }
 
 func newOrigin(maxLoads int, perSecond float64, burst int, b *Breaker) *origin {
-	o := new(origin)
+	o := &origin{changed: func(BreakerState) {}}
 	if maxLoads > 0 {
 		o.slots = semaphore.NewWeighted(int64(maxLoads))
 	}
@@ -95,7 +114,8 @@ func newOrigin(maxLoads int, perSecond float64, burst int, b *Breaker) *origin {
 			IsSuccessful: func(err error) bool {
 				return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnchanged)
 			},
-			IsExcluded: func(err error) bool { return errors.Is(err, errAbandoned) },
+			OnStateChange: func(_ string, _, to gobreaker.State) { o.changed(breakerState(to)) },
+			IsExcluded:    func(err error) bool { return errors.Is(err, errAbandoned) },
 		})
 	}
 	return o

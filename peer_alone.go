@@ -158,7 +158,7 @@ func (p *peering[V]) keepLoaded(f *flight[V], o outcome[V]) {
 	}
 	s.unlock()
 	if e != nil && !may {
-		c.n.discarded.Add(1)
+		c.n.discard(byWrite)
 	}
 	if may {
 		c.trimCopies(&e.node) // who waits finds the bound kept

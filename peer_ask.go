@@ -159,7 +159,7 @@ func (p *peering[V]) getAway(q request[V]) (value V, how verdict, err error) {
 	case how == answered || how == lost || q.ctx.Err() != nil:
 		return value, answered, err
 	}
-	p.c.n.peerErrors.Add(1)
+	p.countPeerError(v.nameOf(i), q.key, err)
 	if value, err, ok := p.getAtReplicas(q.ctx, v, i, q.key); ok {
 		return value, answered, err
 	}
@@ -167,6 +167,12 @@ func (p *peering[V]) getAway(q request[V]) (value V, how verdict, err error) {
 		return value, elsewhere, nil
 	}
 	return p.loadHere(q, err)
+}
+
+// countPeerError counts a peer that was asked for a key in vain.
+func (p *peering[V]) countPeerError(peer, key string, err error) {
+	p.c.n.peerErrors.Add(1)
+	p.c.journal.add(Event{Kind: EventPeerFailed, Cache: p.c.name, Peer: peer, Key: key, Err: err})
 }
 
 // successorAfter is how long a call waits for the members to agree on who comes after one that has

@@ -28,6 +28,7 @@ func (p *peering[V]) clearEverywhere(ctx context.Context) error {
 		v := p.tenures.view()
 		err := p.clearIn(ctx, v, since, &done)
 		if err == nil {
+			p.c.n.invalidations.add(time.Duration(p.c.store.clock.steady() - began))
 			return nil
 		}
 		if p.c.closed.Load() {
@@ -36,6 +37,7 @@ func (p *peering[V]) clearEverywhere(ctx context.Context) error {
 		if ctx.Err() != nil {
 			p.pursuits.addClear(began, done.number)
 			p.c.n.unconfirmed.Add(1)
+			p.c.journal.add(Event{Kind: EventUnconfirmed, Cache: p.c.name, Err: err})
 			return unconfirmed(p.c.name, "", err)
 		}
 		p.awaitChange(ctx, v, againAfter)
@@ -337,6 +339,7 @@ func (p *peering[V]) giveBackKeys(items []byte) (ok bool) {
 
 func (p *peering[V]) giveBackAll(lender *link.Link) {
 	now := p.c.store.clock.now()
+	p.c.journal.add(Event{Kind: EventRecalled, Cache: p.c.name, Peer: lender.Name()})
 	for i := range p.c.shards {
 		s := p.c.lockAt(i)
 		s.recalledAll = now

@@ -131,7 +131,9 @@ func (c *Cache[V]) useCopy(n *node) bool {
 		c.copies.owe(n.key, &b.loanOf)
 		c.copies.mu.Unlock()
 	}
-	c.n.localHits.inc()
+	if c.n.localHits.inc()%clockHits == 0 {
+		c.sampleAge(n)
+	}
 	return true
 }
 
@@ -428,7 +430,10 @@ func (p *peering[V]) giveBackCopy(key string, now int64) (saved uint32) {
 	if n := p.c.store.index.find(hash, key); n != nil && n.flags&flagBorrowed != 0 {
 		saved = borrowedOf[V](n).hits.Load()
 		p.c.copies.harvest(n)
+		from := borrowedOf[V](n).lender.Name()
 		s.removeCopy(n)
+		p.c.lately.recalled.note(hash, wire.Recall, now)
+		p.c.journal.add(Event{Kind: EventRecalled, Cache: p.c.name, Key: key, Peer: from})
 	}
 	s.noteRecall(key, now)
 	if f := s.flights[key]; f != nil && f.grant != nil {

@@ -212,6 +212,7 @@ func (p *peering[V]) recall(ctx context.Context, key string, hash uint32) error 
 	if err != nil {
 		return err
 	}
+	p.c.lately.recalled.note(hash, wire.Recall, p.c.store.clock.now())
 	s.mu.Lock()
 	defer s.unlock()
 	if s.loans[key] == l {

@@ -506,7 +506,14 @@ func (r *round[V]) failover(b *part[V]) {
 		redial = c.peering.awaitSuccessor(r.ctx, v, b.owner)
 	}
 	if b.err != nil && !redial {
-		c.n.peerErrors.Add(1)
+		name, key := "", ""
+		if b.owner >= 0 && b.owner < len(v.peers) {
+			name = v.nameOf(b.owner)
+		}
+		if len(b.keys) > 0 {
+			key = b.keys[0]
+		}
+		c.peering.countPeerError(name, key, b.err)
 	}
 	b.err, b.unshared, b.lacking = nil, nil, b.lacking[:0]
 	if !redial {

@@ -18,8 +18,12 @@ import (
 
 // serve passes a request on to the cache that it is about.
 func (g *Group) serve(r *link.Request) {
-	if r.Type == wire.Top {
+	switch {
+	case r.Type == wire.Top:
 		g.serveTop(r)
+		return
+	case r.Type == wire.Inspect && r.CacheName() == "":
+		g.serveInspect(r, g.reportJSON)
 		return
 	}
 	if c := (*g.caches.Load())[r.CacheName()]; c != nil {
@@ -75,6 +79,11 @@ func (p *peering[V]) serve(r *link.Request) {
 			return
 		}
 	}
+	if r.Type == wire.Inspect {
+		key := strings.Clone(r.Key)
+		p.group.serveInspect(r, func() ([]byte, error) { return p.keyStateJSON(key) })
+		return
+	}
 	if r.Codec() != p.codec && p.serveAlone(r) {
 		return
 	}
@@ -117,7 +126,9 @@ func (p *peering[V]) serveGet(r *link.Request) {
 	n := p.c.store.index.find(hash, r.Key)
 	if n != nil && p.c.store.fresh(n) && n.flags&flagBorrowed == 0 && p.group.isActing() {
 		p.c.store.touch(n)
-		p.c.hits.inc()
+		if p.c.hits.inc()%clockHits == 0 {
+			p.c.sampleAge(n)
+		}
 		if r.Flags&wire.Borrow != 0 && p.lend(r, hash, n) {
 			return
 		}

@@ -187,7 +187,7 @@ func (p *peering[V]) serveFill(r *link.Request) {
 	f := s.rights[r.Token]
 	if f == nil || f.right.link != r.Link() {
 		s.unlock()
-		p.c.n.discarded.Add(1)
+		p.c.n.discard(tooLate)
 		r.Answer(&wire.Frame{Type: wire.Done})
 		return
 	}

@@ -111,6 +111,7 @@ func (p *peering[V]) awaitChange(ctx context.Context, v *view, pause time.Durati
 func (p *peering[V]) unconfirmed(ch *change[V], errs ...error) error {
 	p.drop(ch.key, ch.hash)
 	p.c.n.unconfirmed.Add(1)
+	p.c.journal.add(Event{Kind: EventUnconfirmed, Cache: p.c.name, Key: ch.key, Err: errors.Join(errs...)})
 	return unconfirmed(p.c.name, ch.key, errs...)
 }
 
@@ -207,6 +208,10 @@ func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *v
 		p.endWriting(ch.key, ch.hash, w)
 		p.c.departed(ch.gone)
 	}()
+	began, forgotten, held := ch.began, int64(0), false
+	if began == 0 {
+		began = p.c.store.clock.steady()
+	}
 	for {
 		// 3. Nobody else may act, or have lent what may still be used.
 		if err := p.awaitTurn(ctx, v, ch.key); err != nil {
@@ -216,10 +221,12 @@ func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *v
 			return p.unconfirmed(ch, err)
 		}
 		// 4. Take back what this process has lent, and have the other custodians forget the key.
+		held = held || p.isHeldElsewhere(v, ch.key, ch.hash)
 		err := p.recall(ctx, ch.key, ch.hash)
 		if err == nil {
 			err = p.dropElsewhere(ctx, v, ch.key)
 		}
+		forgotten = p.c.store.clock.steady()
 		switch {
 		case errors.Is(err, errElsewhere), errors.Is(err, ErrClosed):
 			return err // nothing has been done
@@ -232,8 +239,23 @@ func (p *peering[V]) commit(ctx context.Context, ch *change[V], gen uint32, v *v
 		}
 		// 6. Commit, if this process still acts in the same view.
 		if err := p.c.changeHere(ch, gen, w); !errors.Is(err, errBusy) {
+			if err == nil {
+				p.noteInvalidation(ch, held, time.Duration(forgotten-began))
+			}
 			return err
 		}
+	}
+}
+
+// noteInvalidation takes down a write that has had to wait, and whether others held its key.
+func (p *peering[V]) noteInvalidation(ch *change[V], held bool, took time.Duration) {
+	e := Event{Kind: EventInvalidated, Cache: p.c.name, Key: ch.key}
+	if held {
+		p.c.n.invalidations.add(took)
+		e.Took = took
+	}
+	if held || ch.kind != wire.Put {
+		p.c.journal.add(e)
 	}
 }
 
@@ -257,6 +279,14 @@ func (p *peering[V]) isElsewhere(v *view, place uint64) bool {
 	}
 	var some [maxReplicas + 1]int
 	return len(v.custodians(place, v.copies, some[:0])) > 1
+}
+
+// isHeldElsewhere reports whether others may hold the key: as a copy, or in custody.
+func (p *peering[V]) isHeldElsewhere(v *view, key string, hash uint32) bool {
+	s := p.c.lock(hash)
+	lent := s.lent(key)
+	s.unlock()
+	return lent || p.isElsewhere(v, ringHash(key))
 }
 
 // awaitTurn waits until a key that this process owns by v may be written.

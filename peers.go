@@ -9,8 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,8 +40,10 @@ type Group struct {
 	stamps    stamps
 	clears    clearsByName
 	loads     knownLoads
-	log       warner   // of what strangers may cause
-	refused   sync.Map // names of peers that have been logged for having refused an upgrade
+	log       warner // of what strangers may cause
+	journal   *journal
+	views     atomic.Int64 // adopted so far
+	refused   sync.Map     // names of peers that have been logged for having refused an upgrade
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -88,6 +88,7 @@ type shared interface {
 	used(key string, hits uint64)
 	reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool)
 	hotKeys(k int) []HotKey
+	report() CacheReport
 	pursued() int // keys that are still to be deleted
 	plainGet(ctx context.Context, key string, load bool) (plainEntry, error)
 	plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error
@@ -115,7 +116,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 		log:   warner{logger: o.Logger},
 		path:  DefaultPath,
 		peers: make(map[string]*link.Peer),
-		links: upLinks{all: make(map[*link.Link]struct{})},
+		links: upLinks{all: make(map[*link.Link]struct{}), byName: make(map[string]int)},
 		known: make(chan struct{}),
 
 		instance: newInstance(),
@@ -134,6 +135,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	if dns, ok := o.Discovery.(*dnsPeers); ok {
 		g.opt.Discovery = dns.of(&o)
 	}
+	g.journal = newJournal(o.Events.Changed, &g.log, "GroupOptions.Events.Changed")
 	g.stamps.low = g.instance % stampStep
 	g.caches.Store(&map[string]shared{})
 	g.view.Store(noView())
@@ -141,7 +143,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	g.agreement = g.newAgreement()
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.node, err = link.NewNode(link.Config{
-		Name: o.Name, Instance: g.instance, Group: o.GroupName, Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, Guard: guardDial, OpTimeout: o.OpTimeout, Logger: o.Logger,
+		Name: o.Name, Instance: g.instance, Group: o.GroupName, Build: buildVersion(), Secrets: o.Secrets, TLS: o.TLS, Dial: o.Dial, Guard: guardDial, OpTimeout: o.OpTimeout, Logger: o.Logger,
 		Verify: g.verifyPeer, Plain: o.authenticates, Serve: g.receive, Up: g.linkUp, Down: g.linkDown, Failed: g.dialFailed, Told: g.told, Term: g.term, CallerUp: g.hears, CallerDown: g.hearsNoMore,
 		Report: g.keepAlive, Reported: g.reported, Unwanted: g.unwanted, Start: g.skew.start, Ahead: g.skew.ahead.Load,
 	})
@@ -190,65 +192,6 @@ func (g *Group) Owner(key string) string {
 		return v.ring.members[i].Name
 	}
 	return ""
-}
-
-// A Peer is a member of a group, or a process that would be one, as this process sees it.
-type Peer struct {
-	Member
-	// Self says whether it is this process.
-	Self bool
-	// Err says why the peer owns nothing although it is listed: it is not a member. nil means that
-	// it is one.
-	Err error
-	// Up says whether there is a link to the peer right now. Links are made when they are needed.
-	Up bool
-	// Plain says why the peer is asked with plain HTTP requests, without copies of its keys: its
-	// server, or a proxy before it, has refused the upgrade to a link. nil means that it has not.
-	// Requests have a time, and a peer refuses them if its clock is more than 30 seconds off.
-	Plain error
-	// RTT is how long the peer took to answer last. 0 means that there is no link.
-	RTT time.Duration
-	// SameView says whether the peer goes by the same view of the members as this process, as far as
-	// it has said. false if there is no link.
-	SameView bool
-	// Share is the part of all keys that the peer owns, from 0 to 1.
-	Share float64
-}
-
-// Peers returns the members and those that Discovery lists, this process included, sorted by name.
-// It asks nobody.
-func (g *Group) Peers() []Peer {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	v := g.view.Load()
-	shares := v.ring.shares()
-	known := slices.Clone(v.ring.members)
-	for _, m := range g.listed {
-		if v.ring.index(m.Name) < 0 {
-			known = append(known, m)
-		}
-	}
-	slices.SortFunc(known, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	var all []Peer
-	for _, m := range known {
-		p := Peer{Member: m, Self: m.Name == g.opt.Name}
-		if i := v.ring.index(m.Name); i >= 0 {
-			p.Share = shares[i]
-		} else if m.Weight >= 0 {
-			if p.Err = g.failed[m.Name]; p.Err == nil {
-				p.Err = errNoMember
-			}
-		}
-		if p.Self {
-			p.SameView = true
-		} else if to := g.peers[m.Name]; to != nil { // nil: it only asks
-			if l := to.Up(); l != nil {
-				p.Up, p.Plain, p.RTT, p.SameView = true, l.Plain(), l.RTT(), l.Ring() == v.tag
-			}
-		}
-		all = append(all, p)
-	}
-	return all
 }
 
 // Ready waits until this process takes its full part in the group: it is a member, of a view that
@@ -380,31 +323,8 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 	if !waitGrace(&g.wg, timer) {
 		return errors.Join(err, fmt.Errorf("covey: a function of GroupOptions, such as Discovery.Watch, still runs %v after Shutdown has cancelled its context", closeGrace))
 	}
-	return errors.Join(err, flushLogs(g.opt.Logger, timer))
+	return errors.Join(err, g.journal.flush("GroupOptions.Events.Changed", timer), flushLogs(g.opt.Logger, timer))
 }
-
-// GroupStats is a snapshot of a group's gauges, as this process sees it.
-type GroupStats struct {
-	Members int    // that own keys, by the view that this process goes by
-	Epoch   uint64 // of that view; greater with each change of the members, unless this process has come into another group. 0: there is none
-	Settled bool   // all have given back what the view takes away from them
-	Acting  bool   // this process has the promises of a quorum, and may serve what it stores
-	Links   int    // links that are up, in both directions
-	Pursued int    // Deletes, each of a key, and Clears that could not be confirmed and go on, over all caches
-}
-
-// Stats returns the group's gauges. It asks nobody.
-func (g *Group) Stats() GroupStats {
-	v := g.view.Load()
-	s := GroupStats{Members: len(v.ring.members), Epoch: v.epoch, Settled: v.epoch != 0 && v.hasSettled(), Acting: g.isActing(), Links: g.links.len()}
-	for _, c := range *g.caches.Load() {
-		s.Pursued += c.pursued()
-	}
-	return s
-}
-
-// errNoMember is why a listed process owns nothing.
-var errNoMember = errors.New("covey: it is listed, but not a member: it has not been reached, or has not been taken in yet")
 
 // hasNobody reports whether the list of members is empty.
 func (g *Group) hasNobody() bool {

@@ -198,6 +198,9 @@ func (p *peering[V]) enqueue(to, key string) bool {
 	room, start := b.add(key)
 	if !room {
 		p.c.n.replicasMissed.Add(1)
+		if b.miss(key) {
+			p.c.spawn(func() { p.catchUp(b, to) })
+		}
 	}
 	if start && !p.c.spawn(func() { p.sendFrom(b, to) }) {
 		return false
@@ -210,7 +213,7 @@ const (
 	// gatherFor is how long the first of some keys waits for others: who writes one key after another
 	// is not to wait for the replicas' round trips, too.
 	gatherFor = time.Millisecond
-	// sendAgain is how often a batch is sent again that the other end has not confirmed.
+	// sendAgain is how often a batch is sent again at once that the other end has not confirmed.
 	sendAgain = 8
 	// sentLate is how long a batch may take: the others count what is left of a TTL from when it
 	// arrives. What took longer is sent again.
@@ -228,7 +231,13 @@ func (p *peering[V]) sendFrom(b *outbox, to string) {
 		if p.c.closed.Load() {
 			continue
 		}
-		for attempt := 0; !p.sendReplicas(p.group.ctx, to, keys) && attempt < sendAgain; attempt++ {
+		for attempt := 0; !p.sendReplicas(p.group.ctx, to, keys); attempt++ {
+			if attempt == sendAgain {
+				if b.giveUp(keys) {
+					p.c.spawn(func() { p.catchUp(b, to) })
+				}
+				break
+			}
 			p.awaitChange(p.group.ctx, p.tenures.view(), againAfter<<attempt)
 		}
 	}

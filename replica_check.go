@@ -26,6 +26,7 @@ func (p *peering[V]) runChecks() {
 		}
 		for _, n := range p.differing(before) {
 			p.c.n.mismatches.Add(1)
+			p.c.journal.add(Event{Kind: EventMismatch, Cache: p.c.name, Key: n.key})
 			p.c.log.warn("covey: a replica differs from what its owner has, and is dropped", "", "key", n.key)
 			p.c.removeAll(p.c.shardOf(n.hash), []*node{n})
 		}

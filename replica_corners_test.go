@@ -157,3 +157,47 @@ func TestReplicasLeaveFirst(t *testing.T) {
 		})
 	}
 }
+
+// missingAt returns how many of the keys a process has no entry of.
+func (p *proc) missingAt(keys []string) (n int) {
+	for _, key := range keys {
+		if _, ok := p.cache.Peek(key); !ok {
+			n++
+		}
+	}
+	return n
+}
+
+// Whoever opens its cache later than its process has become a member gets its replicas, too.
+func TestReplicasComeToWhoOpensLate(t *testing.T) {
+	inWorld(t, 2, Options[string]{Replicas: 2, L1: -1}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		require.NoError(t, b.cache.Close())
+		keys := a.keys(1000)
+		for _, key := range keys {
+			require.NoError(t, a.cache.Put(t.Context(), key, "v"))
+		}
+		time.Sleep(time.Minute)
+		require.Zero(t, a.cache.peering.outboxes.waiting(), "keys that wait for who has no cache")
+		b.open(t)
+		time.Sleep(2 * catchUpEvery)
+		require.Zero(t, b.missingAt(keys))
+	})
+}
+
+// What could not be sent at once, since too much was written at a time, is sent later.
+func TestReplicasOfABurst(t *testing.T) {
+	inWorld(t, 2, Options[string]{Replicas: 2, L1: -1}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		keys := a.keys(maxOutbox + 1000)
+		items := make(map[string]string, len(keys))
+		for _, key := range keys {
+			items[key] = "v"
+		}
+		require.NoError(t, a.cache.PutMany(t.Context(), items))
+		require.Positive(t, a.cache.Stats().ReplicasMissed, "all were sent at once: that tests nothing")
+		time.Sleep(2 * catchUpEvery)
+		require.Zero(t, b.missingAt(keys))
+		require.Zero(t, a.cache.peering.outboxes.waiting())
+	})
+}

@@ -22,9 +22,13 @@ type outbox struct {
 	has     map[string]struct{} // the same
 	under   int                 // keys that are being sent
 	sending bool                // a goroutine does
+
+	missed   placeSet // what the member has not been sent
+	catching bool     // a goroutine sees to it
+	lost     bool     // until then nothing can be added
 }
 
-// maxOutbox bounds the keys that wait for one member. It gets more later, by repair.
+// maxOutbox bounds the keys that wait for one member. It catches up on the others later.
 const maxOutbox = 1 << 14
 
 func (o *outboxes) to(name string) *outbox {
@@ -75,7 +79,7 @@ func (b *outbox) add(key string) (room, start bool) {
 	if _, ok := b.has[key]; ok {
 		return true, false
 	}
-	if len(b.keys) >= maxOutbox {
+	if b.lost || len(b.keys) >= maxOutbox {
 		return false, false
 	}
 	key = strings.Clone(key) // its memory may be the caller's

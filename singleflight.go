@@ -25,6 +25,8 @@ type flight[V any] struct {
 	hash uint32
 	gen  uint32 // the generation when it began
 
+	began int64 // when that was
+
 	cancel context.CancelCauseFunc
 	ctx    context.Context
 	done   chan struct{} // closed when value and err are set
@@ -35,19 +37,20 @@ type flight[V any] struct {
 	cause  error // why it failed
 
 	// Guarded by the segment's lock.
-	linked   bool
-	finished bool
-	waiters  int
-	refresh  bool     // goes on without waiters
-	kept     bool     // the same, since a waiter has taken a stale value instead (SoftTimeout)
-	old      *node    // what the key had when the flight began: for ErrUnchanged, and to fall back on
-	bulk     *bulk[V] // the bulk load that it is a part of, or nil
-	noStore  bool     // store nothing: this process may not own the key
-	grant    *grant   // of the key's owner, which does not share it; nil: none; not changed
-	load     *loading // nil: it runs at another peer, under a right
-	right    *right   // the load runs at another peer, or on behalf of one; nil: neither
-	remote   []waiter // the waiters at other peers
-	landing  []waiter // the same, once the flight has ended
+	linked    bool
+	finished  bool
+	abandoned bool // everybody has left
+	waiters   int
+	refresh   bool     // goes on without waiters
+	kept      bool     // the same, since a waiter has taken a stale value instead (SoftTimeout)
+	old       *node    // what the key had when the flight began: for ErrUnchanged, and to fall back on
+	bulk      *bulk[V] // the bulk load that it is a part of, or nil
+	noStore   bool     // store nothing: this process may not own the key
+	grant     *grant   // of the key's owner, which does not share it; nil: none; not changed
+	load      *loading // nil: it runs at another peer, under a right
+	right     *right   // the load runs at another peer, or on behalf of one; nil: neither
+	remote    []waiter // the waiters at other peers
+	landing   []waiter // the same, once the flight has ended
 }
 
 // addFlight makes a flight for key that can be joined.
@@ -66,7 +69,7 @@ func (s *shard[V]) addFlight(key string, hash uint32, old *node) *flight[V] {
 // once the call has returned.
 func (c *Cache[V]) newFlight(key string, hash uint32, old *node) *flight[V] {
 	c.n.loading.Add(1)
-	return &flight[V]{key: strings.Clone(key), hash: hash, gen: c.store.gen.Load(), done: make(chan struct{}), old: old}
+	return &flight[V]{key: strings.Clone(key), hash: hash, gen: c.store.gen.Load(), began: c.store.clock.now(), done: make(chan struct{}), old: old}
 }
 
 // joinable returns key's flight, nil if there is none. A load whose result is to be kept does not
@@ -92,6 +95,17 @@ func (s *shard[V]) unlink(key string) {
 			s.c.peering.void(f)
 		}
 	}
+}
+
+// obsolete says why an unlinked flight, or one of another generation, can store nothing.
+func (f *flight[V]) obsolete(gen uint32) discarding {
+	switch {
+	case f.gen != gen:
+		return byView
+	case f.abandoned:
+		return tooLate
+	}
+	return byWrite
 }
 
 // detach makes f one that nobody can join.
@@ -234,6 +248,7 @@ func (c *Cache[V]) leave(f *flight[V], keep bool) {
 	f.kept = f.kept || keep
 	abandoned := f.waiters == 0 && !f.refresh && !f.kept && !f.finished && !c.opt.FinishAbandoned
 	if abandoned && f.linked {
+		f.abandoned = true
 		s.unlink(f.key)
 	}
 	s.unlock()

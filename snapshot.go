@@ -125,7 +125,7 @@ type SnapshotStats struct {
 	Entries  int64     // in the last one that was written
 	Bytes    int64     // of it
 	At       time.Time // when it was written; zero: none was
-	Err      error     // why the last attempt to write failed; nil if it did not
+	Err      error     `json:"-"` // why the last attempt to write failed; nil if it did not
 }
 
 // snapshotPaths are those in use in this process.

@@ -44,7 +44,18 @@ type Stats struct {
 	Refreshes    int64         // loads that were started in the background, before or after expiry
 	RefreshSkips int64         // refreshes not started because MaxRefreshes were running
 	SoftTimeouts int64         // stale values served because the load took longer than SoftTimeout
-	Discarded    int64         // loaded values not stored: outrun by a Put or Delete, outdated, too late
+
+	// Loaded values that were not stored, as something had come in between.
+	Discarded        int64 // all of them
+	DiscardedWrite   int64 // because of a Put, Delete or Expire of the key
+	DiscardedView    int64 // because of a Clear, or a change of the members
+	DiscardedVersion int64 // because the cache knows a higher version of the key
+	DiscardedLate    int64 // because nobody waited any more, or the load had been given up
+	DiscardedAway    int64 // because this process may not store the key: it does not own it, or hears no quorum
+
+	// How old what was served was.
+	Ages     Histogram // of values served fresh, copies included, since their Put or load began: of one in 256 of them
+	StaleFor Histogram // of values served after their TTL, since its end: of all of them
 
 	// Between peers.
 	PeerHits        int64 // values, or ErrNotFound, that the owners of the keys answered with at once
@@ -57,7 +68,7 @@ type Stats struct {
 	ReplicaBytes    int64 // their accounted bytes, in Bytes, too; a gauge
 	ReplicasSent    int64 // values that other processes have kept for this one
 	ReplicasRefused int64 // values of others that this process has not kept: written since, or not its to keep
-	ReplicasMissed  int64 // values not sent since too many waited
+	ReplicasMissed  int64 // values not sent at once since too many waited, or the other did not take any; they are sent later
 	ReplicaReads    int64 // values, or ErrNotFound, that other processes than the owner answered with
 	OtherZoneBytes  int64 // of values that members in other zones have answered with
 	Hedges          int64 // requests to replicas since the owner was slow
@@ -74,9 +85,15 @@ type Stats struct {
 	Undecodable     int64 // values from peers that the codec did not understand
 	Unconfirmed     int64 // writes that returned ErrUnconfirmed
 
+	// How long writes took, from when they began until no other process held what was there before,
+	// or a Clear until all members had carried it out. Of writes that is counted at the owner of the
+	// key, and only where somebody else held it.
+	InvalidationTimes Histogram
+
 	// What was stored and what left.
 	Puts        int64 // calls of Put in this process, one for each item of a PutMany
 	Deletes     int64 // calls of Delete in this process, one for each key of a DeleteMany
+	Outdated    int64 // writes refused by ErrOutdated, other processes' included
 	Evictions   int64 // live entries that left because the cache was full
 	Expirations int64 // entries whose time was over
 	TooLarge    int64 // values not stored because they were over Options.MaxValueBytes
@@ -96,13 +113,58 @@ func (s Stats) HitRatio() float64 {
 	return float64(hits) / float64(hits+s.Misses)
 }
 
+// Stats returns the cache's counters and gauges, those of this process alone. A closed cache keeps
+// its counters.
+func (c *Cache[V]) Stats() Stats {
+	n, s := &c.n, c.store
+	loadTimes := n.loadTimes.snapshot()
+	replicas, replicaBytes := s.replicas()
+	slots, rate, open := c.origin.refused.slots.Load(), c.origin.refused.rate.Load(), c.origin.refused.open.Load()
+	all := Stats{
+		Entries: s.entries.Load(), Bytes: s.bytes.Load() + s.tombs.bytes.Load() + s.aside.Load(), MaxBytes: c.maxBytes.Load(), MaxEntries: c.maxEntries.Load(),
+		Loading: n.loading.Load(),
+
+		Hits: c.hits.sum(), StaleHits: n.staleHits.Load(), NegativeHits: n.negativeHits.Load(),
+		Misses: n.misses.Load(), Coalesced: n.coalesced.Load(),
+
+		Loads: n.loads.Load(), LoadErrors: n.loadErrors.Load(), LoadNotFound: n.loadNotFound.Load(),
+		LoadTimeouts: n.loadTimeouts.Load(), LoadPanics: n.loadPanics.Load(), LoadTime: loadTimes.Sum(), LoadTimes: loadTimes,
+		Refused: slots + rate + open, RefusedSlots: slots, RefusedRate: rate, RefusedOpen: open, Breaker: c.origin.state(),
+		Refreshes: n.refreshes.Load(), RefreshSkips: n.refreshSkips.Load(),
+		SoftTimeouts:   n.softTimeouts.Load(),
+		DiscardedWrite: n.discarded[byWrite].Load(), DiscardedView: n.discarded[byView].Load(), DiscardedVersion: n.discarded[byVersion].Load(),
+		DiscardedLate: n.discarded[tooLate].Load(), DiscardedAway: n.discarded[notHere].Load(),
+		Ages: n.ages.snapshot(), StaleFor: n.staleFor.snapshot(), InvalidationTimes: n.invalidations.snapshot(),
+
+		L1Hits: n.localHits.sum(), L1Entries: c.copies.count.Load(), L1Bytes: c.copies.bytes.Load(), Loans: n.loans.Load(), Recalls: n.recalls.Load(),
+		Replicas: replicas, ReplicaBytes: replicaBytes, ReplicasSent: n.replicasSent.Load(), ReplicasRefused: n.replicasRefused.Load(), ReplicasMissed: n.replicasMissed.Load(),
+		OtherZoneBytes: n.otherZones.Load(),
+		Checks:         n.checks.Load(), Mismatches: n.mismatches.Load(),
+		ReplicaReads: n.replicaReads.Load(), Hedges: n.hedges.Load(), HedgeWins: n.hedgeWins.Load(),
+		Peeks: n.peeks.Load(), PeekHits: n.peekHits.Load(), Trusted: n.trusted.Load(),
+		PeerHits: n.peerHits.Load(), PeerErrors: n.peerErrors.Load(), Served: n.served.sum(), NotOwner: n.notOwner.Load(),
+		Alone: n.alone.Load(), Undecodable: n.undecodable.Load(), Unconfirmed: n.unconfirmed.Load(),
+
+		Puts: c.puts.sum(), Deletes: n.deletes.Load(), Outdated: n.outdated.Load(), Evictions: s.evictions.Load(), Expirations: s.expirations.Load(),
+		TooLarge: n.tooLarge.Load(), ExtraKeys: n.extra.Load(),
+
+		Snapshot: c.snapshots.stats(),
+	}
+	for i := range n.discarded {
+		all.Discarded += n.discarded[i].Load()
+	}
+	return all
+}
+
 // counters are those that change on rare paths, and those that are striped.
 type counters struct {
 	staleHits, negativeHits, misses, coalesced    atomic.Int64
 	loads, loadErrors, loadNotFound, loadTimeouts atomic.Int64
 	loadPanics, refreshes                         atomic.Int64
 	loadTimes                                     timer
-	refreshSkips, softTimeouts, discarded         atomic.Int64
+	refreshSkips, softTimeouts, outdated          atomic.Int64
+	discarded                                     [discardings]atomic.Int64
+	ages, staleFor, invalidations                 timer
 	deletes, tooLarge, extra                      atomic.Int64
 	loading                                       atomic.Int64
 	peerHits, peerErrors, notOwner                atomic.Int64
@@ -115,6 +177,24 @@ type counters struct {
 	replicaReads, hedges, hedgeWins               atomic.Int64
 	served, localHits                             striped
 }
+
+// A discarding is why a loaded value was not stored.
+type discarding uint8
+
+const (
+	byWrite discarding = iota
+	byView
+	byVersion
+	tooLate
+	notHere
+	discardings
+)
+
+func (n *counters) discard(why discarding) { n.discarded[why].Add(1) }
+
+// sampleAge counts one of clockHits values that were served fresh, and sets the coarse clock, should the
+// janitor be late.
+func (c *Cache[V]) sampleAge(n *node) { c.n.ages.add(time.Duration(c.store.clock.now() - n.born)) }
 
 // A striped counter is for the path of a hit: goroutines on different
 // processors mostly add to different cache lines.

@@ -118,10 +118,10 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	if f := w.f; f != nil {
 		switch {
 		case f.finished:
-			s.c.n.discarded.Add(1)
+			s.c.n.discard(tooLate)
 			return true
 		case !f.linked || f.gen != store.gen.Load():
-			s.c.n.discarded.Add(1)
+			s.c.n.discard(f.obsolete(store.gen.Load()))
 			s.end(f)
 			w.landed = true
 			return true
@@ -138,6 +138,9 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	case w.f != nil:
 		gen = w.f.gen
 		if w.f.noStore || s.c.peering != nil && !s.c.peering.group.isActing() {
+			if w.e != nil {
+				s.c.n.discard(notHere)
+			}
 			w.e = nil
 		}
 	case w.sent != 0:
@@ -162,10 +165,12 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 	known, hasKnown := s.knownVersion(w, old)
 	if w.versioned && hasKnown && w.version < known {
 		w.err = fmt.Errorf("%w: cache %q, key %q: %d, the cache has seen %d", ErrOutdated, s.c.name, w.key, w.version, known)
-		s.c.n.discarded.Add(1)
 		if w.f != nil {
+			s.c.n.discard(byVersion)
 			s.end(w.f)
 			w.landed = true
+		} else if w.sent == 0 {
+			s.c.n.outdated.Add(1)
 		}
 		return true
 	}
@@ -352,6 +357,12 @@ func (c *Cache[V]) changeHere(ch *change[V], gen uint32, turn *writing) error {
 		ch.gone = gone // Events.Removed may write the key, too: whose turn it is has to be over
 	} else {
 		c.departed(gone)
+	}
+	if w.err == nil {
+		c.lately.written.note(ch.hash, ch.kind, c.store.clock.now())
+		if turn == nil && ch.kind != wire.Put {
+			c.journal.add(Event{Kind: EventInvalidated, Cache: c.name, Key: ch.key})
+		}
 	}
 	if tooLarge && w.err == nil {
 		c.n.tooLarge.Add(1)

@@ -4,6 +4,7 @@ package promcovey
 
 import (
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,11 +20,14 @@ type descs struct {
 	loads, loadSeconds, refused, refreshes, refreshSkips, softTimeouts, discarded   *prometheus.Desc
 	peerErrors, loans, recalls, served, notOwner, alone, undecodable, unconfirmed   *prometheus.Desc
 	replicas, replicaBytes, replicasSent, replicasRefused, replicasMissed           *prometheus.Desc
-	replicaReads, hedges, hedgeWins, peeks, peekHits                                *prometheus.Desc
+	replicaReads, hedges, hedgeWins, peeks, peekHits, checks, mismatches            *prometheus.Desc
 	restored, aside, snapshots, snapshotFailed                                      *prometheus.Desc
 	snapshotEntries, snapshotBytes, snapshotTime                                    *prometheus.Desc
 	puts, deletes, evictions, expirations, tooLarge, extraKeys                      *prometheus.Desc
 	members, settled, acting, links, pursued, epoch                                 *prometheus.Desc
+	ages, staleFor, invalidationLag, outdated                                       *prometheus.Desc
+	views, requestSeconds                                                           *prometheus.Desc
+	peerSeconds, peerFailures, peerSilent, peerLeaving, peerSince, peerInfo         *prometheus.Desc
 	peerMember, peerUp, peerPlain, peerSameView, peerRoundTrip, peerShare, peerSelf *prometheus.Desc
 }
 
@@ -52,7 +56,11 @@ func newDescs(fixed prometheus.Labels) (d descs) {
 	d.refreshes = cache("refreshes_total", "Loads started in the background.")
 	d.refreshSkips = cache("refreshes_skipped_total", "Refreshes not started because too many were running.")
 	d.softTimeouts = cache("soft_timeouts_total", "Stale values served because the load took too long.")
-	d.discarded = cache("fills_discarded_total", "Loaded values not stored: outrun by a write, outdated or too late.")
+	d.discarded = cache("fills_discarded_total", "Loaded values not stored, by what had come in between: a write of the key, a clear or another view, a higher version; or it was too late, or is not for this process to store.", "reason")
+	d.ages = cache("entry_age_seconds", "How old values were that were served fresh, copies included; of one in 256 of them.")
+	d.staleFor = cache("stale_age_seconds", "For how long the time of values had been over that were served stale.")
+	d.invalidationLag = cache("invalidation_lag_seconds", "How long writes took until no other process held what was there before, counted at the owner where somebody held it; and clears.")
+	d.outdated = cache("writes_outdated_total", "Writes refused since the cache knew a higher version.")
 	d.peerErrors = cache("peer_errors_total", "Peers asked in vain.")
 	d.loans = cache("loans_total", "Copies lent to other peers.")
 	d.recalls = cache("recalls_total", "Requests to other peers to give copies back.")
@@ -65,12 +73,14 @@ func newDescs(fixed prometheus.Labels) (d descs) {
 	d.replicaBytes = cache("replica_bytes", "Accounted bytes of the replicas. They are among the bytes.")
 	d.replicasSent = cache("replicas_sent_total", "Values that other processes have kept for this one.")
 	d.replicasRefused = cache("replicas_refused_total", "Values of others that this process has not kept: written since, or not its to keep.")
-	d.replicasMissed = cache("replicas_missed_total", "Values not sent to other processes since too many waited.")
+	d.replicasMissed = cache("replicas_missed_total", "Values not sent to other processes at once, since too many waited or the other took none; they are sent later.")
 	d.replicaReads = cache("replica_reads_total", "Values, or that there is none, that other processes than the owner answered with.")
 	d.hedges = cache("hedges_total", "Requests to replicas since the owner was slow.")
 	d.hedgeWins = cache("hedges_won_total", "Those of them that were answered first.")
 	d.peeks = cache("peeks_total", "Questions to others before a load of a key that has just moved here.")
 	d.peekHits = cache("peeks_hit_total", "Those of them that found a value, so that nothing had to be loaded.")
+	d.checks = cache("self_checks_total", "Replicas compared with what their owners have.")
+	d.mismatches = cache("self_check_mismatches_total", "Those of them that differed. There should be none.")
 	d.restored = cache("snapshot_restored_entries", "Entries that came from a file when the cache was made.")
 	d.aside = cache("snapshot_unconfirmed_entries", "Those of them, in a group, that nobody has asked for yet.")
 	d.snapshots = cache("snapshots_written_total", "Files written.")
@@ -93,9 +103,19 @@ func newDescs(fixed prometheus.Labels) (d descs) {
 	d.acting = group("acting", "1 if this process may serve what it stores.")
 	d.links = group("links", "Links that are up, in both directions.")
 	d.pursued = group("writes_pursued", "Keys whose deletion could not be confirmed and goes on.")
+	d.views = group("views_total", "Views that this process has gone by.")
+	d.requestSeconds = group("request_duration_seconds", "How long requests to peers took, without those that had to wait for a load, by what they were for: reads, writes, what writes wait for (recall), and values sent or asked for when keys move (copy).", "purpose")
 	d.epoch = group("view_epoch", "The view's number, which grows with each change. 0 means that there is no view.")
 
-	peer := func(name, help string) *prometheus.Desc { return is("peer_"+name, help, "self", "peer") }
+	peer := func(name, help string, labels ...string) *prometheus.Desc {
+		return is("peer_"+name, help, append([]string{"self", "peer"}, labels...)...)
+	}
+	d.peerSeconds = peer("request_duration_seconds", "How long requests to the peer took, without those that had to wait for a load.")
+	d.peerFailures = peer("request_failures_total", "Requests to the peer that got no answer.")
+	d.peerSilent = peer("silent", "1 if there is a link to the peer, but nothing has come over it for a while.")
+	d.peerLeaving = peer("leaving", "1 if the peer is being shut down.")
+	d.peerSince = peer("state_timestamp_seconds", "When the link to the peer came up that there is, or the last one went down, in seconds since 1970. 0 means that there was none.")
+	d.peerInfo = peer("info", "1. Which versions of covey and of its protocol the peer has; empty and 0 if that is not known.", "version", "protocol")
 	d.peerMember = peer("member", "1 if the peer is a member, 0 if it is only listed.")
 	d.peerUp = peer("up", "1 if there is a link to the peer.")
 	d.peerPlain = peer("plain", "1 if the peer is asked by plain HTTP requests since it refuses links.")
@@ -140,14 +160,22 @@ func (c *Collector) collectCache(ch chan<- prometheus.Metric, name string, s cov
 	counter(d.loads, s.LoadErrors-s.LoadTimeouts-s.LoadPanics, "error")
 	counter(d.loads, s.LoadTimeouts, "timeout")
 	counter(d.loads, s.LoadPanics, "panic")
-	ch <- c.histogram(d.loadSeconds, &s.LoadTimes, name)
+	ch <- c.histogram(d.loadSeconds, &s.LoadTimes, longest, name)
 	counter(d.refused, s.RefusedSlots, "slots")
 	counter(d.refused, s.RefusedRate, "rate")
 	counter(d.refused, s.RefusedOpen, "breaker")
 	counter(d.refreshes, s.Refreshes)
 	counter(d.refreshSkips, s.RefreshSkips)
 	counter(d.softTimeouts, s.SoftTimeouts)
-	counter(d.discarded, s.Discarded)
+	counter(d.discarded, s.DiscardedWrite, "write")
+	counter(d.discarded, s.DiscardedView, "view")
+	counter(d.discarded, s.DiscardedVersion, "version")
+	counter(d.discarded, s.DiscardedLate, "late")
+	counter(d.discarded, s.DiscardedAway, "away")
+	ch <- c.histogram(d.ages, &s.Ages, old, name)
+	ch <- c.histogram(d.staleFor, &s.StaleFor, old, name)
+	ch <- c.histogram(d.invalidationLag, &s.InvalidationTimes, longest, name)
+	counter(d.outdated, s.Outdated)
 
 	counter(d.peerErrors, s.PeerErrors)
 	counter(d.loans, s.Loans)
@@ -168,6 +196,8 @@ func (c *Collector) collectCache(ch chan<- prometheus.Metric, name string, s cov
 	counter(d.hedgeWins, s.HedgeWins)
 	counter(d.peeks, s.Peeks)
 	counter(d.peekHits, s.PeekHits)
+	counter(d.checks, s.Checks)
+	counter(d.mismatches, s.Mismatches)
 
 	gauge(d.restored, s.Snapshot.Restored)
 	gauge(d.aside, s.Snapshot.Aside)
@@ -200,6 +230,14 @@ func (c *Collector) collectGroup(ch chan<- prometheus.Metric, g *covey.Group) {
 	gauge(d.links, float64(s.Links))
 	gauge(d.pursued, float64(s.Pursued))
 	gauge(d.epoch, float64(s.Epoch))
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{g.Name()}, labels...)...)
+	}
+	counter(d.views, s.Views)
+	ch <- c.histogram(d.requestSeconds, &s.ReadTimes, longest, g.Name(), "read")
+	ch <- c.histogram(d.requestSeconds, &s.WriteTimes, longest, g.Name(), "write")
+	ch <- c.histogram(d.requestSeconds, &s.RecallTimes, longest, g.Name(), "recall")
+	ch <- c.histogram(d.requestSeconds, &s.CopyTimes, longest, g.Name(), "copy")
 	last := ""
 	for i, p := range g.Peers() { // sorted by name; a list may have one twice, which Prometheus would refuse
 		if i > 0 && p.Name == last {
@@ -213,6 +251,17 @@ func (c *Collector) collectGroup(ch chan<- prometheus.Metric, g *covey.Group) {
 		gauge(d.peerRoundTrip, p.RTT.Seconds(), p.Name)
 		gauge(d.peerShare, p.Share, p.Name)
 		gauge(d.peerSelf, float64(one(p.Self)), p.Name)
+		gauge(d.peerSilent, float64(one(p.State == covey.PeerIsSilent)), p.Name)
+		gauge(d.peerLeaving, float64(one(p.Leaving)), p.Name)
+		since := 0.0
+		if !p.Since.IsZero() {
+			since = float64(p.Since.UnixMilli()) / 1000
+		}
+		gauge(d.peerSince, since, p.Name)
+		gauge(d.peerInfo, 1, p.Name, p.Version, strconv.Itoa(p.Protocol))
+		counter(d.peerFailures, p.Failures, p.Name)
+		// A summary without quantiles: a histogram of each peer would be too many series.
+		ch <- prometheus.MustNewConstSummary(d.peerSeconds, uint64(p.Times.Count()), p.Times.Sum().Seconds(), nil, g.Name(), p.Name)
 	}
 }
 
@@ -228,12 +277,13 @@ const (
 	zero    = time.Microsecond // what is shorter counts as 0
 	classic = 4                // the factor between the ends of two classic buckets
 	longest = 3 * time.Minute  // that has a classic bucket of its own
+	old     = 48 * time.Hour   // the same, of ages
 )
 
 // histogram makes a metric of h. Every classic bucket ends where one of covey's does. Of a native
 // one the buckets are those that have the middle of covey's: as there are four for each doubling in
 // both, what is off is within one of them.
-func (c *Collector) histogram(d *prometheus.Desc, h *covey.Histogram, labels ...string) prometheus.Metric {
+func (c *Collector) histogram(d *prometheus.Desc, h *covey.Histogram, longest time.Duration, labels ...string) prometheus.Metric {
 	if !c.native {
 		buckets := make(map[float64]uint64)
 		total, end := uint64(0), time.Duration(16*time.Microsecond)

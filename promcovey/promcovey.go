@@ -1,4 +1,5 @@
-// Package promcovey exports the statistics of covey's caches and groups as Prometheus metrics.
+// Package promcovey exports the statistics of covey's caches and groups as Prometheus metrics. Beside
+// it are grafana.json, a dashboard for Grafana, and alerts.yml, rules for Prometheus, to be copied.
 package promcovey
 
 // promcovey.go is the collector: what it exports is read when Prometheus asks, and at no other time.

@@ -40,6 +40,7 @@ func TestNumbers(t *testing.T) {
 		ReplicaReads: 10, HedgeWins: 2,
 		Loads: 20, LoadErrors: 9, LoadNotFound: 3, LoadTimeouts: 2, LoadPanics: 1, Breaker: covey.BreakerOpen,
 		RefusedSlots: 7, RefusedRate: 8, RefusedOpen: 9,
+		Discarded: 15, DiscardedWrite: 1, DiscardedView: 2, DiscardedVersion: 3, DiscardedLate: 4, DiscardedAway: 5, Outdated: 6,
 	}}))
 	require.NoError(t, testutil.CollectAndCompare(c, strings.NewReader(`
 # HELP covey_breaker_state What the breaker does with loads. The series of the state is 1, the others are 0; all are if there is none.
@@ -47,6 +48,16 @@ func TestNumbers(t *testing.T) {
 covey_breaker_state{app="shop",cache="users",state="closed"} 0
 covey_breaker_state{app="shop",cache="users",state="half-open"} 0
 covey_breaker_state{app="shop",cache="users",state="open"} 1
+# HELP covey_fills_discarded_total Loaded values not stored, by what had come in between: a write of the key, a clear or another view, a higher version; or it was too late, or is not for this process to store.
+# TYPE covey_fills_discarded_total counter
+covey_fills_discarded_total{app="shop",cache="users",reason="away"} 5
+covey_fills_discarded_total{app="shop",cache="users",reason="late"} 4
+covey_fills_discarded_total{app="shop",cache="users",reason="version"} 3
+covey_fills_discarded_total{app="shop",cache="users",reason="view"} 2
+covey_fills_discarded_total{app="shop",cache="users",reason="write"} 1
+# HELP covey_writes_outdated_total Writes refused since the cache knew a higher version.
+# TYPE covey_writes_outdated_total counter
+covey_writes_outdated_total{app="shop",cache="users"} 6
 # HELP covey_loads_refused_total Loads that the protection of the origin refused.
 # TYPE covey_loads_refused_total counter
 covey_loads_refused_total{app="shop",cache="users",reason="breaker"} 9
@@ -68,7 +79,7 @@ covey_requests_total{app="shop",cache="users",result="hit_replica"} 10
 covey_requests_total{app="shop",cache="users",result="miss"} 6
 covey_requests_total{app="shop",cache="users",result="negative"} 5
 covey_requests_total{app="shop",cache="users",result="stale"} 4
-`), "covey_breaker_state", "covey_loads_refused_total", "covey_loads_total", "covey_requests_total"))
+`), "covey_breaker_state", "covey_fills_discarded_total", "covey_writes_outdated_total", "covey_loads_refused_total", "covey_loads_total", "covey_requests_total"))
 }
 
 // What concerns replicas, changes of the members and snapshots has its number each.
@@ -76,7 +87,7 @@ func TestNumbersOfGroups(t *testing.T) {
 	c := New(Options{})
 	require.NoError(t, c.AddCache(fixed{"users", covey.Stats{
 		Replicas: 1, ReplicaBytes: 2, ReplicasSent: 3, ReplicasRefused: 4, ReplicasMissed: 5,
-		ReplicaReads: 6, Hedges: 8, HedgeWins: 7, Peeks: 10, PeekHits: 9,
+		ReplicaReads: 6, Hedges: 8, HedgeWins: 7, Peeks: 10, PeekHits: 9, Checks: 19, Mismatches: 18,
 		Snapshot: covey.SnapshotStats{Restored: 11, Aside: 12, Written: 13, Failed: 14, Entries: 15, Bytes: 16, At: time.UnixMilli(17500)},
 	}}))
 	require.NoError(t, c.AddCache(fixed{"none", covey.Stats{}}))
@@ -96,7 +107,7 @@ func TestNumbersOfGroups(t *testing.T) {
 	}
 	for name, want := range map[string]float64{
 		"replicas": 1, "replica_bytes": 2, "replicas_sent_total": 3, "replicas_refused_total": 4, "replicas_missed_total": 5,
-		"replica_reads_total": 6, "hedges_total": 8, "hedges_won_total": 7, "peeks_total": 10, "peeks_hit_total": 9,
+		"replica_reads_total": 6, "hedges_total": 8, "hedges_won_total": 7, "peeks_total": 10, "peeks_hit_total": 9, "self_checks_total": 19, "self_check_mismatches_total": 18,
 		"snapshot_restored_entries": 11, "snapshot_unconfirmed_entries": 12, "snapshots_written_total": 13, "snapshots_failed_total": 14,
 		"snapshot_entries": 15, "snapshot_bytes": 16, "snapshot_timestamp_seconds": 17.5,
 	} {

@@ -30,10 +30,12 @@ type Sink interface {
 // A call is a request that waits for an answer, in the slot of its op.
 type call struct {
 	sink     Sink // nil: nobody waits any more, but the other end does not know
+	sent     int64
 	deadline int64
 	hard     int64 // the caller's own deadline, which is left when the request is held; 0: none
 	taken    bool
 	class    class
+	purpose  Purpose
 	held     bool
 	looks    uint8  // how often watch has looked at it
 	next     uint32 // of the free list
@@ -211,7 +213,7 @@ func (l *Link) Push(f *wire.Frame, s Sink) (op uint32, err error) {
 // send queues a request. The link is locked.
 func (l *Link) send(f *wire.Frame, s Sink, now, hard int64) (op uint32) {
 	deadline := l.deadline(now, hard)
-	op = l.calls.put(call{sink: s, class: classOf(f.Type), deadline: deadline, hard: hard})
+	op = l.calls.put(call{sink: s, class: classOf(f.Type), purpose: purposeOf(f.Type), sent: now, deadline: deadline, hard: hard})
 	l.expireBy(deadline)
 	if c := &l.calls; !c.watched {
 		c.watched = true
@@ -302,6 +304,7 @@ func (l *Link) expire() {
 		l.expireBy(next)
 	}
 	l.mu.Unlock()
+	l.health.failed(len(late), ErrTimeout)
 	for _, s := range late {
 		s.Fail(ErrTimeout)
 	}
@@ -319,6 +322,9 @@ func (l *Link) answered(f *wire.Frame) error {
 	s := c.sink
 	switch {
 	case last:
+		if s != nil {
+			l.health.answered(c.purpose, c.held, l.heardAt()-c.sent)
+		}
 		l.calls.release(f.Op)
 		l.admit()
 		l.maybeLeave()
@@ -337,6 +343,14 @@ func (l *Link) answered(f *wire.Frame) error {
 		l.node.cfg.Unwanted(l, f)
 	}
 	return nil
+}
+
+// heardAt is when what is being read has come, by the time that calls begin by.
+func (l *Link) heardAt() int64 {
+	if l.exchange != nil {
+		return l.node.now()
+	}
+	return l.heard.Load() - l.node.cfg.Ahead()
 }
 
 // enter waits until f may be queued, and returns the time. The link is locked before and after, not

@@ -19,7 +19,7 @@ const (
 
 func classOf(t wire.Type) class {
 	switch t {
-	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek, wire.Reload, wire.Top:
+	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek, wire.Reload, wire.Top, wire.Inspect:
 		return reads
 	case wire.Put, wire.Delete, wire.Clear, wire.Expire, wire.Update, wire.Replicate:
 		return writes

@@ -24,6 +24,8 @@ type Config struct {
 	// Group is the name of the group, at most wire.MaxName bytes. Processes of
 	// another group are refused.
 	Group string
+	// Build is the version of this library in this process, for operators; at most wire.MaxName bytes.
+	Build string
 	// Secrets authenticate both ends of a link: the first signs, all verify.
 	// If there are none, this package authenticates nobody.
 	Secrets [][]byte

@@ -146,6 +146,7 @@ func (l *Link) asked(f *wire.Frame) error {
 
 	if !l.in.ready {
 		l.in.ready = true
+		l.health.linked()
 		l.node.cfg.Up(l)
 		if l.dialer != nil {
 			l.dialer.got(l)

@@ -26,6 +26,7 @@ type Link struct {
 	conn   net.Conn
 	dialer *Peer // that has dialled it; nil: the other end has
 	peer   wire.Hello
+	health *health // of the other end; nil: nobody asks over this link
 
 	ring   atomic.Uint64 // the other end's
 	caches atomic.Pointer[cacheNames]
@@ -67,6 +68,7 @@ type cacheNames struct {
 	names  []string // by number
 	codecs []string // by number
 	byName map[string]string
+	build  string // the version of its covey
 }
 
 func (c *cacheNames) at(number uint16) (name, codec string) {
@@ -144,11 +146,13 @@ func (l *Link) finish() {
 	l.node.arrivals.leave(l)
 
 	if l.in.ready {
+		l.health.unlinked(err)
 		l.node.cfg.Down(l, err)
 		if l.dialer != nil {
 			l.dialer.lost(l, err)
 		}
 	}
+	l.health.failed(len(sinks), err)
 	for _, s := range sinks {
 		s.Fail(err)
 	}
@@ -219,6 +223,15 @@ func (l *Link) CacheName(number uint16) string {
 	name, _ := l.caches.Load().at(number)
 	return name
 }
+
+// Build returns the version of the other end's library, "" if it has not said so.
+func (l *Link) Build() string { return l.caches.Load().build }
+
+// Protocol is the version of the protocol that this end speaks.
+const Protocol = wire.MaxVersion
+
+// Protocol returns the version of the protocol that both ends speak.
+func (l *Link) Protocol() uint32 { return min(l.peer.MaxVersion, wire.MaxVersion) }
 
 // RemoteAddr returns the other end's address.
 func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }

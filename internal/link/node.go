@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/coveycache/covey/internal/timing"
 	"github.com/coveycache/covey/internal/wire"
 )
 
@@ -33,10 +34,12 @@ type Node struct {
 
 	mu        sync.Mutex // taken before a link's
 	closed    bool
-	links     map[*Link]struct{} // that have not gone down
-	exchanges map[*Link]struct{} // that are served
-	callers   map[uint64]*caller // over plain HTTP, by instance
-	taken     map[uint64]*Link   // in, by instance: the newest
+	links     map[*Link]struct{}         // that have not gone down
+	healths   map[string]*health         // by name
+	gone      [PurposesNum]timing.Counts // of healths that have gone
+	exchanges map[*Link]struct{}         // that are served
+	callers   map[uint64]*caller         // over plain HTTP, by instance
+	taken     map[uint64]*Link           // in, by instance: the newest
 	peers     map[*Peer]struct{}
 	visitors  []*visitor  // oldest first
 	caches    []cacheInfo // by number
@@ -70,6 +73,7 @@ func NewNode(cfg Config) (*Node, error) {
 		cfg:       cfg.withDefaults(),
 		waiters:   newWaiters(),
 		links:     make(map[*Link]struct{}),
+		healths:   make(map[string]*health),
 		exchanges: make(map[*Link]struct{}),
 		callers:   make(map[uint64]*caller),
 		taken:     make(map[uint64]*Link),
@@ -141,7 +145,7 @@ func (n *Node) announce() {
 }
 
 func (n *Node) cachesFrame() *wire.Frame {
-	f := &wire.Frame{Type: wire.Caches, Items: []byte{}}
+	f := &wire.Frame{Type: wire.Caches, Text: n.cfg.Build, Items: []byte{}}
 	for i, c := range n.caches {
 		if !c.gone {
 			f.Items = wire.Append(f.Items, &wire.Frame{Type: wire.Caches, Cache: uint16(i), Key: c.name, Text: c.codec})
@@ -164,6 +168,7 @@ func (n *Node) begin(l *Link, early []byte) error {
 		n.taken[l.peer.Instance] = l
 	}
 	n.links[l] = struct{}{}
+	l.health = n.healthOf(l.peer.Name)
 	l.out.control(n.cachesFrame())
 	l.start(early)
 	return nil
@@ -173,7 +178,10 @@ func (n *Node) begin(l *Link, early []byte) error {
 func (n *Node) remove(l *Link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.links, l)
+	if _, ok := n.links[l]; ok {
+		delete(n.links, l)
+		n.release(l.peer.Name, l.health)
+	}
 	delete(n.exchanges, l)
 	if len(n.links)+len(n.exchanges) == 0 && n.idle != nil {
 		close(n.idle)

@@ -30,6 +30,8 @@ type Peer struct {
 	url  *url.URL
 	ops  string // URL for requests over plain HTTP
 
+	health *health // of that name
+
 	source string // where it was dialled last; guarded by the node's mutex, see visitor.go
 
 	link atomic.Pointer[Link] // the last one, until its end has been dealt with
@@ -99,6 +101,7 @@ func (n *Node) Peer(name, base string) (*Peer, error) {
 	p.closed = n.closed
 	if !p.closed {
 		n.peers[p] = struct{}{}
+		p.health = n.healthOf(name)
 	}
 	return p, nil
 }
@@ -127,6 +130,7 @@ func (p *Peer) Link(ctx context.Context) (*Link, error) {
 		}
 		wait, err := p.prepare()
 		if err != nil {
+			p.health.failed(1, err)
 			return nil, err
 		}
 		if wait == nil {
@@ -135,7 +139,11 @@ func (p *Peer) Link(ctx context.Context) (*Link, error) {
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return nil, p.error(context.Cause(ctx))
+			err := p.error(context.Cause(ctx))
+			if !errors.Is(ctx.Err(), context.Canceled) {
+				p.health.failed(1, err)
+			}
+			return nil, err
 		}
 	}
 }
@@ -192,6 +200,7 @@ func (p *Peer) dial() {
 			return
 		}
 		err = refusedByTLS(err)
+		p.health.note(err)
 		p.node.cfg.Failed(p, err)
 		p.mu.Lock()
 		defer p.unlock()
@@ -396,7 +405,10 @@ func (p *Peer) Shown() bool {
 // Close ends the link and dials no more.
 func (p *Peer) Close() {
 	p.node.mu.Lock()
-	delete(p.node.peers, p)
+	if _, ok := p.node.peers[p]; ok {
+		delete(p.node.peers, p)
+		p.node.release(p.name, p.health)
+	}
 	p.node.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()

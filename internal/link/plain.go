@@ -116,7 +116,9 @@ func (n *Node) dialPlain(ctx context.Context, p *Peer, refused *UpgradeError) er
 		return ErrClosed
 	}
 	n.links[l] = struct{}{}
+	l.health = n.healthOf(l.peer.Name)
 	n.mu.Unlock()
+	l.health.linked()
 	x.hearing.Lock() // what is told from now on comes after what was told before
 	n.cfg.Up(l)
 	x.passOnEarly(met.exchange)
@@ -189,6 +191,7 @@ func (p *plain) begin(c class, told ...byte) *exchange {
 		p.number = (p.number + 1) & (1<<(32-opBits) - 1)
 	}
 	e := &exchange{Link: newLink(p.link.node, noConn{}, nil, &p.link.peer), plain: p, number: p.number, class: c, told: told, memory: holding{of: &p.link.node.bodies}}
+	e.health = p.link.health
 	e.ctx, e.cancel = context.WithCancel(p.ctx)
 	e.exchange = e
 	e.in.ready = true
@@ -212,7 +215,7 @@ func (e *exchange) add(f *wire.Frame, s Sink, now, hard int64) (op uint32, ok bo
 	}
 	op = e.send(f, s, now, hard)
 	switch f.Type {
-	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek, wire.Announce, wire.Top, wire.Reload, wire.Await:
+	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek, wire.Announce, wire.Top, wire.Reload, wire.Await, wire.Inspect:
 	default:
 		e.writes = append(e.writes, op)
 	}
@@ -349,6 +352,7 @@ func (p *plain) end(e *exchange, err error) {
 	sinks := e.calls.drain()
 	e.mu.Unlock()
 	e.cancel()
+	e.health.failed(len(sinks), err)
 	for _, s := range sinks {
 		s.Fail(err)
 	}

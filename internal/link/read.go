@@ -6,6 +6,7 @@ package link
 import (
 	"encoding/binary"
 	"io"
+	"strings"
 	"sync/atomic"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -251,7 +252,7 @@ func (l *Link) pause() error {
 
 // hearCaches notes the names of the other end's caches.
 func (l *Link) hearCaches(f *wire.Frame) error {
-	c := &cacheNames{byName: make(map[string]string)}
+	c := &cacheNames{byName: make(map[string]string), build: strings.Clone(f.Text[:min(len(f.Text), wire.MaxName)])}
 	var one wire.Frame
 	for items := f.Items; len(items) > 0; {
 		var err error

@@ -5,7 +5,7 @@ package main
 var ofMembers = []mutant{
 	{
 		"who is replaced uses no copies", "TestTwoOfOneName",
-		"group_view.go", "\t\tg.retired.Store(true) // before", "\t\t// before",
+		"group_notes.go", "\t\tg.retired.Store(true) // before", "\t\t// before",
 	},
 	{
 		"the last one to leave waits for nobody", "TestShutdownOfAll",

@@ -67,4 +67,12 @@ var ofReplicas = []mutant{
 		"I14: owners peek for what has moved", "TestPeeks",
 		"peer_peek.go", "\treturn v.former != nil && v.owns(place) &&", "\treturn false && v.owns(place) &&",
 	},
+	{
+		"what a member missed it gets later", "TestReplicasOfABurst",
+		"replica_catchup.go", "!missed.has(place)", "missed.has(place)",
+	},
+	{
+		"who opens late gets its replicas", "TestReplicasComeToWhoOpensLate",
+		"replica_catchup.go", "\tb.missLocked(b.keys...)\n", "",
+	},
 }

@@ -21,7 +21,7 @@ var ofUsers = []mutant{
 	},
 	{
 		"I16: nobody waits for a logger's handler", "TestLoggerHangs",
-		"log.go", "\t\tgo q.run()\n", "\t\tq.mu.Unlock()\n\t\tq.run()\n\t\tq.mu.Lock()\n",
+		"queue.go", "\t\tgo q.run()\n", "\t\tq.mu.Unlock()\n\t\tq.run()\n\t\tq.mu.Lock()\n",
 	},
 	{
 		"I16: a discovery that panics is watched again", "TestDiscoveryMisbehaves",
@@ -65,7 +65,7 @@ var ofUsers = []mutant{
 	},
 	{
 		"no line is lost unseen", "TestLinesAreDropped",
-		"log.go", "\t\tq.dropped++\n", "",
+		"queue.go", "\t\tq.dropped++\n", "",
 	},
 	{
 		"what goes wrong for many keys is logged every ten seconds", "TestFailedRefreshesAreLoggedOnce",

@@ -44,6 +44,7 @@ const (
 	Reload         // a Get that loads, whatever the cache has
 	Await          // from an owner: the loads in Chain wait for the load of Key, under a right at the receiver, until it is cancelled
 	Replicate      // from an owner to who keeps a replica: Stamp, Ring, and Key and Value, or Items: one such frame for each key
+	Inspect        // for an operator: what is known of Key in a cache; without a cache, a report on the whole process
 )
 
 // Answers.
@@ -72,7 +73,7 @@ const (
 	Credit                         // Size more bytes of chunks have been taken in
 	Cancel                         // nobody waits for op any more
 	GoAway                         // send no more requests
-	Caches                         // the names of the sender's caches, all of them
+	Caches                         // Items: the names of the sender's caches, all of them; Text: the version of its covey
 	View                           // Value: what one member of the group tells another about who its members are
 )
 
@@ -147,7 +148,7 @@ type Frame struct {
 
 	Code   Code   // of a Failed
 	Result Type   // of a Fill
-	Text   string // of an error; in a Top, the name of the cache
+	Text   string // of an error; in a Top, the name of the cache; in a Caches, a version
 
 	Size   uint64 // of a value that follows in chunks; what a Credit grants
 	Stream uint32 // in whose chunks it follows
