@@ -80,6 +80,7 @@ func New[V any](name string, o Options[V]) (*Cache[V], error) {
 		return nil, err
 	}
 	c := makeCache(name, o)
+	c.advise(o)
 	if o.Group == nil && o.Snapshot.Path == "" {
 		return c, nil
 	}

@@ -110,6 +110,7 @@ func NewGroup(o GroupOptions) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	advise(o.Logger, ofGroups, &o)
 	g := &Group{
 		opt:   o,
 		skew:  newSkew(),

@@ -21,4 +21,5 @@ var mutants = slices.Concat(
 	ofLinks,
 	ofViews,
 	ofSnapshots,
+	ofOperators,
 )
