@@ -28,7 +28,7 @@ type HotKey struct {
 
 // HotKeys returns the keys that the whole group asks for most, up to 100 of them, the most wanted
 // first. Hits on copies are included, a second or so late. It asks each member about the keys that
-// it owns, and leaves out members that do not answer within a second. Requests are counted by
+// it answers for, and leaves out members that do not answer within a second. Requests are counted by
 // sampling, so keys with few of them may be missing.
 func (g *Group) HotKeys() []HotKey {
 	ctx, cancel := context.WithTimeout(g.ctx, time.Second)
@@ -63,7 +63,7 @@ func (g *Group) HotKeys() []HotKey {
 	return hottest(all)
 }
 
-// ownHotKeys returns the hot keys among those that this process owns.
+// ownHotKeys returns the hot keys among those that this process answers for.
 func (g *Group) ownHotKeys() (all []HotKey) {
 	for _, c := range *g.caches.Load() {
 		all = append(all, c.hotKeys(hotShown)...)
@@ -71,7 +71,22 @@ func (g *Group) ownHotKeys() (all []HotKey) {
 	return hottest(all)
 }
 
+// hottest returns the keys that are asked for most. What several processes have counted of a key, as
+// more than its owner answers for it, is added up.
 func hottest(all []HotKey) []HotKey {
+	slices.SortFunc(all, func(a, b HotKey) int {
+		return cmp.Or(cmp.Compare(a.Cache, b.Cache), cmp.Compare(a.Key, b.Key))
+	})
+	n := 0
+	for _, h := range all {
+		if n > 0 && all[n-1].Cache == h.Cache && all[n-1].Key == h.Key {
+			all[n-1].Rate += h.Rate
+			continue
+		}
+		all[n] = h
+		n++
+	}
+	all = all[:n]
 	slices.SortFunc(all, func(a, b HotKey) int {
 		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(a.Cache, b.Cache), cmp.Compare(a.Key, b.Key))
 	})
@@ -91,7 +106,7 @@ func (g *Group) serveTop(r *link.Request) {
 
 const hotShown = 100
 
-// hotKeys returns the k keys, among those that this process owns, that are asked for most.
+// hotKeys returns the k keys, among those that this process answers for, that are asked for most.
 func (p *peering[V]) hotKeys(k int) (hot []HotKey) {
 	for _, h := range p.c.hot.Top(k, p.c.store.clock.now()) {
 		hot = append(hot, HotKey{Cache: p.c.name, Key: h.Key, Rate: h.Rate})

@@ -31,7 +31,8 @@ type Report struct {
 	Group GroupStats `json:",omitzero"`
 	// Caches are those that it has, sorted by name.
 	Caches []CacheReport `json:",omitempty"`
-	// HotKeys are those of the keys it owns that the group asks for most, 20 at most.
+	// HotKeys are those of the keys it answers for that are asked for most there, 20 at most. The
+	// rates of a key that several answer for are to be added up.
 	HotKeys []HotKey `json:",omitempty"`
 	// Recent is what has happened there, as [Group.Recent] returns it.
 	Recent []Event `json:",omitempty"`

@@ -30,7 +30,7 @@ func serveAll(ctx context.Context, addr string, n int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("The standard library's documentation is at %s\nWhat the caches do is at %scache\n", peers[0].url, peers[0].url)
+	fmt.Printf("The standard library's documentation is at %s\nWhat the caches do is at %scache/\n", peers[0].url, peers[0].url)
 	for _, p := range peers {
 		_ = p.cmd.Wait()
 	}
@@ -239,7 +239,7 @@ func emptyCaches(ctx context.Context, peers []*process) error {
 				return err
 			}
 		}
-		if _, err := request(ctx, http.MethodPost, peers[0].url+"cache/clear"); err == nil || ctx.Err() != nil {
+		if _, err := request(ctx, http.MethodPost, peers[0].url+"cache/do?action=clear&cache=pages"); err == nil || ctx.Err() != nil {
 			return err
 		}
 	}

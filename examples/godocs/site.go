@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/coveycache/covey"
+	"github.com/coveycache/covey/dashboard"
 )
 
 //go:embed *.html
@@ -27,7 +27,7 @@ type page struct {
 	Loaded time.Time
 }
 
-// A site serves an index, a page for each package and a page about the cache.
+// A site serves an index, a page for each package and the dashboard of the caches.
 type site struct {
 	http.Handler
 	lib   *library
@@ -50,11 +50,14 @@ func newSite(group *covey.Group) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+	board, err := dashboard.New(dashboard.Options{Group: group, Caches: []dashboard.Cache{s.pages}, Actions: true})
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.serveIndex)
 	mux.HandleFunc("GET /pkg/{path...}", s.servePackage)
-	mux.HandleFunc("GET /cache", s.serveCache)
-	mux.HandleFunc("POST /cache/clear", s.clear)
+	mux.Handle("/cache/", board)
 	mux.HandleFunc("GET /ready", s.serveReady)
 	mux.HandleFunc("GET /loads", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, s.pages.Stats().Loads) })
 	mux.Handle(group.Path(), group)
@@ -125,38 +128,6 @@ func (s *site) serveIndex(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.show(w, "index.html", map[string]any{"Query": query, "Packages": found, "Version": s.lib.version})
-}
-
-// row is a line of the page about the cache.
-type row struct {
-	Path  string
-	Bytes int
-	Took  time.Duration
-	Age   time.Duration
-}
-
-func (s *site) serveCache(w http.ResponseWriter, _ *http.Request) {
-	var rows []row
-	for path, p := range s.pages.All() {
-		rows = append(rows, row{path, len(p.HTML), p.Took.Round(time.Millisecond), time.Since(p.Loaded).Round(time.Second)})
-	}
-	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.Path, b.Path) })
-	st := s.pages.Stats()
-	var saved time.Duration
-	if st.Loads > 0 {
-		saved = time.Duration(int64(st.LoadTime) / st.Loads * st.Hits)
-	}
-	hot := s.group.HotKeys()
-	s.show(w, "cache.html", map[string]any{"Stats": st, "Rows": rows, "Saved": saved.Round(time.Millisecond), "Percent": 100 * st.HitRatio(),
-		"Self": s.group.Name(), "Peers": s.group.Peers(), "HotKeys": hot[:min(10, len(hot))]})
-}
-
-func (s *site) clear(w http.ResponseWriter, r *http.Request) {
-	if err := s.pages.Clear(r.Context()); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	http.Redirect(w, r, "/cache", http.StatusSeeOther)
 }
 
 // serveReady answers once this process takes its full part in the group, with the number of members.

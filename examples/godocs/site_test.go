@@ -38,7 +38,7 @@ func TestSite(t *testing.T) {
 		{"/pkg/no/such/package", 404, "no package"},
 		{"/pkg/../../etc", 404, ""},
 		{"/pkg/", 404, "no package"},
-		{"/cache", 200, "rendering saved"},
+		{"/cache/", 200, "Explain a key"},
 	} {
 		resp, err := http.Get(server.URL + c.path)
 		if err != nil {
