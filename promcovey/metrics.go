@@ -21,7 +21,7 @@ type descs struct {
 	peerErrors, loans, recalls, served, notOwner, alone, undecodable, unconfirmed   *prometheus.Desc
 	replicas, replicaBytes, replicasSent, replicasRefused, replicasMissed           *prometheus.Desc
 	replicaReads, hedges, hedgeWins, peeks, peekHits, checks, mismatches            *prometheus.Desc
-	restored, aside, snapshots, snapshotFailed                                      *prometheus.Desc
+	restored, aside, trusted, snapshots, snapshotFailed                             *prometheus.Desc
 	snapshotEntries, snapshotBytes, snapshotTime                                    *prometheus.Desc
 	puts, deletes, evictions, expirations, tooLarge, extraKeys                      *prometheus.Desc
 	members, settled, acting, links, pursued, epoch                                 *prometheus.Desc
@@ -83,6 +83,7 @@ func newDescs(fixed prometheus.Labels) (d descs) {
 	d.mismatches = cache("self_check_mismatches_total", "Those of them that differed. There should be none.")
 	d.restored = cache("snapshot_restored_entries", "Entries that came from a file when the cache was made.")
 	d.aside = cache("snapshot_unconfirmed_entries", "Those of them, in a group, that nobody has asked for yet.")
+	d.trusted = cache("snapshot_trusted_total", "Values that members' snapshots had, so that nothing had to be loaded.")
 	d.snapshots = cache("snapshots_written_total", "Files written.")
 	d.snapshotFailed = cache("snapshots_failed_total", "Files that could not be written.")
 	d.snapshotEntries = cache("snapshot_entries", "Entries in the last file that was written.")
@@ -201,6 +202,7 @@ func (c *Collector) collectCache(ch chan<- prometheus.Metric, name string, s cov
 
 	gauge(d.restored, s.Snapshot.Restored)
 	gauge(d.aside, s.Snapshot.Aside)
+	counter(d.trusted, s.Trusted)
 	counter(d.snapshots, s.Snapshot.Written)
 	counter(d.snapshotFailed, s.Snapshot.Failed)
 	gauge(d.snapshotEntries, s.Snapshot.Entries)

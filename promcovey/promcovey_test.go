@@ -87,7 +87,7 @@ func TestNumbersOfGroups(t *testing.T) {
 	c := New(Options{})
 	require.NoError(t, c.AddCache(fixed{"users", covey.Stats{
 		Replicas: 1, ReplicaBytes: 2, ReplicasSent: 3, ReplicasRefused: 4, ReplicasMissed: 5,
-		ReplicaReads: 6, Hedges: 8, HedgeWins: 7, Peeks: 10, PeekHits: 9, Checks: 19, Mismatches: 18,
+		ReplicaReads: 6, Hedges: 8, HedgeWins: 7, Peeks: 10, PeekHits: 9, Checks: 19, Mismatches: 18, Trusted: 20,
 		Snapshot: covey.SnapshotStats{Restored: 11, Aside: 12, Written: 13, Failed: 14, Entries: 15, Bytes: 16, At: time.UnixMilli(17500)},
 	}}))
 	require.NoError(t, c.AddCache(fixed{"none", covey.Stats{}}))
@@ -107,7 +107,7 @@ func TestNumbersOfGroups(t *testing.T) {
 	}
 	for name, want := range map[string]float64{
 		"replicas": 1, "replica_bytes": 2, "replicas_sent_total": 3, "replicas_refused_total": 4, "replicas_missed_total": 5,
-		"replica_reads_total": 6, "hedges_total": 8, "hedges_won_total": 7, "peeks_total": 10, "peeks_hit_total": 9, "self_checks_total": 19, "self_check_mismatches_total": 18,
+		"replica_reads_total": 6, "hedges_total": 8, "hedges_won_total": 7, "peeks_total": 10, "peeks_hit_total": 9, "self_checks_total": 19, "snapshot_trusted_total": 20, "self_check_mismatches_total": 18,
 		"snapshot_restored_entries": 11, "snapshot_unconfirmed_entries": 12, "snapshots_written_total": 13, "snapshots_failed_total": 14,
 		"snapshot_entries": 15, "snapshot_bytes": 16, "snapshot_timestamp_seconds": 17.5,
 	} {
