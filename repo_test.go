@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -130,13 +131,69 @@ func TestDependencies(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// The code in docs/testing.md is that of a test which passes.
-func TestTestingPage(t *testing.T) {
-	page, err := os.ReadFile("docs/testing.md")
+// Each block of Go code on a page is in a Go file of the repository, which is compiled and vetted like
+// any other, and mostly run by a test: a whole file, or lines that may be indented more. What pages of
+// the repository link to is there.
+func TestPages(t *testing.T) {
+	var pages, files []string
+	err := filepath.WalkDir(".", func(name string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "testdata" || name != "." && strings.HasPrefix(d.Name(), ".")):
+			return filepath.SkipDir
+		case strings.HasSuffix(name, ".md"):
+			pages = append(pages, name)
+		case strings.HasSuffix(name, ".go"):
+			b, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			if !strings.Contains(string(b), "//go:build ") { // it might be compiled nowhere
+				files = append(files, "\n"+string(b))
+			}
+		}
+		return nil
+	})
 	require.NoError(t, err)
-	code, err := os.ReadFile("fake_time_test.go")
-	require.NoError(t, err)
-	require.Contains(t, string(page), "```go\n"+string(code)+"```\n")
+	blocks, link := 0, regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	for _, page := range pages {
+		b, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, to := range link.FindAllStringSubmatch(string(b), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), to[1])); err != nil {
+				t.Errorf("%s: a link to what is not there: %s", page, to[1])
+			}
+		}
+		for i, part := range strings.Split(string(b), "\n```go\n")[1:] {
+			code, _, closed := strings.Cut(part, "\n```\n")
+			require.True(t, closed, "%s: block %d has no end", page, i+1)
+			blocks++
+			if !slices.ContainsFunc(files, func(file string) bool { return hasCode(file, code) }) {
+				t.Errorf("%s: block %d is in no Go file of the repository:\n%s", page, i+1, code)
+			}
+		}
+	}
+	require.Greater(t, blocks, 5)
+}
+
+// hasCode reports whether a file, after a line end, has these lines, however far it indents them.
+func hasCode(file, code string) bool {
+	if strings.HasPrefix(code, "package ") {
+		return strings.HasSuffix(file, "\n"+code+"\n")
+	}
+	lines := strings.Split(code, "\n")
+	for range 4 {
+		if strings.Contains(file, "\n"+strings.Join(lines, "\n")+"\n") {
+			return true
+		}
+		for i, line := range lines {
+			if line != "" {
+				lines[i] = "\t" + line
+			}
+		}
+	}
+	return false
 }
 
 // What the store is made of does not know that there is a group, the group does not know what type

@@ -64,16 +64,21 @@ func servePeer(ctx context.Context, addr string, urls []string) error {
 		return err
 	}
 	server := &http.Server{Handler: site, ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		<-ctx.Done()
-		drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = server.Shutdown(drain)
-		_ = group.Shutdown(drain)
-	}()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
 	fmt.Printf("peer http://%s/ has process id %d\n", addr, os.Getpid())
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	select {
+	case err = <-served: // it has failed
+	case <-ctx.Done():
 	}
-	return nil
+	// One after the other: requests still need the cache, and however long they take, the group has
+	// its time to hand over.
+	return errors.Join(err, within(3*time.Second, server.Shutdown), within(5*time.Second, group.Shutdown))
+}
+
+// within calls f with a deadline of its own.
+func within(d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return f(ctx)
 }
