@@ -249,3 +249,8 @@ func (p *peering[V]) stateAt(ctx context.Context, peer, key string) (k KeyState)
 
 // keyStateJSON is keyState for another process.
 func (p *peering[V]) keyStateJSON(key string) ([]byte, error) { return json.Marshal(p.c.keyState(key)) }
+
+// explanation is Explain, for the group.
+func (p *peering[V]) explanation(ctx context.Context, key string) (Explanation, error) {
+	return p.c.Explain(ctx, key)
+}

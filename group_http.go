@@ -40,15 +40,22 @@ const VersionHeader = "Covey-Version"
 //	PUT     stores the body; Cache-Control: max-age=SECONDS is its TTL, Covey-Version its version
 //	DELETE  removes the key; Covey-Version is the version of the deletion
 //
-// PUT and DELETE are answered with 204. Errors are plain text: 400 for a request with mistakes, 409
-// for ErrOutdated, 413 for ErrTooLarge, 502 for ErrUnconfirmed, 503 for ErrOverloaded and
-// ErrClosed, 504 for timeouts, 500 for what else goes wrong. The text says only that: what a
-// loader, a Codec or another peer has said, and every panic, goes to GroupOptions.Logger.
+// PUT and DELETE are answered with 204. For operators, and the command covey, there is as JSON, with
+// keys and without values:
 //
-// Keys need "Authorization: Bearer SECRET" with one of GroupOptions.Secrets or, if there are none,
-// a verified client certificate. If the group has neither, keys and v1/ops are off, and links are
-// accepted from this machine only, to a Host that is localhost or a loopback address, and not
-// through proxies.
+//	GET v1/peers                       what [Group.Peers] returns
+//	GET v1/reports                     what [Group.Reports] returns; with ?of=self [Group.Report] alone, in a list of one
+//	GET v1/explain?cache=NAME&key=KEY  what [Cache.Explain] returns
+//
+// Errors are plain text: 400 for a request with mistakes, 409 for ErrOutdated, 413 for ErrTooLarge,
+// 502 for ErrUnconfirmed, 503 for ErrOverloaded and ErrClosed, 504 for timeouts, 500 for what else
+// goes wrong. The text says only that: what a loader, a Codec or another peer has said, and every
+// panic, goes to GroupOptions.Logger. Reports and explanations withhold such texts, too.
+//
+// All of that needs "Authorization: Bearer SECRET" with one of GroupOptions.Secrets or, if there are
+// none, a verified client certificate. If the group has neither, there are links and nothing else,
+// and those are accepted from this machine only, to a Host that is localhost or a loopback address,
+// and not through proxies.
 func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.hasten(w, r)
 	_, path, found := strings.Cut("/"+strings.TrimPrefix(r.URL.Path, g.path), "/v1/") // a handler in front may have stripped a prefix
@@ -62,16 +69,19 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	switch name, isKey := strings.CutPrefix(path, "caches/"); {
+	name, isKey := strings.CutPrefix(path, "caches/")
+	switch forOperators := isForOperators(path); {
 	case path == "link":
 		if len(g.opt.Secrets) == 0 && g.opt.authenticated() && !verified(r) {
 			http.Error(w, "covey: a verified client certificate is needed, as the group has no GroupOptions.Secrets", http.StatusUnauthorized)
 			return
 		}
 		g.node.ServeHTTP(w, r)
-	case path != "ops" && !isKey:
+	case path != "ops" && !isKey && !forOperators:
 		http.NotFound(w, r)
-	case !g.admits(w, r, isKey):
+	case !g.admits(w, r, path != "ops"):
+	case forOperators:
+		g.serveOperator(w, r, path)
 	case isKey:
 		g.serveKey(w, r, name)
 	case r.Header.Get(PeerHeader) == "":
@@ -130,9 +140,9 @@ func (g *Group) authorized(r *http.Request) bool {
 }
 
 // admits reports whether a request that is not for a link may be answered. If not, it has answered
-// with an error. Where there are secrets, it asks for one only if the request is for a key: peers
-// prove to the node that they know one.
-func (g *Group) admits(w http.ResponseWriter, r *http.Request, isKey bool) bool {
+// with an error. Where there are secrets, it asks for one unless the request is a peer's: peers prove
+// to the node that they know one.
+func (g *Group) admits(w http.ResponseWriter, r *http.Request, bySecret bool) bool {
 	if !g.opt.authenticated() {
 		http.Error(w, "covey: nothing but links is served without GroupOptions.Secrets or client certificates", http.StatusForbidden)
 		return false
@@ -141,7 +151,7 @@ func (g *Group) admits(w http.ResponseWriter, r *http.Request, isKey bool) bool 
 		http.Error(w, "covey: "+err.Error(), http.StatusForbidden)
 		return false
 	}
-	if (isKey || len(g.opt.Secrets) == 0) && !g.authorized(r) {
+	if (bySecret || len(g.opt.Secrets) == 0) && !g.authorized(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "covey: not authorized: it takes Authorization: Bearer SECRET, with one of GroupOptions.Secrets, or a verified client certificate", http.StatusUnauthorized)
 		return false
@@ -149,27 +159,46 @@ func (g *Group) admits(w http.ResponseWriter, r *http.Request, isKey bool) bool 
 	return true
 }
 
-func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // there may be a load to wait for
+// cacheFor returns a cache of this process. If there is none, it has answered with an error.
+func (g *Group) cacheFor(w http.ResponseWriter, name string) shared {
 	c := (*g.caches.Load())[name]
 	if c == nil || c.isStandIn() {
 		http.Error(w, fmt.Sprintf("covey: there is no cache %q", name), http.StatusNotFound)
-		return
+		return nil
 	}
+	return c
+}
+
+// keyFor returns the key that a request is for. If there is none, it has answered with an error.
+func keyFor(w http.ResponseWriter, r *http.Request) (key string, ok bool) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(query["key"]) != 1 {
 		http.Error(w, "covey: the query must have one key: ?key=KEY, with escapes such as %26 for &", http.StatusBadRequest)
-		return
+		return "", false
 	}
-	key := query.Get("key")
+	key = query.Get("key")
 	if err := checkKey(key); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return "", false
+	}
+	return key, true
+}
+
+func (g *Group) serveKey(w http.ResponseWriter, r *http.Request, name string) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // there may be a load to wait for
+	c := g.cacheFor(w, name)
+	if c == nil {
+		return
+	}
+	key, ok := keyFor(w, r)
+	if !ok {
 		return
 	}
 	if owner := g.Owner(key); r.Header.Get(PeerHeader) != "" && owner != g.opt.Name {
 		http.Error(w, "covey: the key is owned by "+owner, http.StatusMisdirectedRequest)
 		return
 	}
+	var err error
 	ctx := r.Context()
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:

@@ -3,6 +3,7 @@ package covey
 // group_peers.go says how the group and its members are, as this process sees them.
 
 import (
+	"encoding/json"
 	"errors"
 	"runtime/debug"
 	"slices"
@@ -49,6 +50,20 @@ func (s PeerState) String() string {
 	return "unknown"
 }
 
+// MarshalText implements encoding.TextMarshaler: it returns what String does.
+func (s PeerState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. A state that is not known becomes PeerIsIdle.
+func (s *PeerState) UnmarshalText(text []byte) error {
+	*s = PeerIsIdle
+	for one := PeerIsIdle; one <= PeerIsDown; one++ {
+		if one.String() == string(text) {
+			*s = one
+		}
+	}
+	return nil
+}
+
 // A Peer is a member of a group, or a process that would be one, as this process sees it.
 type Peer struct {
 	Member
@@ -93,6 +108,51 @@ type Peer struct {
 	// without an answer, a link that ended, or an attempt to make one. nil means that nothing has.
 	LastErr   error
 	LastErrAt time.Time
+}
+
+// peerJSON is a Peer in JSON.
+type peerJSON struct {
+	Name, URL string
+	Weight    int    `json:",omitempty"`
+	Zone      string `json:",omitempty"`
+	Self      bool
+	State     PeerState
+	Since     time.Time `json:",omitzero"`
+	Err       string    `json:",omitempty"`
+	Leaving   bool      `json:",omitempty"`
+	Up        bool
+	Plain     string        `json:",omitempty"`
+	RTT       time.Duration `json:",omitempty"`
+	SameView  bool
+	Share     float64
+	Version   string `json:",omitempty"`
+	Protocol  int    `json:",omitempty"`
+	Requests  int64
+	Failures  int64
+	Times     Histogram
+	LastErr   string    `json:",omitempty"`
+	LastErrAt time.Time `json:",omitzero"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (p Peer) MarshalJSON() ([]byte, error) {
+	return json.Marshal(peerJSON{
+		p.Name, p.URL, p.Weight, p.Zone, p.Self, p.State, p.Since, textOf(p.Err), p.Leaving, p.Up, textOf(p.Plain), p.RTT, p.SameView,
+		p.Share, p.Version, p.Protocol, p.Requests, p.Failures, p.Times, textOf(p.LastErr), p.LastErrAt,
+	})
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Of errors nothing comes back but their texts.
+func (p *Peer) UnmarshalJSON(b []byte) error {
+	var j peerJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*p = Peer{
+		Member{j.Name, j.URL, j.Weight, j.Zone}, j.Self, j.State, j.Since, errorOf(j.Err), j.Leaving, j.Up, errorOf(j.Plain), j.RTT, j.SameView,
+		j.Share, j.Version, j.Protocol, j.Requests, j.Failures, j.Times, errorOf(j.LastErr), j.LastErrAt,
+	}
+	return nil
 }
 
 // Peers returns the members and those that Discovery lists, this process included, sorted by name.

@@ -89,6 +89,7 @@ type shared interface {
 	reportHits(l *link.Link, add func(cache uint16, key string, hits uint64) bool)
 	hotKeys(k int) []HotKey
 	report() CacheReport
+	explanation(ctx context.Context, key string) (Explanation, error)
 	pursued() int // keys that are still to be deleted
 	plainGet(ctx context.Context, key string, load bool) (plainEntry, error)
 	plainPut(ctx context.Context, key string, body []byte, o ...PutOption) error

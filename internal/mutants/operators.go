@@ -71,4 +71,20 @@ var ofOperators = []mutant{
 		"advice: the corner", "TestAdviceOnCaches",
 		"advise.go", "o.SoftTimeout >= o.LoadTimeout", "o.SoftTimeout > o.LoadTimeout",
 	},
+	{
+		"what operators ask for over HTTP takes a secret", "TestHTTPReportsNeedTheSecret",
+		"group_http.go", "case !g.admits(w, r, path != \"ops\"):\n", "case !forOperators && !g.admits(w, r, path != \"ops\"):\n",
+	},
+	{
+		"it is off in a group without secrets", "TestHTTPReportsNeedTheSecret",
+		"group_http.go", "\tcase !g.admits(w, r, path != \"ops\"):\n", "\tcase forOperators && !g.opt.authenticated():\n\t\tg.serveOperator(w, r, path)\n\tcase !g.admits(w, r, path != \"ops\"):\n",
+	},
+	{
+		"errors of loaders are withheld from reports over HTTP", "TestHTTPReportsWithholdErrors",
+		"group_http_reports.go", "\t\t\t\te.Err = errWithheld // of", "\t\t\t\t_ = errWithheld // of",
+	},
+	{
+		"errors of the network are withheld from what is said of peers over HTTP", "TestHTTPReportsWithholdErrors",
+		"group_http_reports.go", "p.Err, p.Plain, p.LastErr = told(p.Err), told(p.Plain), told(p.LastErr)", "_ = p",
+	},
 }
