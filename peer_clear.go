@@ -178,6 +178,7 @@ func (p *peering[V]) clearOwn(ctx context.Context, began int64, number uint64) e
 func (p *peering[V]) clearOlder(ctx context.Context, began int64, number uint64) error {
 	mask, tag := p.hideLabel()
 	err := p.removeOlder(ctx, began)
+	p.trust.cleared() // who has left since it was first tried has not heard of it
 	p.clears.reveal(mask, tag, number, err == nil)
 	return err
 }

@@ -48,6 +48,13 @@ type peering[V any] struct {
 // joinGroup makes the cache take part in a group.
 func (c *Cache[V]) joinGroup(g *Group, codec string) error {
 	p := c.newPeering(g, codec)
+	if p.trust != nil {
+		past, err := c.snapshots.breakSeal()
+		if err != nil {
+			return fmt.Errorf("covey: cache %q: %w", c.name, err)
+		}
+		p.trust.past.Store(past)
+	}
 	if err := g.join(c.name, codec, p, &p.id); err != nil {
 		return err
 	}
@@ -71,7 +78,6 @@ func (c *Cache[V]) newPeering(g *Group, codec string) *peering[V] {
 	p.hedges.init()
 	if s := c.opt.Snapshot; s.Trust && s.Path != "" && c.snapshots != nil {
 		p.trust = &trust{began: c.store.clock.steady()}
-		p.trust.past.Store(c.snapshots.breakSeal())
 	}
 	p.pursuits.wake = func() { c.spawn(p.pursue) }
 	c.peering = p

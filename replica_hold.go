@@ -59,10 +59,11 @@ func (p *peering[V]) serveDrop(r *link.Request) {
 	hash := p.c.store.hash(r.Key)
 	s := p.c.lock(hash)
 	s.forgotten.note(ringHash(r.Key), r.Stamp)
-	p.trust.note(r.Key)
 	s.unlock()
 	w := write[V]{key: r.Key, hash: hash, drop: true}
 	gone := p.c.writeQuietly(&w)
+	// Before the removal, the last snapshot might begin after this and yet find the key.
+	p.trust.note(r.Key)
 	r.Answer(done)
 	if len(gone) > 0 { // the write does not wait for Events.Removed, which may write the key itself
 		if tell := func() { p.c.departed(gone) }; !p.c.spawn(tell) {

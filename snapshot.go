@@ -70,14 +70,17 @@ type Snapshot struct {
 	// origin, it is as with a process that is alone.
 	//
 	// It takes effect if all who were members in the end have left by [Group.Shutdown], with time
-	// enough for their files, and all are back, each with its files, under whatever names; and until
-	// any of them ends again, or the cache is cleared. All members, 32 at most, need Trust. If one was
-	// killed or is missing, or a file of one is not its last, nothing is trusted. What was written
+	// enough for their files, and all are back, each with its files, under whatever names, and so are
+	// those who had left before and are still listed; and until any of them ends again, or the cache
+	// is cleared. All members, 32 at most, need Trust. If one was killed or is missing, or a file of
+	// one is not its last, nothing is trusted. Of a group that others have founded meanwhile, who are
+	// not listed any more, nobody knows: have no other processes run in between. What was written
 	// while the others were ending is loaded, and so are some other keys, one in 65,536 for each.
 	//
-	// There is a second file, Path with ".seal" at its end, of 0.4 MB at most: keep the two together,
-	// and restore them from no backup, as nobody can tell that from a restart if all members' are.
-	// In memory it takes 1 MB. Without a group it changes nothing.
+	// There is a second file, Path with ".seal" at its end, of 0.4 MB at most, which New removes, and
+	// fails if it cannot: keep the two together, and restore them from no backup, as nobody can tell
+	// that from a restart if all members' are. In memory it takes 1 MB. Without a group it changes
+	// nothing.
 	Trust bool
 }
 

@@ -23,7 +23,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -85,7 +87,8 @@ const nothingCounts = 1<<64 - 1
 func trustBucket(key string) int { return int(ringHash(key) >> (64 - trustBits)) }
 
 // note remembers that a key was written here, loaded, or dropped as its owner is about to write it:
-// by which view, and whether the last snapshot had been begun. Its shard is locked.
+// by which view, and whether the last snapshot had been begun. A write's shard is locked; what is
+// dropped is gone already.
 func (t *trust) note(key string) {
 	if t == nil {
 		return
@@ -130,7 +133,7 @@ func (t *trust) follow(v *view, anew bool) {
 	n := &t.next
 	switch {
 	case v.me >= 0 && (anew || v.lineage != n.lineage):
-		n.lineage, n.floor, n.seen = v.lineage, v.epoch, nil
+		n.lineage, n.floor, n.upTo, n.seen = v.lineage, v.epoch, 0, nil
 	case v.lineage != n.lineage:
 		return // it is of no concern to what this process has done
 	}
@@ -241,24 +244,28 @@ func (s *snapshots[V]) writeSeal(b []byte) error {
 	return w.Commit()
 }
 
-// breakSeal reads the seal and takes it away. It returns nil if there is none that counts.
-func (s *snapshots[V]) breakSeal() *seal {
+// breakSeal reads the seal and takes it away. It returns nil if there is none that counts. If it is
+// still there, where the next process would take it for this one's, it returns an error.
+func (s *snapshots[V]) breakSeal() (*seal, error) {
 	path := s.path + sealSuffix
 	b, err := readSeal(path, s.c.name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	var found *seal
 	if err == nil {
 		found, err = parseSeal(b)
 	}
-	if gone := snapfile.Remove(path); gone != nil { // the next process would take it for this one's
-		found, err = nil, gone
+	if gone := snapfile.Remove(path); gone != nil {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("the seal of Options.Snapshot cannot be taken away, and would be taken for this process's later, by Trust: %w", gone)
+		}
+		found, err = nil, gone // it may come back
 	}
 	if err != nil {
 		s.c.log.logger.Warn("covey: the snapshot's seal is not used", "path", path, "err", err)
 	}
-	return found
+	return found, nil
 }
 
 func readSeal(path, cache string) ([]byte, error) {
@@ -421,7 +428,9 @@ func (p *peering[V]) weighSeals(ctx context.Context, v *view, label uint64) (fro
 				return 0, false
 			}
 		}
-		from = weigh(seals)
+		if from = weigh(seals); p.group.lacks(v, seals) {
+			from = nothingCounts
+		}
 		t.mu.Lock()
 		t.asked, t.from = v, from
 		t.mu.Unlock()
@@ -455,6 +464,22 @@ func weigh(seals []*seal) (from uint64) {
 		}
 	}
 	return from
+}
+
+// lacks reports whether anybody is listed, and no member of v, that was one when these seals were
+// left: it may have founded another group meanwhile, and may not be running any more.
+func (g *Group) lacks(v *view, seals []*seal) bool {
+	g.mu.Lock()
+	listed := names(g.listed)
+	g.mu.Unlock()
+	for _, s := range seals {
+		for _, one := range s.seen {
+			if v.indexOf(one.id.Name) < 0 && slices.Contains(listed, one.id.Name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // askAll asks all members, this process, too, and returns their answers. It returns false if any of

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -409,6 +410,36 @@ func TestSnapshotTrustIsMissing(t *testing.T) {
 			}
 			w.deleteAll(w.procs[0], keys[60:])
 		},
+		"others found a group meanwhile, which ends": func(w *trustWorld, keys []string) {
+			for _, p := range w.procs {
+				w.stop(p)
+				time.Sleep(5 * time.Second)
+			}
+			w.run(w.procs[:2]...)
+			time.Sleep(10 * time.Second)
+			w.deleteAll(w.procs[0], keys)
+			w.kill(w.procs[:2]...)
+			time.Sleep(5 * time.Second)
+			w.run(w.procs[2])
+			time.Sleep(40 * time.Second)
+			w.getAll2(w.procs[2:], keys)
+			w.restart()
+		},
+		"one that leaves does not hear of a Clear": func(w *trustWorld, keys []string) {
+			a, b := w.procs[0], w.procs[1]
+			a.cache.peering.snapshot(w.t.Context())
+			for _, q := range w.procs[1:] {
+				w.net.Partition(a.name, q.name)
+			}
+			before := b.group.Stats().Epoch
+			w.clear(b)
+			require.NotEqual(w.t, before, b.group.Stats().Epoch)
+			w.stop(w.procs...)
+			for _, q := range w.procs[1:] {
+				w.net.Heal(a.name, q.name)
+			}
+			w.restart()
+		},
 		"another view goes on": func(w *trustWorld, keys []string) {
 			w.stop(w.procs[:2]...) // what was theirs is c's
 			time.Sleep(5 * time.Second)
@@ -469,6 +500,58 @@ func TestSnapshotTrustDuringTheLast(t *testing.T) {
 			w.getAll(keys)
 		})
 	}
+}
+
+// What a process has to forget while its last snapshot begins is not in that, or noted.
+func TestSnapshotTrustForgetsLate(t *testing.T) {
+	inTrust(t, 2, func(w *trustWorld) {
+		a, b := w.procs[0], w.procs[1]
+		key := ""
+		for _, k := range b.keys(100) {
+			if v := a.group.view.Load(); v.keeps(ringHash(k)) {
+				key = k
+			}
+		}
+		w.put(b, key)
+		time.Sleep(time.Second)
+		require.True(t, a.cache.Contains(key))
+		c, trust := a.cache, a.cache.peering.trust
+		hash, place := c.store.hash(key), ringHash(key)
+		forgotten := func() uint64 {
+			s := c.lock(hash)
+			defer s.unlock()
+			return s.forgotten.of(place)
+		}
+		before, done := forgotten(), make(chan struct{})
+		c.store.mu.Lock() // the entry cannot be removed
+		go func() {
+			defer close(done)
+			w.delete(b, key)
+		}()
+		for forgotten() == before {
+			runtime.Gosched()
+		}
+		c.peering.beginLast()
+		c.store.mu.Unlock()
+		<-done
+		require.EqualValues(t, 1, trust.moments[trustBucket(key)].Load()%2, "written after the last snapshot had begun")
+	})
+}
+
+// Where a seal stays there is no cache: what it does would not be known later.
+func TestSealThatStays(t *testing.T) {
+	inTrust(t, 1, func(w *trustWorld) {
+		path := filepath.Join(w.dir, "other")
+		require.NoError(t, os.MkdirAll(filepath.Join(path+sealSuffix, "file"), 0o700)) // nor can a seal be removed in a folder that may only be read
+		o := w.o
+		o.Group, o.Snapshot = w.procs[0].group, Snapshot{Path: path, Trust: true}
+		_, err := New("other", o)
+		require.ErrorContains(t, err, "seal")
+		require.NoError(t, os.RemoveAll(path+sealSuffix))
+		c, err := New("other", o)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+	})
 }
 
 // Whatever has happened to processes and their files, no write is undone.

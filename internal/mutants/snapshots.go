@@ -88,6 +88,18 @@ var ofSnapshots = []mutant{
 		"replica_hold.go", "\tp.trust.note(r.Key)\n", "",
 	},
 	{
+		"what is dropped as the last snapshot begins is noted when it has gone", "TestSnapshotTrustForgetsLate",
+		"replica_hold.go", "\tw := write[V]{key: r.Key, hash: hash, drop: true}\n\tgone := p.c.writeQuietly(&w)\n\t// Before the removal, the last snapshot might begin after this and yet find the key.\n\tp.trust.note(r.Key)\n", "\tp.trust.note(r.Key)\n\tw := write[V]{key: r.Key, hash: hash, drop: true}\n\tgone := p.c.writeQuietly(&w)\n",
+	},
+	{
+		"a Clear counts that a process which leaves has not heard of", "TestSnapshotTrustIsMissing",
+		"peer_clear.go", "	p.trust.cleared() // who", "	// who",
+	},
+	{
+		"a group that members of the last one have founded meanwhile may have written", "TestSnapshotTrustIsMissing",
+		"snapshot_trust.go", "p.group.lacks(v, seals)", "p.group.lacks(v, nil)",
+	},
+	{
 		"a snapshot is from before a Clear", "TestSnapshotTrustDuringTheLast",
 		"clear.go", "\t\tc.peering.trust.cleared()\n", "",
 	},
