@@ -56,13 +56,22 @@ func (b *outbox) retry() (missed placeSet, ok bool) {
 	return missed, b.catching
 }
 
+// forgive is for when the member has left. If it comes back it is sent all that it should have (see
+// repair), and this outbox may be in use again.
+func (b *outbox) forgive() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.missed, b.lost, b.catching = placeSet{}, false, false
+}
+
 // catchUp sends a member what it has missed, whenever it can be reached.
 func (p *peering[V]) catchUp(b *outbox, to string) {
 	for {
 		p.awaitChange(p.group.ctx, p.tenures.view(), catchUpEvery)
 		v := p.tenures.view()
 		i := v.indexOf(to)
-		if i < 0 || p.isOver() {
+		if i < 0 || v.peers[i] == nil || p.isOver() {
+			b.forgive()
 			return
 		}
 		l := v.peers[i].Up()

@@ -201,3 +201,18 @@ func TestReplicasOfABurst(t *testing.T) {
 		require.Zero(t, a.cache.peering.outboxes.waiting())
 	})
 }
+
+// Who leaves while it cannot be sent anything, and comes back, is sent what is written from then on.
+func TestReplicasForWhoComesBack(t *testing.T) {
+	inWorld(t, 2, Options[string]{Replicas: 2, L1: -1}, func(t *testing.T, w *world) {
+		a, b := w.procs[0], w.procs[1]
+		p := a.cache.peering
+		box := p.outboxes.to(b.url)
+		require.True(t, box.giveUp([]string{"k"}))
+		p.catchUp(box, "http://gone") // as if the next view had come before this one had settled
+		key := replicatedTo(a, b)
+		require.NoError(t, a.cache.Put(t.Context(), key, "v"))
+		time.Sleep(time.Second)
+		require.Equal(t, 2, w.has(key))
+	})
+}
