@@ -432,6 +432,8 @@ func TestTroubles(t *testing.T) {
 		{Member: covey.Member{Name: "b", Zone: "z 1"}, State: covey.PeerIsUp, RTT: 1234567},
 		{Member: covey.Member{Name: "c"}, State: covey.PeerIsDown, Err: errors.New("e")},
 		{Member: covey.Member{Name: "d"}, State: covey.PeerIsSilent, Leaving: true, Plain: errors.New("e")},
+		{Member: covey.Member{Name: "e"}, State: covey.PeerIsUp, Version: "v1.2.3-a-long-one"},
+		{Member: covey.Member{Name: "f"}, State: covey.PeerIsUp, Version: "v1", Leaving: true},
 	}
 	group := covey.GroupStats{Epoch: 1, Acting: true}
 	w := said(t, peers, []covey.Report{
@@ -439,8 +441,16 @@ func TestTroubles(t *testing.T) {
 		{Member: "b", Group: covey.GroupStats{Epoch: 2}},
 		{Member: "c", Err: errors.New("timeout")},
 		{Member: "d", Group: group},
+		{Member: "e", Group: group},
 	})
 	out := w.ok(t, "peers")
+	at := strings.Index(out, "NOTES")
+	for line := range strings.Lines(out) {
+		require.NotContains(t, line, " \n")
+		if len(line) > at { // it has notes
+			require.Regexp(t, `^  [^ ]`, line[at-2:], "columns are aligned, also beside empty cells")
+		}
+	}
 	for _, want := range []string{
 		"25.0%", "2d2h", "3", "1.0 MiB", "breaker of users is open", `"z 1"`, "1.2ms", "may not serve", "another view", "no link", "is no member", "does not answer: timeout",
 		"nothing is heard of it", "is leaving", "plain HTTP",

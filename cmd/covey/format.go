@@ -16,15 +16,19 @@ import (
 func (c *call) table(fill func(row func(cells ...any))) { table(c.out, fill) }
 
 func table(out io.Writer, fill func(row func(cells ...any))) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fill(func(cells ...any) {
 		texts := make([]string, len(cells))
 		for i, cell := range cells {
 			texts[i] = fmt.Sprint(cell)
 		}
-		_, _ = io.WriteString(w, strings.TrimRight(strings.Join(texts, "\t"), "\t")+"\n")
+		_, _ = io.WriteString(w, strings.Join(texts, "\t")+"\n")
 	})
 	_ = w.Flush()
+	for line := range strings.Lines(b.String()) {
+		_, _ = io.WriteString(out, strings.TrimRight(line, " \n")+"\n") // the last cells may be empty
+	}
 }
 
 // clean returns a text without what a terminal would take as a command.
