@@ -50,9 +50,11 @@ func TestAnythingReadIsNew(t *testing.T) {
 			return strconv.FormatInt(of[key].origin.Load(), 10), nil
 		},
 	}}
-	var starting sync.WaitGroup
-	for i, name := range []string{"a", "b", "c"} {
+	for _, name := range []string{"a", "b", "c"} {
 		s.procs = append(s.procs, w.at(name, StaticPeers("http://a", "http://b", "http://c")))
+	}
+	var starting sync.WaitGroup
+	for i := range s.procs {
 		starting.Go(func() { s.start(i) })
 	}
 	starting.Wait()
