@@ -118,6 +118,19 @@ func TestEventJSON(t *testing.T) {
 	}
 }
 
+// A member of a later version may know states and kinds that this one does not.
+func TestReportOfALaterVersion(t *testing.T) {
+	var r Report
+	require.NoError(t, json.Unmarshal([]byte(`{
+		"Member": "a", "New": {}, "Group": {"Acting": true, "New": 1},
+		"Caches": [{"Name": "users", "Stats": {"Hits": 3, "Breaker": "ajar", "New": []}, "New": 1}],
+		"Recent": [{"Kind": "breaker", "Breaker": "ajar"}, {"Kind": "of a new kind"}]
+	}`), &r))
+	require.EqualValues(t, 3, r.Caches[0].Stats.Hits)
+	require.Equal(t, BreakerNone, r.Caches[0].Stats.Breaker)
+	require.Equal(t, []EventKind{EventBreaker, 0}, []EventKind{r.Recent[0].Kind, r.Recent[1].Kind})
+}
+
 type panickyError struct{}
 
 func (panickyError) Error() string { panic("no text") }

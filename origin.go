@@ -59,15 +59,16 @@ func (s BreakerState) String() string {
 // MarshalText implements encoding.TextMarshaler: it returns what String does.
 func (s BreakerState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
+// UnmarshalText implements encoding.TextUnmarshaler. A state that is not known, as of a later
+// version, becomes BreakerNone.
 func (s *BreakerState) UnmarshalText(text []byte) error {
+	*s = BreakerNone
 	for one := BreakerNone; one <= BreakerOpen; one++ {
 		if one.String() == string(text) {
 			*s = one
-			return nil
 		}
 	}
-	return fmt.Errorf("covey: there is no state %q of a breaker", text)
+	return nil
 }
 
 func (o *origin) state() BreakerState {

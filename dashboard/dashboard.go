@@ -50,7 +50,9 @@ type Options struct {
 	Actions bool
 	// Guarded says that something in front of the handler decides who may see the page. Default:
 	// requests are answered that come from this machine, without a proxy, and ask for a loopback host;
-	// others get status 403.
+	// others get status 403. A proxy on this machine is known by the headers that it adds, or by
+	// HTTP/1.0. One that does neither, and asks for a loopback host, shows the page to everybody whom
+	// it lets in.
 	Guarded bool
 }
 
@@ -148,6 +150,9 @@ func notLocal(r *http.Request) string {
 		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
 			return "the request has the header " + name
 		}
+	}
+	if !r.ProtoAtLeast(1, 1) { // as nginx does by default, and adds no header
+		return "it is of HTTP/1.0, which proxies speak and browsers don't"
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

@@ -60,6 +60,7 @@ func TestGuard(t *testing.T) {
 		"no address":      func(r *http.Request) { r.RemoteAddr = "@" },
 		"rebinding":       func(r *http.Request) { r.Host = "evil.example:8080" },
 		"a proxy":         func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.1") },
+		"HTTP/1.0":        func(r *http.Request) { r.ProtoMinor = 0 },
 		"Forwarded":       func(r *http.Request) { r.Header.Set("Forwarded", "for=192.0.2.1") },
 	} {
 		for _, target := range []string{"/covey/", "/covey/data.json", "/covey/explain.json?cache=users&key=k", "/covey/app.js"} {
@@ -177,6 +178,23 @@ func TestActions(t *testing.T) {
 	}
 	require.NoError(t, c.Close())
 	require.Equal(t, http.StatusBadGateway, do(d, "delete", nil))
+}
+
+// Errors are shown as far as other members' are, whatever they are.
+func TestErrorsThatAreLong(t *testing.T) {
+	c, err := covey.New("users", covey.Options[string]{Logger: slog.New(slog.DiscardHandler), Loader: func(context.Context, string) (string, error) {
+		return "", errors.New(strings.Repeat("x", 1<<20))
+	}})
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Get(t.Context(), "k", nil)
+	require.Error(t, err)
+	d, err := New(Options{Caches: []Cache{c}})
+	require.NoError(t, err)
+	got := ask(d, "GET", "/covey/data.json", nil)
+	require.Equal(t, http.StatusOK, got.Code)
+	require.Contains(t, got.Body.String(), "xxx")
+	require.Less(t, got.Body.Len(), 2*maxText)
 }
 
 func stats(hits, loads int64) covey.Stats { return covey.Stats{Hits: hits, Loads: loads} }

@@ -337,9 +337,14 @@ func viewText(e *covey.Event) string {
 	return s
 }
 
+// maxText bounds what is shown of an error, in bytes: so much comes from other members.
+const maxText = 4096
+
+// text returns the text of an error, which may be a user's: fmt says so if its Error panics.
 func text(err error) string {
 	if err == nil {
 		return ""
 	}
-	return err.Error()
+	s := fmt.Sprint(err)
+	return s[:min(len(s), maxText)]
 }
