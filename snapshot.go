@@ -52,7 +52,7 @@ import (
 type Snapshot struct {
 	// Path is the name of the file. Its folder has to exist. Each cache needs a file of its own:
 	// New fails if another cache of this process uses it. Two processes must not share it either.
-	// "" means that there are no snapshots.
+	// It must not end in .seal. "" means that there are no snapshots.
 	Path string
 	// Interval is how often the file is written. This takes a quarter of one processor's time, and
 	// no lock for long. 0 means 5 minutes. Negative is an error.
@@ -142,6 +142,9 @@ func (c *Cache[V]) newSnapshots(codec string) (*snapshots[V], error) {
 	}
 	if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
 		path = filepath.Join(folder, filepath.Base(path))
+	}
+	if strings.HasSuffix(path, sealSuffix) {
+		return nil, fmt.Errorf("covey: cache %q: Options.Snapshot.Path is %q: it must not end in %s, as the files beside snapshots do (see Snapshot.Trust)", c.name, c.opt.Snapshot.Path, sealSuffix)
 	}
 	if _, used := snapshotPaths.LoadOrStore(path, nil); used {
 		return nil, fmt.Errorf("covey: cache %q: Options.Snapshot.Path is %q, which another cache uses", c.name, c.opt.Snapshot.Path)

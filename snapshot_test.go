@@ -363,6 +363,7 @@ func TestSnapshotMistakes(t *testing.T) {
 		"Snapshot.MaxBytes is -1, it must not be negative":     {Path: "x", MaxBytes: -1},
 		"Snapshot.MaxAge is 1752000h0m0s, the limit":           {Path: "x", MaxAge: 200 * 365 * 24 * time.Hour},
 		`Snapshot.Path is "", the rest of Snapshot needs it`:   {MaxBytes: 1},
+		"it must not end in .seal":                             {Path: "x.seal"},
 		`Options.Snapshot.Path is "", the rest of Snapshot ne`: {Interval: 1},
 	} {
 		_, err := New("test", Options[string]{Snapshot: s})

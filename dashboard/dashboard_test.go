@@ -44,7 +44,7 @@ func TestMistakes(t *testing.T) {
 	_, err = New(Options{Caches: []Cache{nil}})
 	require.ErrorContains(t, err, "Caches[0] is nil")
 	c := newCache(t, "users")
-	_, err = New(Options{Caches: []Cache{c, WithValues(c)}})
+	_, err = New(Options{Caches: []Cache{c, WithValues(c, nil)}})
 	require.ErrorContains(t, err, `two caches "users"`)
 }
 
@@ -102,7 +102,7 @@ func TestMounts(t *testing.T) {
 // Values are shown of caches for which that was asked, and of no others.
 func TestValues(t *testing.T) {
 	open, hidden := newCache(t, "open"), newCache(t, "hidden")
-	d, err := New(Options{Caches: []Cache{WithValues(open), hidden}})
+	d, err := New(Options{Caches: []Cache{WithValues(open, nil), hidden}})
 	require.NoError(t, err)
 	long := strings.Repeat("long", maxShown)
 	for _, c := range []*covey.Cache[string]{open, hidden} {
@@ -131,21 +131,38 @@ func TestValues(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, ask(d, "GET", "/covey/explain.json?cache=open&key=", nil).Code)
 }
 
-type panics struct{}
-
-func (panics) String() string { panic("no") }
-
-// A user's String may panic.
-func TestValueThatPanics(t *testing.T) {
-	c, err := covey.New("users", covey.Options[panics]{Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	defer c.Close()
-	require.NoError(t, c.Put(t.Context(), "k", panics{}))
-	d, err := New(Options{Caches: []Cache{WithValues(c)}})
-	require.NoError(t, err)
-	got := ask(d, "GET", "/covey/explain.json?cache=users&key=k", nil)
-	require.Equal(t, http.StatusOK, got.Code)
-	require.Contains(t, got.Body.String(), "PANIC") // as fmt says it
+// Whatever a value is, and whatever a user's function does with it, there is an answer.
+func TestValuesOfAnyKind(t *testing.T) {
+	self := map[string]any{"name": "<b>"}
+	self["self"] = self
+	type point struct{ X, Y int }
+	for _, one := range []struct {
+		name  string
+		value any
+		show  func(any) string
+		want  string
+	}{
+		{"struct", point{1, 2}, nil, "\"X\": 1"},
+		{"bytes", []byte{0, 255}, nil, `"\x00\xff"`},
+		{"of itself", self, nil, "cycle"},
+		{"no JSON", func() {}, nil, "unsupported type"},
+		{"shown", point{1, 2}, func(v any) string { return fmt.Sprint("at ", v) }, "at {1 2}"},
+		{"panic", point{1, 2}, func(any) string { panic("no") }, "panic: no"},
+	} {
+		t.Run(one.name, func(t *testing.T) {
+			c, err := covey.New("any", covey.Options[any]{Logger: slog.New(slog.DiscardHandler), Size: func(string, any) int { return 1 }})
+			require.NoError(t, err)
+			defer c.Close()
+			require.NoError(t, c.Put(t.Context(), "k", one.value))
+			d, err := New(Options{Caches: []Cache{WithValues(c, one.show)}})
+			require.NoError(t, err)
+			got := ask(d, "GET", "/covey/explain.json?cache=any&key=k", nil)
+			require.Equal(t, http.StatusOK, got.Code)
+			var x explanation
+			require.NoError(t, json.Unmarshal(got.Body.Bytes(), &x))
+			require.Contains(t, x.Value+x.ValueErr, one.want)
+		})
+	}
 }
 
 // Keys are written if that was asked for, by the page itself and by nobody else's.

@@ -4,36 +4,50 @@ package dashboard
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 
 	"github.com/coveycache/covey"
 )
 
-// WithValues returns a cache whose values the page shows: that of the key that is explained, as
-// fmt's %+v prints it, its first 4,096 bytes. Without it no value is shown.
-func WithValues[V any](c *covey.Cache[V]) Cache { return withValues[V]{c} }
+// WithValues returns a cache whose values the page shows: of the key that is explained, what show
+// makes of its value, the first 4,096 bytes. show is called with each request; that it panics is shown
+// instead. nil shows strings as they are, []byte as %q does, and other values as JSON. Of a cache
+// that is not given so no value is shown.
+func WithValues[V any](c *covey.Cache[V], show func(V) string) Cache { return withValues[V]{c, show} }
 
-type withValues[V any] struct{ *covey.Cache[V] }
+type withValues[V any] struct {
+	*covey.Cache[V]
+	show func(V) string
+}
 
 // maxShown bounds what is shown of a value, in bytes.
 const maxShown = 4096
 
 func (c withValues[V]) value(ctx context.Context, key string) (text string, err error) {
 	defer func() {
-		if p := recover(); p != nil { // of a user's String
-			err = fmt.Errorf("the value can't be printed: %v", p)
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the value can't be shown: panic: %v", p)
 		}
 	}()
 	e, ok, err := c.Lookup(ctx, key)
 	if !ok || err != nil || e.NotFound {
 		return "", err
 	}
-	if b, ok := any(e.Value).([]byte); ok {
-		return fmt.Sprintf("%q", b[:min(len(b), maxShown)]), nil
+	if c.show != nil {
+		text = c.show(e.Value)
+		return text[:min(len(text), maxShown)], nil
 	}
-	text = fmt.Sprintf("%+v", e.Value)
-	return text[:min(len(text), maxShown)], nil
+	switch v := any(e.Value).(type) {
+	case string:
+		return v[:min(len(v), maxShown)], nil
+	case []byte:
+		return fmt.Sprintf("%q", v[:min(len(v), maxShown)]), nil
+	default: // fmt would not end with a value that contains itself, JSON does
+		b, err := json.MarshalIndent(v, "", "  ")
+		return string(b[:min(len(b), maxShown)]), err
+	}
 }
 
 // An explanation is what explain.json has.

@@ -84,7 +84,7 @@ func serve(addrs []string) error {
 	if err != nil {
 		return err
 	}
-	board, err := dashboard.New(dashboard.Options{Group: g, Caches: []dashboard.Cache{dashboard.WithValues(users)}, Actions: true})
+	board, err := dashboard.New(dashboard.Options{Group: g, Caches: []dashboard.Cache{dashboard.WithValues(users, nil)}, Actions: true})
 	if err != nil {
 		return err
 	}
