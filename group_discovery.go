@@ -52,7 +52,7 @@ func (g *Group) watch() {
 		if time.Since(begin) > maxWatchPause {
 			pause = minWatchPause
 		}
-		g.opt.Logger.Error("covey: discovery has failed, keeping its last list of members", "err", err, "again in", pause)
+		g.log.warn("covey: discovery has failed, keeping its last list of members", "", "err", err, "again in", pause)
 		select {
 		case <-g.ctx.Done():
 			return

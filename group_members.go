@@ -71,7 +71,7 @@ func (g *Group) normalize(list []Member) (members []Member, errs []error) {
 func (g *Group) update(list []Member) {
 	members, errs := g.normalize(list)
 	for _, err := range errs {
-		g.opt.Logger.Error("covey: a member is left out", "err", err)
+		g.log.warn("covey: a member is left out", err.Error(), "err", err)
 	}
 	var known []agreed.Member
 	weight, zone := 1, ""

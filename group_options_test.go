@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coveycache/covey/internal/netsim"
@@ -240,4 +241,24 @@ func TestBadMembersAreLeftOut(t *testing.T) {
 	for _, want := range []string{"a member is left out", "http://10.0.0.1/_covey/ is not on this machine", "is not a URL of the form"} {
 		require.Eventually(t, func() bool { return strings.Contains(log.String(), want) }, 10*time.Second, time.Millisecond, want)
 	}
+}
+
+// What is wrong with every list is not said with every list.
+func TestBadMembersAreLoggedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logbook
+		r := make(roster, 1)
+		list := []Member{{URL: "http://127.0.0.1:1"}, {URL: "x"}}
+		r <- list
+		g, err := NewGroup(GroupOptions{Self: "http://127.0.0.1:1", Discovery: r, Dial: netsim.New().Dialer("a"), Logger: log.logger()})
+		require.NoError(t, err)
+		for range 25 {
+			time.Sleep(time.Second)
+			r <- list
+		}
+		synctest.Wait()
+		require.Equal(t, 3, strings.Count(log.String(), "a member is left out"))
+		require.Contains(t, log.String(), "suppressed=9")
+		require.NoError(t, g.Shutdown(t.Context()))
+	})
 }
