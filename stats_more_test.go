@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/coveycache/covey/internal/wire"
 )
 
 // What is loaded and not stored is counted by what had come in between, once.
@@ -118,6 +120,7 @@ func TestInvalidationTimes(t *testing.T) {
 		require.NoError(t, b.cache.Put(t.Context(), k, "v"))
 		require.NoError(t, b.cache.Delete(t.Context(), k))
 		require.NoError(t, b.cache.Put(t.Context(), k, "v"))
+		b.cache.peering.noteInvalidation(&change[string]{key: k, kind: wire.Delete}, false, time.Second) // it waited for the view
 		require.Equal(t, Histogram{}, lag(b), "nobody held it")
 		borrowAt(t, a, k)
 		w.net.SetDelay(10 * time.Millisecond)

@@ -84,7 +84,7 @@ var ofSnapshots = []mutant{
 		"snapshot_trust.go", "past.moments[at] > 2*past.asOf || ", "",
 	},
 	{
-		"a snapshot of a replica lacks what its owner writes after it", "TestSnapshotTrustDuringTheLast",
+		"a snapshot of a replica lacks what its owner writes after it", "TestSnapshotTrustForgetsLate",
 		"replica_hold.go", "\tp.trust.note(r.Key)\n", "",
 	},
 	{
