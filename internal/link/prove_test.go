@@ -189,8 +189,10 @@ func TestPlainReplays(t *testing.T) {
 		holds(true)
 		_, err = l.Call(t.Context(), put)
 		require.ErrorContains(t, err, "502")
+		synctest.Wait() // until a has been refused in its next tries to meet b, too
 		holds(false)
-		w.link() // a meets b again
+		time.Sleep(time.Second) // longer than the pause before a tries again
+		w.link()                // a meets b again
 		synctest.Wait()
 
 		nodes := map[string]*link.Node{"the same process": m.b}
