@@ -10,12 +10,15 @@ help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
 
 # In these packages nothing runs at once: the race detector would find nothing, and take six times as long.
+# It is the same with some tests of the library, see serial_test.go; lincheck checks fewer histories under it.
 SERIAL := /internal/(mutants|view|view/model)$$
 
 .PHONY: test
 test: ## Run all tests of every module, with the race detector where anything runs at once
 	@for d in $(MODULES); do echo "-- $$d"; (cd $$d && go test -race -timeout 20m $$(go list ./... | grep -Ev '$(SERIAL)')) || exit 1; done
 	@go test -timeout 20m $$(go list ./... | grep -E '$(SERIAL)')
+	@go test -timeout 20m -run '^Test(Duel|LFU|Ring|Weighing)' .
+	@cd lincheck && go test -timeout 20m .
 
 .PHONY: test-386
 test-386: ## Vet and test the library built for 32 bits, which any amd64 machine runs

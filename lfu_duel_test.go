@@ -40,6 +40,7 @@ func checkDuel(t testing.TB, d *duel) {
 }
 
 func TestDuelRandomOperations(t *testing.T) {
+	serial(t)
 	t.Parallel()
 	r := newRand(t)
 	for range 10 {

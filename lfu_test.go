@@ -115,6 +115,7 @@ func (t *lfuTest) check() {
 }
 
 func TestLFURandomOperations(t *testing.T) {
+	serial(t)
 	t.Parallel()
 	r := newRand(t)
 	weighed, unweighed := 0, 0
@@ -299,6 +300,7 @@ func zipf(r *rand.Rand, n int) func() int {
 
 // Where LRU does badly the policy does well, and where nothing beats LRU it is close to it.
 func TestLFUAdapts(t *testing.T) {
+	serial(t)
 	t.Parallel()
 	r := newRand(t)
 	const requests = 100_000
@@ -338,6 +340,7 @@ func TestLFUAdapts(t *testing.T) {
 
 // A cache whose bound changes works as one that always had the new bound.
 func TestLFUResize(t *testing.T) {
+	serial(t)
 	t.Parallel()
 	r := newRand(t)
 	popular := zipf(r, 20_000)
@@ -365,6 +368,7 @@ func TestLFUResize(t *testing.T) {
 
 // An eviction harvests so many entries and no more, however many were used.
 func TestLFUAfterManyHits(t *testing.T) {
+	serial(t)
 	t.Parallel()
 	for by := range modes {
 		for _, weighs := range []bool{false, true} {

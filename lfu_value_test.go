@@ -33,6 +33,7 @@ func mixedTrace(t *testing.T, requests int) []int {
 
 // What cannot or need not be weighed does not change a single decision.
 func TestWeighingChangesNothingAmongEquals(t *testing.T) {
+	serial(t)
 	t.Parallel()
 	keys := mixedTrace(t, 50_000)
 	evicted := func(maxBytes int, size func(key int) uint32, cost func(key int) uint8) []int {
@@ -59,6 +60,7 @@ func TestWeighingChangesNothingAmongEquals(t *testing.T) {
 // Objects that are small or dear to load are kept rather than others, for as long as objects
 // differ.
 func TestWeighingKeepsWhatIsDense(t *testing.T) {
+	serial(t)
 	t.Parallel()
 	keys := mixedTrace(t, 50_000)
 	half := func(k int) bool { return hashOf(k)%2 == 0 }

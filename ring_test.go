@@ -175,6 +175,7 @@ func TestRingShares(t *testing.T) {
 }
 
 func TestRingBalance(t *testing.T) {
+	serial(t)
 	t.Parallel()
 	for _, test := range []struct{ peers, sets int }{{3, 100}, {10, 100}, {100, 10}, {1000, 1}} {
 		t.Run(fmt.Sprint(test.peers), func(t *testing.T) {
@@ -196,6 +197,7 @@ func TestRingBalance(t *testing.T) {
 
 // A ring that is made from the one before it is the ring that its members have.
 func TestRingFromAnother(t *testing.T) {
+	serial(t)
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(15, 16))
 	pool := randomMembers(rng, 12)
@@ -227,6 +229,7 @@ func TestRingFromAnother(t *testing.T) {
 
 // A new peer takes its share from all others, who keep what they had otherwise.
 func TestRingMovement(t *testing.T) {
+	serial(t)
 	rng := rand.New(rand.NewPCG(7, 8))
 	for _, test := range []struct{ peers, draws int }{{2, 20}, {4, 20}, {11, 20}, {101, 5}} {
 		moved := 0.0
@@ -293,6 +296,7 @@ func TestRingOddMembers(t *testing.T) {
 
 // The points are bounded, whatever the weights.
 func TestRingHugeWeights(t *testing.T) {
+	serial(t)
 	if testing.Short() {
 		t.Skip("many points")
 	}

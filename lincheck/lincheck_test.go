@@ -17,13 +17,23 @@ import (
 
 	"github.com/anishathalye/porcupine"
 	"github.com/coveycache/covey"
+	"github.com/coveycache/covey/internal/race"
 	"github.com/stretchr/testify/require"
 )
 
 var (
-	seeds = flag.Uint64("seeds", 4, "histories to check of each kind")
+	seeds = flag.Uint64("seeds", defaultSeeds(), "histories to check of each kind")
 	first = flag.Uint64("seed", 1, "seed of the first")
 )
+
+// defaultSeeds are few under the race detector, which takes most of the time: it is the code that it
+// looks at, not the histories.
+func defaultSeeds() uint64 {
+	if race.Enabled {
+		return 1
+	}
+	return 6
+}
 
 const (
 	clients = 8
