@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/coveycache/covey/internal/link"
 )
 
 // isForOperators reports whether that is the path of what only operators ask for.
@@ -106,6 +108,9 @@ func told(err error) error {
 	}
 	if errors.Is(err, errNoMember) {
 		return errNoMember
+	}
+	if reason := link.Reason(err); reason != nil {
+		return reason
 	}
 	if r := refusalOf(err); r.status != http.StatusInternalServerError {
 		return r

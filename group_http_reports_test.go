@@ -4,13 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/coveycache/covey/internal/link"
 	"github.com/stretchr/testify/require"
 )
 
@@ -133,14 +138,14 @@ func TestHTTPReportsWithholdErrors(t *testing.T) {
 		require.Equal(t, 1, failed(&reports[i]), text)
 	}
 
-	// Nobody listens there; and addresses are nobody's business.
+	// Nobody listens there, which is said; but addresses are nobody's business.
 	lonely := sites(t, 1, setup{group: GroupOptions{Secrets: [][]byte{testSecret}}, others: []string{"http://127.0.0.1:1"}})[0]
 	require.Eventually(t, func() bool {
 		_, text = lonely.plain(t, "GET", "peers", "")
-		return strings.Contains(text, errWithheld.Error())
+		return strings.Contains(text, `"LastErr":"connection refused"`)
 	}, 10*time.Second, time.Millisecond)
-	require.NotContains(t, text, "refused")
-	require.ErrorContains(t, lonely.g.Peers()[0].Err, "refused")
+	require.NotContains(t, text, "dial")
+	require.ErrorContains(t, lonely.g.Peers()[0].LastErr, "dial")
 }
 
 // Of errors that are part of an answer, HTTP clients see the same as of others.
@@ -149,6 +154,8 @@ func TestToldErrors(t *testing.T) {
 	require.Equal(t, errWithheld, told(errors.New(confidence)))
 	require.Equal(t, errNoMember, told(&PeerError{Peer: confidence, Err: errNoMember}))
 	require.EqualError(t, told(&PeerError{Peer: confidence, Err: context.DeadlineExceeded}), context.DeadlineExceeded.Error())
+	require.Equal(t, link.ErrRefused, told(&PeerError{Peer: confidence, Err: fmt.Errorf("%w: %s", link.ErrRefused, confidence)}))
+	require.Equal(t, syscall.ECONNRESET, told(&net.OpError{Op: "read", Source: &net.TCPAddr{Port: 5}, Err: os.NewSyscallError(confidence, syscall.ECONNRESET)}))
 }
 
 // Nothing of a Peer gets lost in JSON, whatever fields it gets.

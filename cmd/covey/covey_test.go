@@ -430,7 +430,7 @@ func TestTroubles(t *testing.T) {
 	peers := []covey.Peer{
 		{Member: covey.Member{Name: "a"}, Self: true, State: covey.PeerIsSelf, Share: 0.25},
 		{Member: covey.Member{Name: "b", Zone: "z 1"}, State: covey.PeerIsUp, RTT: 1234567},
-		{Member: covey.Member{Name: "c"}, State: covey.PeerIsDown, Err: errors.New("e")},
+		{Member: covey.Member{Name: "c"}, State: covey.PeerIsDown, Err: errors.New("e"), LastErr: errors.New("connection refused")},
 		{Member: covey.Member{Name: "d"}, State: covey.PeerIsSilent, Leaving: true, Plain: errors.New("e")},
 		{Member: covey.Member{Name: "e"}, State: covey.PeerIsUp, Version: "v1.2.3-a-long-one"},
 		{Member: covey.Member{Name: "f"}, State: covey.PeerIsUp, Version: "v1", Leaving: true},
@@ -452,7 +452,7 @@ func TestTroubles(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"25.0%", "2d2h", "3", "1.0 MiB", "breaker of users is open", `"z 1"`, "1.2ms", "may not serve", "another view", "no link", "is no member", "does not answer: timeout",
+		"25.0%", "2d2h", "3", "1.0 MiB", "breaker of users is open", `"z 1"`, "1.2ms", "may not serve", "another view", "no link: connection refused", "is no member", "does not answer: timeout",
 		"nothing is heard of it", "is leaving", "plain HTTP",
 	} {
 		require.Contains(t, out, want)

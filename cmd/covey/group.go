@@ -85,7 +85,7 @@ func members(peers []covey.Peer, reports []covey.Report, since *look) []*member 
 				m.notes = append(m.notes, fmt.Sprintf(format, args...))
 			}
 		}
-		note(p.State == covey.PeerIsDown, "no link")
+		note(p.State == covey.PeerIsDown, "no link%s", because(p.LastErr))
 		note(p.State == covey.PeerIsSilent, "nothing is heard of it")
 		note(p.Err != nil, "is no member")
 		note(p.Leaving, "is leaving")
@@ -109,6 +109,14 @@ func members(peers []covey.Peer, reports []covey.Report, since *look) []*member 
 		all = append(all, m)
 	}
 	return all
+}
+
+// because says why, if that is known.
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return ": " + clean(err.Error())
 }
 
 // Sums are what caches, or one cache in all members, have done and hold.

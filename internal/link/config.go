@@ -5,10 +5,12 @@ package link
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -231,6 +233,21 @@ const (
 	// members says, or speaks another version of the protocol.
 	ErrRefused strError = "link: authentication failed"
 )
+
+// Reason returns what is at the bottom of an error if that is one of the texts above or one of the
+// operating system: they have no addresses in them, nor anything else that somebody has said. nil
+// means that it is something else.
+func Reason(err error) error {
+	var reason strError
+	if errors.As(err, &reason) {
+		return reason
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return nil
+}
 
 // A DialError says why there is no link to a peer.
 type DialError struct {
