@@ -26,10 +26,14 @@ type client struct {
 	http    *http.Client
 }
 
-func newClient(at, secretFile string, env func(string) string) (*client, error) {
+func newClient(at, secretFile string, files tlsFiles, env func(string) string) (*client, error) {
+	tls, err := files.config()
+	if err != nil {
+		return nil, err
+	}
 	c := &client{http: &http.Client{
 		// Members are reached as they reach each other: without a proxy.
-		Transport: new(http.Transport),
+		Transport: &http.Transport{TLSClientConfig: tls},
 		// A redirect may lead anywhere, and the secret is for the member alone.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -40,7 +44,6 @@ func newClient(at, secretFile string, env func(string) string) (*client, error) 
 	if at == "" {
 		return nil, errors.New("neither -url nor COVEY_URL is set: it takes the URL of any member, such as http://10.0.0.7:8080")
 	}
-	var err error
 	if c.base, err = baseOf(at); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

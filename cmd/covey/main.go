@@ -15,6 +15,10 @@
 //	                   Default: the variable COVEY_URL. Default of the path: /_covey/
 //	-secret-file FILE  has one of the group's secrets; newlines at its end don't count. Default: the
 //	                   secret is in the variable COVEY_SECRET
+//	-ca FILE           PEM with the certificates of the authorities that the members' certificates are
+//	                   from. Default: those that the system trusts
+//	-cert FILE         PEM with a certificate, and those that lead to its authority, for members that
+//	                   ask for one; -cert-key FILE has its private key, if the same file doesn't
 //	-cache NAME        of the cache. Default: the only one that the member has; for stats, all
 //	-json              JSON instead of tables: lists of covey.Peer, Report and HotKey, a
 //	                   covey.Explanation; of a value {"Cache", "Key", "Value" (in base64), ...}; watch
@@ -123,6 +127,10 @@ func start(ctx context.Context, args []string, s *surroundings) error {
 	flags.SetOutput(io.Discard)
 	at := flags.String("url", "", "")
 	secretFile := flags.String("secret-file", "", "")
+	var files tlsFiles
+	flags.StringVar(&files.ca, "ca", "", "")
+	flags.StringVar(&files.cert, "cert", "", "")
+	flags.StringVar(&files.key, "cert-key", "", "")
 	flags.StringVar(&c.cache, "cache", "", "")
 	flags.BoolVar(&c.json, "json", false, "")
 	flags.BoolVar(&c.yes, "yes", false, "")
@@ -157,7 +165,7 @@ func start(ctx context.Context, args []string, s *surroundings) error {
 	if c.timeout <= 0 {
 		return usagef("-timeout is %v, it must be positive", c.timeout)
 	}
-	if c.client, err = newClient(*at, *secretFile, s.env); err != nil {
+	if c.client, err = newClient(*at, *secretFile, files, s.env); err != nil {
 		return usageError{err}
 	}
 	c.client.timeout = c.timeout
@@ -195,6 +203,9 @@ func usage(w io.Writer) {
   -url URL           of any member: http(s)://host:port with the path of its group, or host:port
                      (default $COVEY_URL; of the path: /_covey/)
   -secret-file FILE  with one of the group's secrets (default: $COVEY_SECRET is the secret)
+  -ca FILE           PEM of the authorities of the members' certificates (default: the system's)
+  -cert FILE         PEM of a certificate, for members that ask for one
+  -cert-key FILE     PEM of its private key (default: the file of -cert)
   -cache NAME        of the cache (default: the only one that the member has; for stats, all)
   -json              JSON instead of tables
   -timeout DURATION  how long to wait for an answer (default 10s)
