@@ -39,6 +39,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := n.enter(r.RemoteAddr)
 	if v == nil {
 		n.mu.Unlock()
+		w.Header().Set("Retry-After", "1")
 		http.Error(w, "covey: too many handshakes are under way, try again", http.StatusServiceUnavailable)
 		return
 	}

@@ -228,6 +228,8 @@ const (
 	errNoRoom strError = "link: other requests have all the memory that there is for long bodies"
 	// errCrowded says that a handshake has made room for another one.
 	errCrowded strError = "link: too many handshakes are under way from one address"
+	// errBusy says that the other end is at as many handshakes as it takes at a time.
+	errBusy strError = "link: peer has too many handshakes under way"
 	// ErrRefused says that one end does not accept the other, and that waiting does not help: it
 	// has another secret or certificate, is of another group, has another name than the list of
 	// members says, or speaks another version of the protocol.

@@ -133,6 +133,9 @@ func (n *Node) open(conn net.Conn, p *Peer) (l *Link, early []byte, err error) {
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols || !strings.EqualFold(resp.Header.Get("Upgrade"), protocol) {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+		if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
+			return nil, nil, errBusy
+		}
 		if resp.StatusCode == http.StatusServiceUnavailable { // it is busy or shutting down, but refuses no upgrades for ever
 			return nil, nil, fmt.Errorf("link: the server takes no links for now, its status is 503 (%.200q)", strings.TrimSpace(string(text)))
 		}

@@ -190,12 +190,9 @@ func (p *Peer) error(err error) error {
 func (p *Peer) dial() {
 	p.dialing, p.shown = true, false
 	p.node.wg.Go(func() {
+		err := p.dialUntilServed()
 		ctx, cancel := context.WithTimeoutCause(p.node.ctx, p.node.cfg.HandshakeTimeout, ErrTimeout)
 		defer cancel()
-		err := p.node.dial(ctx, p)
-		if isCut(err) { // a dying process resets connections; from then on its port refuses them, which says more
-			err = p.node.dial(ctx, p)
-		}
 		if err = p.orPlain(ctx, err); err == nil {
 			return
 		}
@@ -211,6 +208,31 @@ func (p *Peer) dial() {
 		}
 		p.again(p.error(err))
 	})
+}
+
+// dialUntilServed dials once, and again while the peer is busy with others.
+func (p *Peer) dialUntilServed() error {
+	n := p.node
+	all, cancel := context.WithTimeout(n.ctx, n.cfg.OpTimeout)
+	defer cancel()
+	once := func() error {
+		ctx, cancel := context.WithTimeoutCause(n.ctx, n.cfg.HandshakeTimeout, ErrTimeout)
+		defer cancel()
+		return n.dial(ctx, p)
+	}
+	err := once()
+	if isCut(err) { // a dying process resets connections; from then on its port refuses them, which says more
+		err = once()
+	}
+	for pause := n.cfg.MinBackoff; errors.Is(err, errBusy); pause = min(2*pause, n.cfg.Lease/4) {
+		select {
+		case <-time.After(rand.N(pause)):
+			err = once()
+		case <-all.Done():
+			return err
+		}
+	}
+	return err
 }
 
 // orPlain makes a link without a connection where the upgrade to one is refused, if that is

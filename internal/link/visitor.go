@@ -4,7 +4,9 @@ package link
 // nothing yet. Nobody is refused because somebody else holds many connections
 // open: when all places are taken, the oldest visitor of the address that has
 // most of them makes room. What comes from a member's address never makes room
-// for what does not.
+// for what does not. Among equals nobody makes room before it has had some time,
+// or else a thousand that come at once would drive each other out: who finds no
+// place then is asked to come again.
 
 import (
 	"context"
@@ -17,6 +19,7 @@ import (
 type visitor struct {
 	source string
 	member bool // that is the address of a peer that links are dialled to
+	since  int64
 	ctx    context.Context
 	leave  context.CancelCauseFunc
 }
@@ -24,12 +27,12 @@ type visitor struct {
 // enter gives a place to a visitor from an address, or returns nil if there is
 // none. The node is locked.
 func (n *Node) enter(address string) *visitor {
-	v := &visitor{source: sourceOf(address)}
+	v := &visitor{source: sourceOf(address), since: n.now()}
 	for p := range n.peers {
 		v.member = v.member || p.source == v.source
 	}
 	if len(n.visitors) >= n.cfg.MaxPending {
-		i := n.hindmost(v.member)
+		i := n.hindmost(v)
 		if i < 0 {
 			return nil
 		}
@@ -41,16 +44,21 @@ func (n *Node) enter(address string) *visitor {
 	return v
 }
 
-// hindmost returns the index of the visitor that has to make room for a
-// member's address or another, -1 if there is none. The node is locked.
-func (n *Node) hindmost(forMember bool) int {
+// hindmost returns the index of the visitor that has to make room for another
+// one, -1 if there is none. The node is locked.
+func (n *Node) hindmost(newcomer *visitor) int {
 	worst := -1
 	count := make(map[string]int)
 	for _, v := range n.visitors {
 		count[v.source]++
 	}
+	lastDue := newcomer.since - int64(n.cfg.HandshakeTimeout)/placeShare
 	for i, v := range n.visitors {
-		if v.member && !forMember {
+		if v.member && !newcomer.member {
+			continue
+		}
+		equals := v.member == newcomer.member && count[v.source] <= count[newcomer.source]+1
+		if equals && v.since > lastDue {
 			continue
 		}
 		if worst < 0 {
@@ -64,6 +72,10 @@ func (n *Node) hindmost(forMember bool) int {
 	}
 	return worst
 }
+
+// placeShare is by how much the time that a visitor has among equals is shorter than that of a
+// handshake.
+const placeShare = 8
 
 // exit frees a visitor's place, unless it had to make room.
 func (n *Node) exit(v *visitor) {

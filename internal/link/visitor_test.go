@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coveycache/covey/internal/link"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -117,6 +119,9 @@ func TestMembersKeepTheirPlaces(t *testing.T) {
 		status, _ := knock("x")
 		require.Equal(t, http.StatusServiceUnavailable, status)
 		status, _ = knock("a")
+		require.Equal(t, http.StatusServiceUnavailable, status, "those of its own may be about to get in")
+		time.Sleep(250 * time.Millisecond)
+		status, _ = knock("a")
 		require.Equal(t, http.StatusSwitchingProtocols, status)
 		require.True(t, hungUp(ours[0]), "the oldest of its own makes room")
 		require.False(t, hungUp(ours[1]))
@@ -124,10 +129,50 @@ func TestMembersKeepTheirPlaces(t *testing.T) {
 		for !hungUp(ours[3]) { // who says nothing has a second
 			time.Sleep(10 * time.Millisecond)
 		}
-		require.Equal(t, time.Second, time.Since(start))
+		require.Equal(t, 750*time.Millisecond, time.Since(start))
 		status, _ = knock("x")
 		require.Equal(t, http.StatusSwitchingProtocols, status)
 	})
+}
+
+// When a member has started, a thousand others may call it at once, more than there are places.
+func TestThousandAtOnce(t *testing.T) {
+	for name, secrets := range map[string][][]byte{"open": nil, "with a secret": groupSecret} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t, func(a, b *link.Config) { a.Secrets, b.Secrets, b.MaxPending = secrets, secrets, 64 })
+				over := make(chan struct{})
+				defer close(over)
+				go func() { // nobody looks at them
+					for {
+						select {
+						case <-w.b.events:
+						case <-over:
+							return
+						}
+					}
+				}()
+				defer w.close()
+				w.net.SetDelay(5 * time.Millisecond)
+				var wg sync.WaitGroup
+				for i := range 1000 {
+					name := fmt.Sprint("m", i)
+					n, err := link.NewNode(link.Config{Name: name, Instance: uint64(i) + 10, Secrets: secrets, Dial: w.net.Dialer(name), Logger: slog.New(slog.DiscardHandler)})
+					require.NoError(t, err)
+					defer n.Close()
+					p, err := n.Peer("b", "http://b:80")
+					require.NoError(t, err)
+					wg.Go(func() {
+						_, err := p.Link(t.Context())
+						assert.NoError(t, err)
+					})
+				}
+				start := time.Now()
+				wg.Wait()
+				t.Log(time.Since(start))
+			})
+		})
+	}
 }
 
 // Who sends a byte now and then has no more time for its proof than who sends nothing.

@@ -4,6 +4,14 @@ package main
 
 var ofLinks = []mutant{
 	{
+		"a thousand that come at once don't drive each other out", "internal/link.TestThousandAtOnce",
+		"internal/link/visitor.go", "if equals && v.since > lastDue {", "if equals && v.since-1<<62 > lastDue {",
+	},
+	{
+		"who finds no place for its handshake comes again", "internal/link.TestThousandAtOnce",
+		"internal/link/peer.go", "errors.Is(err, errBusy); pause", "false; pause",
+	},
+	{
 		"I11: the length of a frame", "internal/link.TestBoundsComeBeforeMemory",
 		"internal/wire/decode.go", "if n > MaxBody {", "if n > MaxBody+1 {",
 	},
@@ -189,7 +197,7 @@ var ofLinks = []mutant{
 	},
 	{
 		"strangers take no member's place", "internal/link.TestMembersKeepTheirPlaces",
-		"internal/link/visitor.go", "if v.member && !forMember {", "if false {",
+		"internal/link/visitor.go", "if v.member && !newcomer.member {", "if false {",
 	},
 	{
 		"plain HTTP: a write that was given up comes to nothing", "internal/link.TestPlainLateWrite",
