@@ -192,7 +192,7 @@ var ofLinks = []mutant{
 		"internal/link/queue.go", "4*min(q.maxValue, q.cfg.MaxValue)", "4*q.maxValue",
 	},
 	{
-		"strangers take no peer's place", "internal/link.TestStrangersDoNotKeepPeersOut",
+		"strangers take no peer's place", "internal/link.TestCrowdsMakeRoom",
 		"internal/link/visitor.go", "count[v.source] > count[w.source]", "count[v.source] < count[w.source]",
 	},
 	{
