@@ -24,6 +24,10 @@ type HotKey struct {
 	// Rate is an estimate of how often all members together ask for the key: requests a second,
 	// over the last 5 to 10 s.
 	Rate float64
+	// TooLarge says that the value takes more than an eighth of [Options.L1], so that nobody keeps a
+	// copy of it: every Get of the key asks its owner, or a replica. false also where the value is
+	// not there right now, and for keys of 128 bytes and more.
+	TooLarge bool `json:",omitempty"`
 }
 
 // HotKeys returns the keys that the whole group asks for most, up to 100 of them, the most wanted
@@ -54,7 +58,7 @@ func (g *Group) HotKeys() []HotKey {
 			var one wire.Frame
 			for items := f.Items; len(items) > 0 && err == nil; {
 				if items, err = wire.Next(items, &one); err == nil {
-					all = append(all, HotKey{Cache: strings.Clone(one.Text), Key: strings.Clone(one.Key), Rate: float64(one.Count) / milli})
+					all = append(all, HotKey{Cache: strings.Clone(one.Text), Key: strings.Clone(one.Key), Rate: float64(one.Count) / milli, TooLarge: one.Flags&wire.NoKeep != 0})
 				}
 			}
 		})
@@ -81,6 +85,7 @@ func hottest(all []HotKey) []HotKey {
 	for _, h := range all {
 		if n > 0 && all[n-1].Cache == h.Cache && all[n-1].Key == h.Key {
 			all[n-1].Rate += h.Rate
+			all[n-1].TooLarge = all[n-1].TooLarge || h.TooLarge
 			continue
 		}
 		all[n] = h
@@ -99,7 +104,11 @@ const milli = 1000 // rates travel in thousandths
 func (g *Group) serveTop(r *link.Request) {
 	f := &wire.Frame{Type: wire.Many, Items: []byte{}}
 	for _, h := range g.ownHotKeys() {
-		f.Items = wire.Append(f.Items, &wire.Frame{Type: wire.Top, Key: h.Key, Text: h.Cache, Count: uint64(h.Rate * milli)})
+		one := wire.Frame{Type: wire.Top, Key: h.Key, Text: h.Cache, Count: uint64(h.Rate * milli)}
+		if h.TooLarge {
+			one.Flags = wire.NoKeep
+		}
+		f.Items = wire.Append(f.Items, &one)
 	}
 	r.Answer(f)
 }
@@ -109,9 +118,17 @@ const hotShown = 100
 // hotKeys returns the k keys, among those that this process answers for, that are asked for most.
 func (p *peering[V]) hotKeys(k int) (hot []HotKey) {
 	for _, h := range p.c.hot.Top(k, p.c.store.clock.now()) {
-		hot = append(hot, HotKey{Cache: p.c.name, Key: h.Key, Rate: h.Rate})
+		hot = append(hot, HotKey{Cache: p.c.name, Key: h.Key, Rate: h.Rate, TooLarge: p.c.isTooLargeForCopies(h.Key)})
 	}
 	return hot
+}
+
+// isTooLargeForCopies reports whether the value of a key is here, and too large for L1: here, and as
+// the processes of a group have the same options, elsewhere.
+func (c *Cache[V]) isTooLargeForCopies(key string) bool {
+	limit := c.copies.limit.Load() / 8
+	n := c.store.index.find(c.store.hash(key), key)
+	return limit > 0 && n != nil && int64(n.size) > limit
 }
 
 // One of so many requests is counted, for all of them.

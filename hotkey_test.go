@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,7 +62,7 @@ func testHotKeys(t *testing.T, o Options[string]) {
 			sure, off = 1, 0.5
 		}
 		for i, h := range first[:sure] {
-			require.Equal(t, HotKey{"test", fmt.Sprint("user:", i), h.Rate}, h)
+			require.Equal(t, HotKey{Cache: "test", Key: fmt.Sprint("user:", i), Rate: h.Rate}, h)
 			require.InEpsilon(t, perSec/(i+1), h.Rate, off)
 		}
 		var top []string
@@ -90,6 +91,31 @@ func testHotKeys(t *testing.T, o Options[string]) {
 				require.NotContains(t, fmt.Sprint(p.group.HotKeys()), "user:0 ")
 				require.LessOrEqual(t, time.Since(start), time.Second)
 			}
+		}
+	})
+}
+
+// Of hot keys with values that nobody copies it is said so.
+func TestHotKeysTooLargeForCopies(t *testing.T) {
+	inWorld(t, 3, Options[string]{MaxBytes: 1 << 20, L1: 80_000}, func(t *testing.T, w *world) {
+		sizes := map[string]int{"small": 9000, "large": 11_000}
+		for key, size := range sizes {
+			require.NoError(t, w.procs[0].cache.Put(t.Context(), key, strings.Repeat("v", size)))
+			for range 2000 {
+				for _, p := range w.procs {
+					_, err := p.cache.Get(t.Context(), key, nil)
+					require.NoError(t, err)
+				}
+			}
+		}
+		time.Sleep(time.Second) // all is reported
+		synctest.Wait()
+		for _, p := range w.procs {
+			said := make(map[string]bool)
+			for _, h := range p.group.HotKeys() {
+				said[h.Key] = h.TooLarge
+			}
+			require.Equal(t, map[string]bool{"small": false, "large": true}, said)
 		}
 	})
 }

@@ -296,8 +296,8 @@ func TestManyMembers(t *testing.T) {
 
 // What several processes have counted of a key is one line.
 func TestHotKeysAreAddedUp(t *testing.T) {
-	got := addedUp([]covey.HotKey{{Cache: "a", Key: "k", Rate: 1}, {Cache: "b", Key: "k", Rate: 5}, {Cache: "a", Key: "k", Rate: 6}})
-	require.Equal(t, []covey.HotKey{{Cache: "a", Key: "k", Rate: 7}, {Cache: "b", Key: "k", Rate: 5}}, got)
+	got := addedUp([]covey.HotKey{{Cache: "a", Key: "k", Rate: 1}, {Cache: "b", Key: "k", Rate: 5}, {Cache: "a", Key: "k", Rate: 6, TooLarge: true}})
+	require.Equal(t, []covey.HotKey{{Cache: "a", Key: "k", Rate: 7, TooLarge: true}, {Cache: "b", Key: "k", Rate: 5}}, got)
 }
 
 // The same data is there for expvar.

@@ -126,6 +126,7 @@ func addedUp(all []covey.HotKey) []covey.HotKey {
 		key := covey.HotKey{Cache: h.Cache, Key: h.Key}
 		if i, ok := at[key]; ok {
 			sums[i].Rate += h.Rate
+			sums[i].TooLarge = sums[i].TooLarge || h.TooLarge
 			continue
 		}
 		at[key] = len(sums)

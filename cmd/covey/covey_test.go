@@ -414,15 +414,15 @@ func said(t *testing.T, peers []covey.Peer, reports []covey.Report) *world {
 func TestHot(t *testing.T) {
 	w := said(t, nil, []covey.Report{
 		{Member: "a", HotKeys: []covey.HotKey{{Cache: "users", Key: "1", Rate: 10}, {Cache: "pages", Key: "/\x1b[2J", Rate: 500}}},
-		{Member: "b", HotKeys: []covey.HotKey{{Cache: "users", Key: "1", Rate: 2.5}}},
+		{Member: "b", HotKeys: []covey.HotKey{{Cache: "users", Key: "1", Rate: 2.5, TooLarge: true}}},
 		{Member: "c", Err: errors.New("gone\x1b")},
 	})
 	status, out, errs := w.run(t, "hot")
 	require.Zero(t, status)
-	require.Equal(t, "REQUESTS/s  CACHE  KEY\n500         pages  \"/\\x1b[2J\"\n12.5        users  1\n", out)
+	require.Equal(t, "REQUESTS/s  CACHE  KEY         NOTES\n500         pages  \"/\\x1b[2J\"\n12.5        users  1           too large for copies\n", out)
 	require.Contains(t, errs, "c is not in this")
 	require.NotContains(t, errs, "\x1b")
-	require.Equal(t, []covey.HotKey{{Cache: "users", Key: "1", Rate: 12.5}}, inJSON[[]covey.HotKey](t, w, "hot", "-cache", "users"))
+	require.Equal(t, []covey.HotKey{{Cache: "users", Key: "1", Rate: 12.5, TooLarge: true}}, inJSON[[]covey.HotKey](t, w, "hot", "-cache", "users"))
 	require.Empty(t, inJSON[[]covey.HotKey](t, w, "hot", "-cache", "other"))
 }
 

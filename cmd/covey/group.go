@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -255,9 +256,13 @@ func (c *call) hot() error {
 		fmt.Fprintln(c.err, "covey: no key is asked for often enough")
 	} else {
 		c.table(func(line func(...any)) {
-			line("REQUESTS/s", "CACHE", "KEY")
+			line("REQUESTS/s", "CACHE", "KEY", "NOTES")
 			for _, h := range all {
-				line(rate(h.Rate), shown(h.Cache), shown(h.Key))
+				note := ""
+				if h.TooLarge {
+					note = "too large for copies"
+				}
+				line(rate(h.Rate), shown(h.Cache), shown(h.Key), note)
 			}
 		})
 	}
@@ -269,18 +274,17 @@ func (c *call) hot() error {
 // for a key: their rates are added up.
 func hotKeys(reports []covey.Report, only string) []covey.HotKey {
 	type name struct{ cache, key string }
-	rates := make(map[name]float64)
+	sums := make(map[name]covey.HotKey)
 	for i := range reports {
 		for _, h := range reports[i].HotKeys {
 			if only == "" || h.Cache == only {
-				rates[name{h.Cache, h.Key}] += h.Rate
+				n := name{h.Cache, h.Key}
+				sum := sums[n]
+				sums[n] = covey.HotKey{Cache: h.Cache, Key: h.Key, Rate: sum.Rate + h.Rate, TooLarge: sum.TooLarge || h.TooLarge}
 			}
 		}
 	}
-	all := []covey.HotKey{}
-	for n, r := range rates {
-		all = append(all, covey.HotKey{Cache: n.cache, Key: n.key, Rate: r})
-	}
+	all := slices.AppendSeq([]covey.HotKey{}, maps.Values(sums))
 	slices.SortFunc(all, func(a, b covey.HotKey) int {
 		return cmp.Or(cmp.Compare(b.Rate, a.Rate), strings.Compare(a.Cache, b.Cache), strings.Compare(a.Key, b.Key))
 	})

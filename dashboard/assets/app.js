@@ -146,8 +146,8 @@ function showMembers() {
 }
 
 function showRest() {
-  table("hot-table", [text("Key"), text("Cache"), number("Requests/s")],
-    data.Hot.filter(h => !shown.cache || h.Cache === shown.cache).map(h => [keyCell(h.Cache, h.Key), h.Cache, rate(h.Rate)]), "None is asked for often.");
+  table("hot-table", [text("Key"), text("Cache"), number("Requests/s"), text("Copies")],
+    data.Hot.filter(h => !shown.cache || h.Cache === shown.cache).map(h => [keyCell(h.Cache, h.Key), h.Cache, rate(h.Rate), h.TooLarge ? "too large" : ""]), "None is asked for often.");
   table("load-table", [text("Key"), text("Cache"), text("At"), number("Age"), number("Waiting"), text("Notes")],
     data.Flights.filter(f => !shown.cache || f.Cache === shown.cache).map(f => [keyCell(f.Cache, f.Key), f.Cache, short(f.Member) + (f.Peer ? ` with ${short(f.Peer)}` : ""), seconds(f.Age), whole(f.Waiters),
       [f.Refresh ? "refresh" : "", f.Void ? "outrun by a write" : ""].filter(Boolean).join(", ")]), "Nothing is being loaded.");

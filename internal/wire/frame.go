@@ -110,7 +110,7 @@ const (
 	Loan    Flags = 1 << iota // Token: the copy may be kept until it is recalled
 	Refresh                   // the caller may load it anew, under Token
 	Stale                     // the value is past its TTL
-	NoKeep                    // the value, or what a Held is about, is only for those who wait
+	NoKeep                    // the value, or what a Held is about, is only for those who wait; in a Top: too large for copies
 )
 
 // A Frame is one message. Fields that are zero are not sent, except a Version
