@@ -199,9 +199,9 @@ var ofCaches = []rule[cacheOptions]{
 		"with one replica, the owner's own, there is nobody else to read from",
 	},
 	{
-		"SelfCheck, Replicas", useless,
-		func(o *cacheOptions) bool { return o.SelfCheck > 0 && o.Replicas == 1 },
-		"with one replica, the owner's own, there is nothing to compare",
+		"SelfCheck, Replicas, L1", useless,
+		func(o *cacheOptions) bool { return o.SelfCheck > 0 && o.Replicas == 1 && o.L1 < 0 },
+		"with one replica, the owner's own, and no copies there is nothing to compare",
 	},
 	{
 		"L1, Group", useless,

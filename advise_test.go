@@ -107,7 +107,8 @@ func TestAdviceOnCaches(t *testing.T) {
 		{"Replicas, GroupOptions.Discovery", true, Options[string]{Replicas: 3}, Options[string]{Replicas: 2}},
 		{"Replicas, Group", false, Options[string]{Replicas: 2}, Options[string]{Replicas: 1}},
 		{"ReadFrom, Replicas", true, Options[string]{ReadFrom: ReadFromAny}, Options[string]{ReadFrom: ReadFromAny, Replicas: 2}},
-		{"SelfCheck, Replicas", true, Options[string]{SelfCheck: 1}, Options[string]{SelfCheck: 1, Replicas: 2}},
+		{"SelfCheck, Replicas, L1", true, Options[string]{SelfCheck: 1, L1: -1}, Options[string]{SelfCheck: 1, L1: -1, Replicas: 2}},
+		{"SelfCheck, Replicas, L1", true, Options[string]{SelfCheck: 1, L1: -1}, Options[string]{SelfCheck: 1}},
 		{"L1, Group", false, Options[string]{L1: 1 << 20}, Options[string]{L1: -1}},
 		{
 			"L1, MaxValueBytes", true, Options[string]{L1: 1 << 20, MaxValueBytes: 1<<17 + 1},

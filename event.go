@@ -44,8 +44,8 @@ const (
 	EventPeerFailed
 	// EventUnconfirmed means that a write of Key, or a Clear, has returned ErrUnconfirmed.
 	EventUnconfirmed
-	// EventMismatch means that Options.SelfCheck has found a replica of Key that differs from what its
-	// owner has.
+	// EventMismatch means that Options.SelfCheck has found a replica or copy of Key that differs from
+	// what its owner has.
 	EventMismatch
 	// EventsLost means that so many events as Skipped says were not told to a function of the user's
 	// that was too slow.

@@ -128,7 +128,7 @@ func (p *peering[V]) hotKeys(k int) (hot []HotKey) {
 func (c *Cache[V]) isTooLargeForCopies(key string) bool {
 	limit := c.copies.limit.Load() / 8
 	n := c.store.index.find(c.store.hash(key), key)
-	return limit > 0 && n != nil && int64(n.size) > limit
+	return c.copies.demand != nil && n != nil && int64(n.size) > limit
 }
 
 // One of so many requests is counted, for all of them.

@@ -148,8 +148,8 @@ type Options[V any] struct {
 	// has the value, in this one's zone if there is one. Either answer is true (see Replicas). The
 	// zero value is ReadFromOwner.
 	ReadFrom ReadFrom
-	// SelfCheck is how many replicas that were used lately this process compares with what their
-	// owners have, each second in the background. What differs for longer than a lease is counted
+	// SelfCheck is how many replicas and copies (see L1) that were used lately this process compares
+	// with what their owners have, each second in the background. What differs for longer than a lease is counted
 	// (Stats.Mismatches), logged and dropped. 0 means none. Negative is an error, as is more than
 	// 10,000.
 	SelfCheck int

@@ -154,6 +154,7 @@ func (p *peering[V]) borrow(l *link.Link, key string, hash uint32, value V, answ
 		e.flags |= flagVersioned
 		e.version = answer.Version
 	}
+	e.stamp = answer.Made
 	if answer.TTL != 0 {
 		e.expires = start + int64(answer.TTL)
 	}

@@ -1,7 +1,7 @@
 package covey
 
-// replica_check.go compares replicas with what their owners have: a check on the whole of the design
-// where it runs, which should never find anything.
+// replica_check.go compares replicas and copies with what their owners have: a check on the whole of
+// the design where it runs, which should never find anything.
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 // maxSelfCheck bounds Options.SelfCheck.
 const maxSelfCheck = 10_000
 
-// runChecks compares some replicas with what their owners have, each second.
+// runChecks compares some replicas and copies with what their owners have, each second.
 func (p *peering[V]) runChecks() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -27,17 +27,28 @@ func (p *peering[V]) runChecks() {
 		for _, n := range p.differing(before) {
 			p.c.n.mismatches.Add(1)
 			p.c.journal.add(Event{Kind: EventMismatch, Cache: p.c.name, Key: n.key})
-			p.c.log.warn("covey: a replica differs from what its owner has, and is dropped", "", "key", n.key)
-			p.c.removeAll(p.c.shardOf(n.hash), []*node{n})
+			p.c.log.warn("covey: a replica or copy differs from what its owner has, and is dropped", "", "key", n.key)
+			p.remove(n)
 		}
 		before, last, now = last, now, p.differing(p.sample(p.c.opt.SelfCheck))
 	}
 }
 
+// remove removes a replica or a copy.
+func (p *peering[V]) remove(n *node) {
+	if n.flags&flagBorrowed == 0 {
+		p.c.removeAll(p.c.shardOf(n.hash), []*node{n})
+		return
+	}
+	s := p.c.lock(n.hash)
+	s.removeCopy(n)
+	s.unlock()
+}
+
 // lookedFor bounds how many entries are looked at for each one that is wanted.
 const lookedFor = 64
 
-// sample returns so many replicas that were used lately, at most, from somewhere in the cache.
+// sample returns so many replicas and copies that were used lately, at most, from somewhere in the cache.
 func (p *peering[V]) sample(n int) (some []*node) {
 	v := p.tenures.view()
 	looked := 0
@@ -48,7 +59,7 @@ func (p *peering[V]) sample(n int) (some []*node) {
 			if looked++; looked > lookedFor*n {
 				return some
 			}
-			if e.flags&flagReplica == 0 || e.mark.Load() == 0 || v.isOwn(e.key) || p.c.judge(e, p.c.store.clock.now()) != fresh {
+			if e.flags&(flagReplica|flagBorrowed) == 0 || e.stamp == 0 || e.mark.Load() == 0 || v.isOwn(e.key) || p.c.judge(e, p.c.store.clock.now()) != fresh {
 				continue
 			}
 			if some = append(some, e); len(some) == n {
@@ -59,7 +70,7 @@ func (p *peering[V]) sample(n int) (some []*node) {
 	return some
 }
 
-// differing returns those of the replicas that are still there, and of which their owner has something
+// differing returns those of the replicas and copies that are still there, and of which their owner has something
 // else.
 func (p *peering[V]) differing(nodes []*node) (differ []*node) {
 	_, label, v := p.present()

@@ -73,7 +73,7 @@ type Stats struct {
 	OtherZoneBytes  int64 // of values that members in other zones have answered with
 	Hedges          int64 // requests to replicas since the owner was slow
 	HedgeWins       int64 // those of them that were answered first
-	Checks          int64 // replicas that Options.SelfCheck has compared with what their owners have
+	Checks          int64 // replicas and copies that Options.SelfCheck has compared with what their owners have
 	Mismatches      int64 // those of them that differed, and were dropped; there should be none
 	Peeks           int64 // questions to others before a load of a key that has just moved here
 	PeekHits        int64 // those of them that had it, so that nothing had to be loaded

@@ -79,7 +79,7 @@ func newDescs(fixed prometheus.Labels) (d descs) {
 	d.hedgeWins = cache("hedges_won_total", "Those of them that were answered first.")
 	d.peeks = cache("peeks_total", "Questions to others before a load of a key that has just moved here.")
 	d.peekHits = cache("peeks_hit_total", "Those of them that found a value, so that nothing had to be loaded.")
-	d.checks = cache("self_checks_total", "Replicas compared with what their owners have.")
+	d.checks = cache("self_checks_total", "Replicas and copies compared with what their owners have.")
 	d.mismatches = cache("self_check_mismatches_total", "Those of them that differed. There should be none.")
 	d.restored = cache("snapshot_restored_entries", "Entries that came from a file when the cache was made.")
 	d.aside = cache("snapshot_unconfirmed_entries", "Those of them, in a group, that nobody has asked for yet.")

@@ -56,6 +56,10 @@ var ofReplicas = []mutant{
 		"replica_check.go", "if found == some && answer.Made != n.stamp &&", "if found == some && answer.Made == 0 &&",
 	},
 	{
+		"a copy that differs is found", "TestSelfCheckOfCopies",
+		"peer_copy.go", "\te.stamp = answer.Made\n", "",
+	},
+	{
 		"hedges have a budget", "TestHedges",
 		"peer_hedge.go", "if h.credit.Add(-hedgeShare) < 0 {", "if h.credit.Add(-hedgeShare) < -1<<62 {",
 	},
