@@ -509,15 +509,20 @@ func (c *Cache[V]) runBulk(b *bulk[V], keys []string, load BulkLoader[V], refres
 		return
 	}
 	defer p.release()
+	ctx, span, trace := c.startLoad(b.ctx, refresh, keys...)
+	for _, f := range b.flights {
+		f.trace.Store(trace)
+	}
 	begin := c.store.clock.now()
 	supervise(b.ctx, func() (map[string]V, error) {
 		defer b.load.end()
-		return load(b.ctx, keys)
+		return load(ctx, keys)
 	}, func(values map[string]V, err error) {
 		p.report(err)
 		err = c.about(err, b.flights[0].key, len(b.flights))
 		end := c.store.clock.now()
 		c.loaded(LoadResult{Keys: len(b.flights), Err: err, Took: time.Duration(end - begin), Refresh: refresh})
+		span.end(endOfLoad(err))
 		extra := len(values)
 		for _, f := range b.flights {
 			if _, ok := values[f.key]; ok {

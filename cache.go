@@ -44,6 +44,7 @@ type Cache[V any] struct {
 	hot       *freq.Top // of the keys that this process owns
 
 	log          warner
+	tracer       *tracer                  // nil: there is none
 	journal      *journal                 // the group's, if there is one
 	breakers     *userQueue[BreakerState] // for Events.Breaker, if that is set
 	lately       lately
@@ -129,6 +130,7 @@ func makeCache[V any](name string, o Options[V]) *Cache[V] {
 		log:          warner{logger: o.Logger.With("cache", name)},
 	}
 	c.n.served, c.n.localHits = newStriped(), newStriped()
+	c.tracer = c.newTracer()
 	c.journal = new(journal)
 	if o.Group != nil {
 		c.journal = o.Group.journal

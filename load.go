@@ -84,14 +84,17 @@ func (c *Cache[V]) run(f *flight[V], load Loader[V]) {
 		return
 	}
 	defer p.release()
+	ctx, span, trace := c.startLoad(f.ctx, f.refresh, f.key)
+	f.trace.Store(trace)
 	begin := c.store.clock.now()
 	supervise(f.ctx, func() (V, error) {
 		defer f.load.end()
-		return load(f.ctx, f.key)
+		return load(ctx, f.key)
 	}, func(v V, err error) {
 		p.report(err)
 		o := outcome[V]{value: v, err: c.about(err, f.key, 1), meta: f.load.info.read(), begin: begin, end: c.store.clock.now()}
 		c.loaded(LoadResult{Key: f.key, Keys: 1, Err: o.err, Took: time.Duration(o.end - o.begin), Refresh: f.refresh})
+		span.end(endOfLoad(o.err))
 		c.finish(f, o)
 	}, c.late)
 }

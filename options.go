@@ -188,6 +188,9 @@ type Options[V any] struct {
 	Snapshot Snapshot
 	// Events are functions that the cache calls when something happens. The zero value has none.
 	Events Events[V]
+	// Tracer is told of loads and of requests to and from other processes, for spans. Hits cost
+	// nothing more with it. nil means none.
+	Tracer Tracer
 	// Logger gets what goes wrong in the background. What goes wrong for many keys is logged every
 	// 10 s at most, with one of the keys and the number of lines suppressed since the last one. Its
 	// handler runs on a goroutine of its own, for one line after another, and may use the cache.

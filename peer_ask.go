@@ -35,6 +35,7 @@ type ask struct {
 	// The last answer.
 	answer wire.Frame // in memory of its own
 	whole  bool       // answer has more than a type, flags and a value
+	load   []byte     // what tells about the load that has been waited for
 	err    error      // of the link
 
 	mu   sync.Mutex // an answer may come while the caller leaves
@@ -72,6 +73,9 @@ func (a *ask) Answer(f *wire.Frame, last bool) {
 		a.answer.Value, a.answer.Text = value, strings.Clone(f.Text)
 		a.answer.Key, a.answer.Items, a.answer.Chain, a.answer.Trace = "", nil, nil, nil
 		a.whole = true
+	}
+	if len(f.Trace) > 0 {
+		a.load = bytes.Clone(f.Trace)
 	}
 	a.over.Store(true)
 	a.wake()
@@ -117,7 +121,7 @@ func (a *ask) leave(err error) {
 	held := a.held
 	a.held, a.left = nil, true
 	a.mu.Unlock()
-	a.holds.leave(held, err)
+	a.holds.leave(held, err, a.load)
 }
 
 // getAway is get for a key that this process does not own, or may not own. The verdict is answered
@@ -308,7 +312,13 @@ func (p *peering[V]) askOnce(q request[V], v *view, owner int) (value V, how ver
 	}
 	// 3. The clock was read before the request is sent: a recall that arrives from now on is newer
 	// than the answer.
-	a, err := p.send(q.ctx, l, &f, q.hash, lead, v, owner)
+	ctx, span := p.startRequest(q.ctx, v, peer.Name(), &f, 1, false)
+	a, err := p.send(ctx, l, &f, q.hash, lead, v, owner)
+	if err != nil {
+		span.answered(peer.Name(), nil, err)
+	} else {
+		span.answered(peer.Name(), &a.answer, nil)
+	}
 	if err != nil {
 		return value, unreached(err), err
 	}
@@ -520,7 +530,7 @@ func (a *ask) done() {
 	if a.whole {
 		a.answer, a.whole = wire.Frame{}, false
 	}
-	a.answer.Type, a.answer.Value = 0, nil
+	a.answer.Type, a.answer.Value, a.load = 0, nil, nil
 	a.pool.Put(a)
 }
 

@@ -141,7 +141,7 @@ func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, bega
 	if began != 0 {
 		f.Age = duration(p.c.store.clock.steady() - began)
 	}
-	answer, err := l.Call(ctx, &f)
+	answer, err := p.call(ctx, v, l, &f, false)
 	switch {
 	case err != nil:
 		return newPeerError(peer.Name(), err)

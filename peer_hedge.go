@@ -177,7 +177,7 @@ func (p *peering[V]) readAt(ctx context.Context, v *view, i int, key string) (an
 	if err != nil || !p.sharesWith(l) {
 		return answer, unheard
 	}
-	answer, err = l.Call(ctx, &wire.Frame{Type: wire.Lookup, Cache: p.id, Key: key})
+	answer, err = p.call(ctx, v, l, &wire.Frame{Type: wire.Lookup, Cache: p.id, Key: key}, true)
 	if err != nil {
 		return answer, unheard
 	}

@@ -26,8 +26,9 @@ type hold struct {
 	key  string
 	link *link.Link // to the owner
 	over chan struct{}
-	asks int   // how many of them the owner holds; guarded by holds.mu
-	err  error // of the loader, or errRightLost; set before over is closed
+	asks int    // how many of them the owner holds; guarded by holds.mu
+	err  error  // of the loader, or errRightLost; set before over is closed, as is load
+	load []byte // what tells about the load's span; nil if that is not known
 }
 
 // of returns key's hold, nil if there is none.
@@ -62,8 +63,9 @@ func (h *holds) enter(key string, l *link.Link, voids uint64) *hold {
 	return o
 }
 
-// leave ends a hold when the first of its asks has an answer.
-func (h *holds) leave(o *hold, err error) {
+// leave ends a hold when the first of its asks has an answer. load tells about the load that it has
+// waited for.
+func (h *holds) leave(o *hold, err error, load []byte) {
 	if o == nil {
 		return
 	}
@@ -74,6 +76,7 @@ func (h *holds) leave(o *hold, err error) {
 		if errors.As(err, &foreign) || errors.Is(err, errRightLost) {
 			o.err = err
 		}
+		o.load = load
 		h.end(o)
 	}
 }
@@ -131,6 +134,9 @@ func (p *peering[V]) awaitHold(ctx context.Context, key string) error {
 		}
 		select {
 		case <-o.over:
+			if o.load != nil {
+				p.c.tracer.waited(ctx, &loadTrace{load: o.load})
+			}
 			if o.err != nil {
 				return o.err
 			}

@@ -130,9 +130,9 @@ func TestVoidOvertakesHold(t *testing.T) {
 	require.Nil(t, h.of("k"))
 	held := h.enter("k", nil, h.voids.Load())
 	require.Equal(t, held, h.of("k"))
-	h.leave(late, nil)
+	h.leave(late, nil, nil)
 	require.Equal(t, held, h.of("k"))
-	h.leave(held, nil)
+	h.leave(held, nil, nil)
 	require.Nil(t, h.of("k"))
 	require.Zero(t, h.n.Load())
 }

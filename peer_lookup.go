@@ -36,7 +36,7 @@ func (p *peering[V]) lookupAway(ctx context.Context, key string) (e Entry[V], ok
 func (p *peering[V]) lookupIn(ctx context.Context, v *view, owner int, key string) (e Entry[V], ok bool, err error) {
 	if v.isShared() {
 		soon, cancel := context.WithTimeoutCause(ctx, quietAfter, errSilent)
-		e, ok, err = p.lookupAt(soon, v.peers[owner], key)
+		e, ok, err = p.lookupAt(soon, v, owner, key)
 		cancel()
 		if err == nil || ctx.Err() != nil {
 			return e, ok, err
@@ -49,11 +49,12 @@ func (p *peering[V]) lookupIn(ctx context.Context, v *view, owner int, key strin
 			return e, false, nil
 		}
 	}
-	return p.lookupAt(ctx, v.peers[owner], key)
+	return p.lookupAt(ctx, v, owner, key)
 }
 
-// lookupAt asks a peer what it has for key.
-func (p *peering[V]) lookupAt(ctx context.Context, peer *link.Peer, key string) (e Entry[V], ok bool, err error) {
+// lookupAt asks the owner of key what it has.
+func (p *peering[V]) lookupAt(ctx context.Context, v *view, owner int, key string) (e Entry[V], ok bool, err error) {
+	peer := v.peers[owner]
 	if peer == nil {
 		return e, false, errNoMembers
 	}
@@ -61,7 +62,7 @@ func (p *peering[V]) lookupAt(ctx context.Context, peer *link.Peer, key string) 
 	if err != nil {
 		return e, false, err
 	}
-	f, err := l.Call(ctx, &wire.Frame{Type: wire.Lookup, Cache: p.id, Key: key})
+	f, err := p.call(ctx, v, l, &wire.Frame{Type: wire.Lookup, Cache: p.id, Key: key}, false)
 	if err != nil {
 		return e, false, peerError(ctx, l.Name(), err)
 	}

@@ -90,6 +90,7 @@ type sent struct {
 	voids uint64 // of the holds when it was sent
 	at    time.Time
 	asked int64 // the same time by the cache's clock, if the owner does not share the keys; else 0
+	span  *span // of the request, or nil
 }
 
 // manySink gathers the answers to one request for many keys.
@@ -225,7 +226,7 @@ func (r *round[V]) send(b *part[V]) {
 	if !c.peering.sharesWith(l) {
 		asked = c.store.clock.now()
 	}
-	from := 0
+	from, n := 0, 0
 	ask := func(to int) {
 		s, _ := c.peering.sinks.Get().(*manySink)
 		if s == nil {
@@ -235,16 +236,17 @@ func (r *round[V]) send(b *part[V]) {
 		s.woken = r.changed
 		s.mu.Unlock()
 		voids := c.peering.holds.voids.Load()
+		_, span := c.peering.startRequest(r.ctx, v, b.peer, &f, n, false)
 		op, err := l.Send(r.ctx, &f, s)
 		if err != nil {
+			span.answered(b.peer, nil, err)
 			b.lack(from, to, peerError(r.ctx, b.peer, err))
 			return
 		}
-		b.asked = append(b.asked, sent{s: s, from: from, to: to, op: op, l: l, voids: voids, at: time.Now(), asked: asked})
+		b.asked = append(b.asked, sent{s: s, from: from, to: to, op: op, l: l, voids: voids, at: time.Now(), asked: asked, span: span})
 		r.open++
 	}
 	one := wire.Frame{Type: wire.Get}
-	n := 0
 	buf := c.peering.buffer()
 	f.Items = (*buf)[:0]
 	for i, key := range b.keys {
@@ -327,6 +329,7 @@ func (r *round[V]) takeFrom(b *part[V], q *sent) bool {
 		}
 		r.giveUp(b, q, err)
 	case last:
+		q.span.answered(b.peer, &wire.Frame{Type: wire.Many}, nil)
 		q.s.heard, q.s.last = false, false
 		r.c.peering.sinks.Put(q.s)
 		q.s = nil
@@ -339,6 +342,7 @@ func (r *round[V]) takeFrom(b *part[V], q *sent) bool {
 func (r *round[V]) giveUp(b *part[V], q *sent, err error) {
 	l, g := q.l, r.c.peering.group
 	l.Cancel(q.op, q.s)
+	q.span.answered(b.peer, nil, err)
 	q.s.leave(func(items []byte) { g.unwantedMany(l, items) })
 	q.s = nil
 	r.open--
@@ -439,7 +443,7 @@ func (c *Cache[V]) single(load BulkLoader[V]) Loader[V] {
 func (r *round[V]) loadHeld(key string, hash uint32, l *link.Link, voids uint64, answer *wire.Frame) {
 	c := r.c
 	held := c.peering.holds.enter(key, l, voids)
-	rt := &right{isHolder: true, link: l, token: answer.Token, over: func(err error) { c.peering.holds.leave(held, err) }}
+	rt := &right{isHolder: true, link: l, token: answer.Token, over: func(err error, load []byte) { c.peering.holds.leave(held, err, load) }}
 	f, err := r.startHeld(key, hash, rt, c.peering.staleOf(answer, key, hash))
 	if err != nil {
 		c.peering.giveBack(rt, key, err)

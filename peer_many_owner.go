@@ -3,6 +3,7 @@ package covey
 // peer_many_owner.go is the owner's side of a GetMany by another peer.
 
 import (
+	"context"
 	"strings"
 	"sync"
 
@@ -12,7 +13,8 @@ import (
 
 // serveMany answers a request for many keys. For keys that are here, or that the other end is to
 // load, it answers at once; for keys that are being loaded it answers one by one, as they come.
-func (p *peering[V]) serveMany(r *link.Request) {
+// ctx is as serveGet's.
+func (p *peering[V]) serveMany(ctx context.Context, r *link.Request) {
 	buf := p.buffer()
 	answers := &manyAnswers{left: 1, items: (*buf)[:0]}
 	var req wire.Frame
@@ -20,7 +22,7 @@ func (p *peering[V]) serveMany(r *link.Request) {
 	v := p.tenures.view()
 	var b *bulk[V]
 	var cancels []func()
-	ctx := p.contextOf(&r.Frame)
+	within := contextOf(ctx, p.group, &r.Frame)
 	for items, keys := r.Items, 0; len(items) > 0; keys++ {
 		var err error
 		if items, err = wire.Next(items, &req); err != nil || keys == wire.MaxItems {
@@ -59,7 +61,7 @@ func (p *peering[V]) serveMany(r *link.Request) {
 		// If this process may not act for the key yet, what it loaded would not be stored and nobody
 		// could join it later: answerGet waits for a moment.
 		if p.c.opt.BulkLoader != nil && r.Flags&wire.Closure == 0 && p.acts(v, ringHash(key)) && !r.Link().Crowded() {
-			if p.joinBulk(&b, &req, request[V]{ctx: ctx, key: key, hash: hash, gen: gen, keep: true}, wait) {
+			if p.joinBulk(&b, &req, request[V]{ctx: within, key: key, hash: hash, gen: gen, keep: true}, wait) {
 				if b != nil && len(b.flights) == p.c.opt.BulkSize {
 					p.c.startBulk(b, p.c.opt.BulkLoader, nil)
 					b = nil
@@ -67,7 +69,7 @@ func (p *peering[V]) serveMany(r *link.Request) {
 				continue
 			}
 		}
-		if f := p.answerGet(&req, key, hash, r.Link(), wait); f != nil {
+		if f := p.answerGet(ctx, &req, key, hash, r.Link(), wait); f != nil {
 			answers.add(index, f)
 		}
 	}
@@ -198,6 +200,6 @@ func (i manyItem) answer(f *wire.Frame) bool {
 	if len(f.Value) > maxRequest {
 		f = &wire.Frame{Type: wire.Done}
 	}
-	f.Op = i.index
+	f.Op, f.Trace = i.index, nil // nobody waits for what a GetMany has asked for
 	return i.answers.sendLast(wire.Append(nil, f))
 }

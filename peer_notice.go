@@ -70,7 +70,7 @@ func (n *notice) Fail(error) {}
 // serveAwait takes a notice of the owner of a key that this process loads, or soon
 // will.
 func (p *peering[V]) serveAwait(r *link.Request) {
-	l := loadingOf(p.contextOf(&r.Frame))
+	l := loadingOf(contextOf(context.Background(), p.group, &r.Frame))
 	if l == nil || r.Link().Crowded() {
 		r.Answer(&wire.Frame{Type: wire.Done})
 		return

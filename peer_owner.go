@@ -54,6 +54,10 @@ func (g *Group) serve(r *link.Request) {
 }
 
 func (p *peering[V]) serve(r *link.Request) {
+	ctx := context.Background()
+	if r.IsApart() && p.isTraced(r) {
+		ctx = p.startServing(r)
+	}
 	if p.c.closed.Load() {
 		if r.Type == wire.Recall || r.Type == wire.Drop { // what there is goes with it
 			p.group.stamps.see(r.Stamp)
@@ -89,13 +93,13 @@ func (p *peering[V]) serve(r *link.Request) {
 	}
 	switch r.Type {
 	case wire.Get:
-		p.serveGet(r)
+		p.serveGet(ctx, r)
 	case wire.Reload:
-		p.serveReload(r)
+		p.serveReload(ctx, r)
 	case wire.Await:
 		p.serveAwait(r)
 	case wire.GetMany:
-		p.serveMany(r)
+		p.serveMany(ctx, r)
 	case wire.Lookup, wire.Peek:
 		p.serveLookup(r)
 	case wire.Put, wire.Delete, wire.Expire:
@@ -120,7 +124,8 @@ func (p *peering[V]) later(op *link.Op, f func()) {
 	}
 }
 
-func (p *peering[V]) serveGet(r *link.Request) {
+// serveGet answers a Get. ctx is that of its span, if it has one, and has no end.
+func (p *peering[V]) serveGet(ctx context.Context, r *link.Request) {
 	hash := p.c.store.hash(r.Key)
 	p.countServed(r.Key)
 	n := p.c.store.index.find(hash, r.Key)
@@ -142,7 +147,7 @@ func (p *peering[V]) serveGet(r *link.Request) {
 		return
 	}
 	wait := func(cancelled func()) answerer { return p.keep(r, cancelled) }
-	if f := p.answerGet(&r.Frame, strings.Clone(r.Key), hash, r.Link(), wait); f != nil {
+	if f := p.answerGet(ctx, &r.Frame, strings.Clone(r.Key), hash, r.Link(), wait); f != nil {
 		r.Answer(f)
 	}
 }
@@ -165,7 +170,7 @@ func (p *peering[V]) encodeHit(f *wire.Frame, n *node, to *link.Link) {
 // answerGet returns the answer to a Get by another peer. If the Get has to wait, answerGet calls
 // wait for whom to answer later, and returns nil.
 func (p *peering[V]) answerGet(
-	req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer,
+	ctx context.Context, req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer,
 ) *wire.Frame {
 	for {
 		// 1. The generation comes before the view: if it is the same in the end, the view was in
@@ -188,7 +193,7 @@ func (p *peering[V]) answerGet(
 			f := new(wire.Frame)
 			p.encodeHit(f, n, from)
 			if st == aging || st == fresh && p.c.refreshDue(n, now) {
-				p.offerRefresh(f, req, n, from)
+				p.offerRefresh(ctx, f, req, n, from)
 			}
 			if st != fresh {
 				f.Flags |= wire.Stale
@@ -201,11 +206,11 @@ func (p *peering[V]) answerGet(
 		// 3. A load waits until this process may act, which this goroutine, the link's reader, must
 		// not.
 		if !p.acts(v, ringHash(key)) {
-			p.answerLater(req, key, hash, from, wait)
+			p.answerLater(ctx, req, key, hash, from, wait)
 			return nil
 		}
 		// 4. Wait for a load, or start one.
-		q := request[V]{key: key, hash: hash, gen: gen, keep: true}
+		q := request[V]{ctx: contextOf(ctx, p.group, req), key: key, hash: hash, gen: gen, keep: true}
 		if f, how := p.joinRemote(req, q, from, wait); how != elsewhere {
 			return f
 		}
@@ -262,7 +267,7 @@ func (p *peering[V]) await(ctx context.Context, v *view, key string) bool {
 func (p *peering[V]) joinRemote(
 	req *wire.Frame, q request[V], from *link.Link, wait func(cancelled func()) answerer,
 ) (answer *wire.Frame, how verdict) {
-	q.ctx, q.load = p.contextOf(req), p.c.opt.Loader
+	q.load = p.c.opt.Loader
 	s := p.c.lock(q.hash)
 	var old *node // that goes along with a right
 	defer func() {
@@ -302,7 +307,7 @@ func (p *peering[V]) joinRemote(
 func (s *shard[V]) awaitHere(ctx context.Context, f *flight[V], canLoad bool, wait func(func()) answerer) {
 	var to answerer
 	to = wait(func() { s.c.peering.leaveRemote(f, to) })
-	f.remote = append(f.remote, waiter{to: to, canLoad: canLoad, within: loadingOf(ctx)})
+	f.remote = append(f.remote, waiter{to: to, canLoad: canLoad, within: loadingOf(ctx), serving: servingOf(ctx)})
 }
 
 // leaveRemote is called when the other end no longer waits.
@@ -321,20 +326,19 @@ func (p *peering[V]) leaveRemote(f *flight[V], to answerer) {
 	}
 }
 
-// contextOf returns a context that carries the loads within which the request was made.
-func (p *peering[V]) contextOf(req *wire.Frame) context.Context {
-	ctx := context.Background()
+// contextOf returns ctx with the loads within which the request was made.
+func contextOf(ctx context.Context, g *Group, req *wire.Frame) context.Context {
 	if req.Chain.Len() > 0 {
-		ctx = context.WithValue(ctx, loadingKey{}, &loading{info: new(Load), group: p.group, peers: slices.Clone(req.Chain)})
+		ctx = context.WithValue(ctx, loadingKey{}, &loading{info: new(Load), group: g, peers: slices.Clone(req.Chain)})
 	}
 	return ctx
 }
 
 // offerRefresh refreshes n with the cache's own loader, or else offers the right to do so to the
 // one who asks.
-func (p *peering[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from *link.Link) {
+func (p *peering[V]) offerRefresh(ctx context.Context, f *wire.Frame, req *wire.Frame, n *node, from *link.Link) {
 	if p.c.opt.Loader != nil && req.Flags&wire.Closure == 0 {
-		p.c.refresh(p.contextOf(req), n, p.c.opt.Loader)
+		p.c.refresh(contextOf(ctx, p.group, req), n, p.c.opt.Loader)
 		return
 	}
 	if req.Flags&wire.CanLoad == 0 || p.c.opt.MaxRefreshes == 0 || f.Type != wire.Hit {
@@ -360,11 +364,12 @@ func (p *peering[V]) offerRefresh(f *wire.Frame, req *wire.Frame, n *node, from 
 // answerLater answers for a key that this process owns but may not act for now. If that does not
 // change soon it loads without storing anything.
 func (p *peering[V]) answerLater(
-	req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer,
+	ctx context.Context, req *wire.Frame, key string, hash uint32, from *link.Link, wait func(cancelled func()) answerer,
 ) {
 	var leave departing
 	to := wait(leave.now)
-	own := wire.Frame{Flags: req.Flags, Chain: slices.Clone(req.Chain)}
+	own := wire.Frame{Flags: req.Flags}
+	within := contextOf(ctx, p.group, req)
 	ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 	ok := p.c.spawn(func() {
 		defer cancel()
@@ -377,7 +382,7 @@ func (p *peering[V]) answerLater(
 			}
 			acts := p.await(ctx, v, key)
 			if !acts {
-				waits, cancel := context.WithCancel(p.contextOf(&own))
+				waits, cancel := context.WithCancel(within)
 				leave.then(cancel)
 				err := p.c.outwaitLoad(waits, key, hash)
 				cancel()
@@ -386,7 +391,7 @@ func (p *peering[V]) answerLater(
 					return
 				}
 			}
-			q := request[V]{key: key, hash: hash, gen: gen, keep: acts}
+			q := request[V]{ctx: within, key: key, hash: hash, gen: gen, keep: acts}
 			f, how := p.joinRemote(&own, q, from, func(cancelled func()) answerer {
 				leave.then(cancelled)
 				return to

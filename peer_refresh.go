@@ -27,7 +27,7 @@ func (p *peering[V]) refreshAway(ctx context.Context, v *view, key string) (valu
 	if err != nil {
 		return value, err
 	}
-	f, err := l.Call(ctx, &wire.Frame{Type: wire.Reload, Cache: p.id, Key: key, Chain: loadingOf(ctx).chain(p.group)})
+	f, err := p.call(ctx, v, l, &wire.Frame{Type: wire.Reload, Cache: p.id, Key: key, Chain: loadingOf(ctx).chain(p.group)}, false)
 	switch {
 	case err != nil:
 		return value, peerError(ctx, l.Name(), err)
@@ -72,8 +72,8 @@ func (p *peering[V]) refreshAlone(ctx context.Context, l *link.Link, key string)
 	return value, err
 }
 
-// serveReload refreshes a key for another peer.
-func (p *peering[V]) serveReload(r *link.Request) {
+// serveReload refreshes a key for another peer. ctx is as serveGet's.
+func (p *peering[V]) serveReload(ctx context.Context, r *link.Request) {
 	key := strings.Clone(r.Key)
 	if v := p.tenures.view(); !v.isOwn(key) {
 		r.Answer(notOwner(v))
@@ -87,7 +87,7 @@ func (p *peering[V]) serveReload(r *link.Request) {
 		r.Answer(failed(errCrowded))
 		return
 	}
-	ctx, cancel := context.WithCancel(p.contextOf(&r.Frame))
+	ctx, cancel := context.WithCancel(contextOf(ctx, p.group, &r.Frame))
 	op := r.Keep(func(*link.Op) { cancel() })
 	op.Held()
 	p.later(op, func() {

@@ -5,6 +5,7 @@ package covey
 // of its own, and everybody else waits for what that caller brings.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ type right struct {
 	passes int
 	timer  *time.Timer
 	// At the holder.
-	over func(error) // called with the loader's error when the result is on its way to the owner
+	over func(err error, load []byte) // called when the result is on its way to the owner, with the loader's error and what tells about the load
 }
 
 // maxPasses is how often a right passes on when its holder brings nothing.
@@ -37,11 +38,13 @@ type waiter struct {
 	to      answerer
 	canLoad bool
 	within  *loading // the loads that the request was made within, or nil
+	serving *serving // the span of the request, or nil
 }
 
 // answerWaiter answers a request that waits for f.
 func (p *peering[V]) answerWaiter(f *flight[V], w waiter, answer *wire.Frame) (queued bool) {
 	w.within.leave(p.c.target(f))
+	w.serving.waitedFor(f.trace.Load(), answer)
 	return w.to.answer(answer)
 }
 
@@ -217,6 +220,9 @@ func (p *peering[V]) serveFill(r *link.Request) {
 	default:
 		o.err = failure(r.Link().Name(), r.Code, string(append([]byte(nil), r.Text...)))
 	}
+	if p.c.tracer != nil && len(r.Trace) > 0 {
+		f.trace.Store(&loadTrace{load: bytes.Clone(r.Trace)})
+	}
 	r.Answer(&wire.Frame{Type: wire.Done})
 	if p.c.opt.Events.Removed == nil {
 		p.c.finish(f, o)
@@ -244,7 +250,7 @@ func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (v V, ho
 	held := a.held
 	a.held = nil
 	a.mu.Unlock()
-	r := &right{isHolder: true, link: l, token: answer.Token, over: func(err error) { p.holds.leave(held, err) }}
+	r := &right{isHolder: true, link: l, token: answer.Token, over: func(err error, load []byte) { p.holds.leave(held, err, load) }}
 	f, err := p.startHeld(q, r, p.staleOf(answer, q.key, q.hash), nil)
 	if err != nil {
 		p.giveBack(r, q.key, err)
@@ -256,7 +262,7 @@ func (p *peering[V]) loadUnderRight(q request[V], l *link.Link, a *ask) (v V, ho
 // refreshUnderRight loads key in the background, with a right that the owner has sent together with
 // the value.
 func (p *peering[V]) refreshUnderRight(q request[V], l *link.Link, answer *wire.Frame, value V) {
-	r := &right{isHolder: true, link: l, token: answer.Token, over: func(error) {}}
+	r := &right{isHolder: true, link: l, token: answer.Token, over: func(error, []byte) {}}
 	if q.load == nil || p.c.opt.MaxRefreshes == 0 || !p.c.refreshes.TryAcquire(1) {
 		p.c.n.refreshSkips.Add(1)
 		p.giveBack(r, q.key, ErrOverloaded)
@@ -353,7 +359,7 @@ func (p *peering[V]) giveBack(r *right, key string, err error) {
 		f.Code = wire.CodeCancelled
 	}
 	sendFill(r.link, &wire.Frame{Type: wire.Fill, Cache: p.id, Key: key, Token: r.token, Result: wire.Failed, Code: f.Code, Text: f.Text})
-	r.over(err)
+	r.over(err, nil)
 }
 
 // deliver ends a flight that ran under a right. The owner and those who wait here get what was
@@ -378,6 +384,9 @@ func (p *peering[V]) deliver(f *flight[V], o outcome[V]) {
 	}
 	if o.meta.isStale() {
 		fill.Flags |= wire.NoStore
+	}
+	if t := f.trace.Load(); t != nil {
+		fill.Trace = t.load
 	}
 	switch {
 	case o.lost:
@@ -405,9 +414,9 @@ func (p *peering[V]) deliver(f *flight[V], o outcome[V]) {
 		value = zero
 	}
 	if f.bulk == nil {
-		f.right.over(asForeign(p.group.opt.Name, told))
+		f.right.over(asForeign(p.group.opt.Name, told), fill.Trace)
 	} else {
-		f.right.over(nil)
+		f.right.over(nil, fill.Trace)
 	}
 	p.c.land(f, value, err)
 }

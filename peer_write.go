@@ -153,7 +153,7 @@ func (p *peering[V]) tell(ctx context.Context, v *view, peer *link.Peer, ch *cha
 	if ch.began != 0 { // what has come since is not to be undone
 		f.Age = duration(p.c.store.clock.steady() - ch.began)
 	}
-	answer, err := l.Call(ctx, &f)
+	answer, err := p.call(ctx, v, l, &f, false)
 	switch {
 	case err != nil:
 		return lost, newPeerError(peer.Name(), err)

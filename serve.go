@@ -28,6 +28,9 @@ func (g *Group) receive(r *link.Request) {
 // servesApart reports whether functions of the user's may be called to serve a request, other than
 // loaders and Events, which never run on the goroutine that serves.
 func (p *peering[V]) servesApart(r *link.Request) bool {
+	if p.isTraced(r) {
+		return true
+	}
 	switch r.Type {
 	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek:
 		return p.c.userCodec

@@ -12,6 +12,7 @@ package covey
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coveycache/covey/internal/wire"
@@ -32,9 +33,10 @@ type flight[V any] struct {
 	done   chan struct{} // closed when value and err are set
 	value  V
 	err    error
-	lost   bool  // the load did not bring this key: who waited may load it for himself
-	stale  bool  // value is an old one, because the load failed
-	cause  error // why it failed
+	trace  atomic.Pointer[loadTrace] // of the load; nil: there is none, or it has not begun
+	lost   bool                      // the load did not bring this key: who waited may load it for himself
+	stale  bool                      // value is an old one, because the load failed
+	cause  error                     // why it failed
 
 	// Guarded by the segment's lock.
 	linked    bool
@@ -195,6 +197,7 @@ func (w *stay[V]) end() {
 		w.notice.end()
 		w.within.leave(w.c.target(w.f))
 	}
+	w.c.tracer.waited(w.ctx, w.f.trace.Load())
 }
 
 // wait is Cache.wait that is also over, with the verdict interrupted, when something comes from

@@ -493,3 +493,124 @@ func TestAllsConsumerMisbehaves(t *testing.T) {
 		require.NoError(t, c.Put(t.Context(), "k", "v"))
 	}
 }
+
+// A wildTracer misbehaves in one of its methods.
+type wildTracer struct {
+	spanRecorder
+	in  string
+	act func()
+}
+
+func (w *wildTracer) wild(in string) {
+	if w.in == in || w.in == "all" {
+		w.act()
+	}
+}
+
+func (w *wildTracer) Start(ctx context.Context, s Span) context.Context {
+	if w.act == nil && w.in == "Start" {
+		return nil
+	}
+	w.wild("Start")
+	return w.spanRecorder.Start(ctx, s)
+}
+
+func (w *wildTracer) End(ctx context.Context, e SpanEnd) {
+	w.spanRecorder.End(ctx, e)
+	w.wild("End")
+}
+
+func (w *wildTracer) Carry(ctx context.Context) []byte {
+	w.wild("Carry")
+	return w.spanRecorder.Carry(ctx)
+}
+
+func (w *wildTracer) Waited(ctx context.Context, load []byte) {
+	w.wild("Waited")
+	w.spanRecorder.Waited(ctx, load)
+}
+
+func TestTracerMisbehaves(t *testing.T) {
+	acts := maps.Clone(misbehaviors)
+	acts["nil"] = nil
+	for name, act := range acts {
+		for _, in := range []string{"Start", "End", "Carry", "Waited", "all"} {
+			if act == nil && in != "Start" {
+				continue
+			}
+			t.Run(name+" in "+in, func(t *testing.T) {
+				tracer := &wildTracer{in: in, act: act}
+				inWorld(t, 3, Options[string]{Tracer: tracer, TTL: time.Minute, StaleWhileRevalidate: time.Hour}, func(t *testing.T, w *world) {
+					a, b := w.procs[0], w.procs[1]
+					links := a.group.allLinks()
+					ctx := t.Context()
+					var wg sync.WaitGroup
+					for i, p := range w.procs {
+						for range 2 {
+							wg.Go(func() {
+								time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+								v, err := p.cache.Get(ctx, a.key(), w.slow(time.Second))
+								require.NoError(t, err)
+								require.Equal(t, "value of "+a.key(), v)
+							})
+						}
+					}
+					wg.Wait()
+					require.EqualValues(t, 1, w.loads.Load())
+					many, err := b.cache.GetMany(ctx, a.keys(3), func(_ context.Context, keys []string) (map[string]string, error) {
+						return map[string]string{keys[0]: "one of many"}, nil
+					})
+					require.NoError(t, err)
+					require.Len(t, many, 2)
+					time.Sleep(2 * time.Minute)
+					_, err = b.cache.Get(ctx, a.key(), w.slow(time.Second))
+					require.NoError(t, err)
+					time.Sleep(5 * time.Second)
+					require.EqualValues(t, 2, w.loads.Load(), "it has been refreshed")
+					require.NoError(t, b.cache.Put(ctx, a.key(), "v"))
+					require.NoError(t, b.cache.Delete(ctx, a.key()))
+					require.NoError(t, b.cache.Clear(ctx))
+					for _, l := range links {
+						require.NoError(t, l.Err(), "the links are still up")
+					}
+				})
+			})
+		}
+	}
+}
+
+// A Tracer that hangs keeps a link from nothing else.
+func TestTracerHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		w := &world{t: t, net: netsim.New()}
+		w.o.Tracer = &wildTracer{in: "Start", act: func() { <-release }}
+		a := w.start("a", StaticPeers("http://a", "http://b"))
+		tracer := new(spanRecorder)
+		w.o.Tracer = onlyWithin{tracer}
+		b := w.start("b", StaticPeers("http://a", "http://b"))
+		w.ready()
+		defer w.close()
+		defer close(release)
+		ctx, k := t.Context(), a.key()
+		require.NoError(t, a.cache.Put(ctx, k, "v"))
+		within, _ := tracer.within(ctx)
+		go func() { _, _ = b.cache.Get(within, k, nil) }()
+		time.Sleep(10 * time.Millisecond)
+		v, err := b.cache.Get(ctx, k, nil)
+		require.NoError(t, err)
+		require.Equal(t, "v", v)
+		require.NoError(t, b.cache.Delete(ctx, k))
+		require.NoError(t, linkOf(b, a).Err())
+	})
+}
+
+// onlyWithin makes spans only within callers' own.
+type onlyWithin struct{ *spanRecorder }
+
+func (o onlyWithin) Start(ctx context.Context, s Span) context.Context {
+	if recordedIn(ctx) == nil {
+		return nil
+	}
+	return o.spanRecorder.Start(ctx, s)
+}

@@ -79,12 +79,24 @@ func (r *Request) Keep(cancelled func(*Op)) *Op {
 	return op
 }
 
+// IsApart reports whether r is served apart from the goroutine that reads the link.
+func (r *Request) IsApart() bool { return r.op != nil }
+
+// WhenAnswered has f called with the last answer to r, which has to be served apart: once, also if
+// nobody waits for it any more, and on the goroutine that answers. f must not block.
+func (r *Request) WhenAnswered(f func(*wire.Frame)) {
+	r.link.mu.Lock()
+	defer r.link.mu.Unlock()
+	r.op.answered = f
+}
+
 // An Op is a request that has been kept. Its methods are safe for concurrent use.
 type Op struct {
 	link      *Link
 	id        uint32
 	deadline  int64
-	cancelled func(*Op)   // guarded by the link's mutex
+	cancelled func(*Op) // guarded by the link's mutex, as is answered
+	answered  func(*wire.Frame)
 	over      atomic.Bool // nobody waits any more; set with the link locked
 	class     class
 	held      bool // guarded by the link's mutex, as is ended
@@ -129,20 +141,24 @@ func (o *Op) Live() bool { return !o.over.Load() && o.link.node.later() < o.link
 // notes that the op has ended, and returns false. After true the other end gets
 // the answer, or Config.Down is called.
 func (o *Op) Answer(f *wire.Frame) (queued bool) {
-	queued, gone := o.answer(f)
+	queued, gone, answered := o.answer(f)
 	if gone {
 		o.link.node.forget(o.link)
+	}
+	if answered != nil {
+		answered(f)
 	}
 	return queued
 }
 
-// answer is Answer, and reports whether this was the last op of a dead link.
-func (o *Op) answer(f *wire.Frame) (queued, gone bool) {
+// answer is Answer, and reports whether this was the last op of a dead link, and whom to tell that it
+// is answered.
+func (o *Op) answer(f *wire.Frame) (queued, gone bool, answered func(*wire.Frame)) {
 	l := o.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if o.ended {
-		return false, false
+		return false, false, nil
 	}
 	last := f.Flags&wire.More == 0
 	if queued = !o.over.Load(); queued {
@@ -153,14 +169,14 @@ func (o *Op) answer(f *wire.Frame) (queued, gone bool) {
 		if f.Type == wire.Held && !o.held && !o.over.Load() {
 			l.holdOp(o)
 		}
-		return queued, false
+		return queued, false, nil
 	}
 	o.ended = true
 	if l.ops[o.id] == o {
 		l.removeOp(o)
 	}
 	l.running--
-	return queued, l.maybeGone()
+	return queued, l.maybeGone(), o.answered
 }
 
 // Held tells the other end that the answer takes a while.

@@ -144,7 +144,7 @@ type Frame struct {
 	Ring  uint64 // stands for the sender's view of the members; in a NotOwner or Done its epoch
 
 	Chain Chain  // the loads within which the request was made
-	Trace []byte // reserved: the caller's trace context
+	Trace []byte // what tells about the span of a request or, in an answer or a Fill, that of the load that has brought it
 
 	Code   Code   // of a Failed
 	Result Type   // of a Fill
