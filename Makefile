@@ -63,8 +63,12 @@ mutants: ## Break each invariant on purpose and see its test fail
 	go run ./internal/mutants
 
 .PHONY: bench
-bench: ## Run all benchmark suites against the rivals (takes long)
-	cd benchmarks && for s in $$(go run . -list); do go run . $$s; done
+bench: ## Compare with the rivals in some minutes: benchmarks/report.html
+	cd benchmarks && go run . report -quick
+
+.PHONY: bench-full
+bench-full: ## Run all benchmark suites at length: benchmarks/report.html (takes an hour or more)
+	cd benchmarks && go run . report
 
 BASE ?= HEAD~1
 SUITES ?= local group

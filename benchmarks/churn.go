@@ -152,7 +152,7 @@ func (t *trial) churn(r *run, c churnCase, found findings, show bool) error {
 	}
 	say("hits_worst", worst)
 	if show {
-		r.sections = append(r.sections, t.timeLine(c.name, span{base.from, event.to}, t.happened))
+		r.lines = append(r.lines, t.timeLine("churn", c.name, span{base.from, event.to}, event.from, t.happened))
 	}
 	if err := t.getAll(t.live()); err != nil {
 		return err

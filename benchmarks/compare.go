@@ -4,8 +4,6 @@ package main
 // runs a suite as the one whose JSON file it reads was run, and compares Covey's ratios to rivals.
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -88,10 +86,10 @@ type comparison struct {
 }
 
 func (c *comparison) read(file string, which int) error {
-	_, figures, err := readJSON(file)
-	for _, f := range figures {
+	res, err := readJSON(file)
+	for _, f := range res.figures {
 		value := f.Value
-		f.Value = 0
+		f = f.of(f.System)
 		if c.values[f] == nil {
 			c.values[f] = new([2][]float64)
 			c.order = append(c.order, f)
@@ -101,35 +99,10 @@ func (c *comparison) read(file string, which int) error {
 	return err
 }
 
-// readJSON reads what writeJSON wrote, or its ancestors, which had no facts.
-func readJSON(file string) (fs facts, figures []figure, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return fs, nil, err
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		var line struct {
-			facts
-			figure
-		}
-		if err := json.Unmarshal(s.Bytes(), &line); err != nil {
-			return fs, nil, fmt.Errorf("%s: %w", file, err)
-		}
-		if line.Args != nil {
-			fs = line.facts
-		} else {
-			figures = append(figures, line.figure)
-		}
-	}
-	return fs, figures, s.Err()
-}
-
 // compareFile measures again what the file has. The times of day differ, and perhaps the machines,
 // so it shows ratios to what was measured in the same run.
 func compareFile(file string, out io.Writer) error {
-	then, old, err := readJSON(file)
+	then, err := readJSON(file)
 	if err != nil {
 		return err
 	}
@@ -145,19 +118,19 @@ func compareFile(file string, out io.Writer) error {
 	if err := benchmark(append(then.Args[:len(then.Args):len(then.Args)], "-json", again), io.Discard); err != nil {
 		return err
 	}
-	now, figures, err := readJSON(again)
+	now, err := readJSON(again)
 	if err != nil {
 		return err
 	}
 	for _, f := range []struct {
 		name string
 		facts
-	}{{"base", then}, {"now", now}} {
+	}{{"base", then.facts}, {"now", now.facts}} {
 		fmt.Fprintf(out, "%s: %s, %s %s, %d cores of %s\n", f.name, f.Commit, f.Go, f.Target, f.Cores, f.CPU)
 	}
 	fmt.Fprintf(out, "\n| case | metric | covey over | base | now | change |\n|---|---|---|---:|---:|---:|\n")
-	before, after := ratios(old), ratios(figures)
-	for _, f := range figures {
+	before, after := ratios(then.figures), ratios(now.figures)
+	for _, f := range now.figures {
 		if b, a := before[f.of(f.System)], after[f.of(f.System)]; b > 0 && a > 0 {
 			fmt.Fprintf(out, "| %s | %s | %s | %.3f | %.3f | %.3f |\n", f.Case, f.Metric, f.System, b, a, a/b)
 		}
@@ -165,9 +138,9 @@ func compareFile(file string, out io.Writer) error {
 	return nil
 }
 
-// of returns the figure without its value, for that system.
+// of returns the figure without its values, for that system.
 func (f figure) of(system string) figure {
-	f.System, f.Value = system, 0
+	f.System, f.Value, f.Low, f.High = system, 0, 0, 0
 	return f
 }
 

@@ -204,7 +204,7 @@ func (t *trial) failover(r *run, f failure, found findings, show bool) error {
 	say("passed", float64(whole.passed))
 	say("loads_in_event", float64(whole.loads))
 	if show {
-		r.sections = append(r.sections, t.timeLine(f.name, span{base.from, end}, happened))
+		r.lines = append(r.lines, t.timeLine("failover", f.name, span{base.from, end}, event.from, happened))
 	}
 	if err := t.getAll(t.live()); err != nil {
 		return err

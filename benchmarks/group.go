@@ -68,6 +68,15 @@ func (s *settings) wantsGroup(name string) bool {
 	return len(s.systems) == 0 || slices.Contains(s.systems, name)
 }
 
+// zipfKeys is how many keys the Zipf load has: fewer where it is to be quick, as all have to be made
+// resident first.
+func (s *settings) zipfKeys() int {
+	if s.quick {
+		return zipfKeys / 5
+	}
+	return zipfKeys
+}
+
 func runGroup(r *run) error {
 	var systems []groupSystem
 	for _, s := range groupSystems {
@@ -80,14 +89,21 @@ func runGroup(r *run) error {
 		}
 	}
 	found := map[string]map[string]map[string][]float64{} // by case, system and metric
+	for _, s := range systems {
+		for _, c := range groupCases() {
+			if s.can(c, r) {
+				meter.steps(r.repeats)
+			}
+		}
+	}
 	for repeat := range r.repeats {
 		for _, s := range systems {
-			err := withPeers(s, func(peers []*child) error {
+			err := withPeers(s, r.zipfKeys(), func(peers []*child) error {
 				for _, c := range groupCases() {
 					if !s.can(c, r) {
 						continue
 					}
-					progress("group: %s, %s, repeat %d of %d", c.name, s.name, repeat+1, r.repeats)
+					step("group: %s, %s, repeat %d of %d", c.name, s.name, repeat+1, r.repeats)
 					c.load.For = r.duration
 					figures, err := r.measureGroup(s, peers, c.load)
 					if err != nil {
@@ -111,17 +127,17 @@ func runGroup(r *run) error {
 		}
 	}
 	for _, m := range []struct{ name, unit string }{
-		{"ops_per_s", "gets/s"}, {"cpu_us_per_op", "us, all processes"}, {"p50_us", "us"}, {"p99_us", "us"},
+		{"ops_per_s", "gets/s"}, {"cpu_us_per_op", "us, all processes"}, {"p50_us", "us"}, {"p90_us", "us"}, {"p99_us", "us"},
 		{"left_percent", "% of gets that left the process"}, {"errors", "most"}, {"stale", "most"},
 	} {
 		for _, c := range groupCases() {
 			for _, s := range systems {
 				if vs := found[c.name][s.name][m.name]; len(vs) > 0 {
-					v := median(vs)
+					of := median
 					if m.unit == "most" {
-						v = slices.Max(vs)
+						of = slices.Max
 					}
-					r.add(c.name, s.name, m.name, v, m.unit)
+					r.addAll(c.name, s.name, m.name, vs, of, m.unit)
 				}
 			}
 		}
@@ -188,6 +204,7 @@ func (r *run) measureGroup(s groupSystem, peers []*child, l load) (map[string]fl
 		f["errors"] += float64(a.Errors)
 		f["stale"] += float64(a.Stale)
 		f["p50_us"] = max(f["p50_us"], a.P50)
+		f["p90_us"] = max(f["p90_us"], a.P90)
 		f["p99_us"] = max(f["p99_us"], a.P99)
 	}
 	f["cpu_us_per_op"] = 1e6 * (after - before) / max(ops, 1)
@@ -245,12 +262,14 @@ func runGroupHerd(r *run) error {
 	if !r.wants("covey") {
 		return nil
 	}
-	for _, kind := range []string{"bound", "passed", "bound+kill", "passed+kill"} {
+	kinds := []string{"bound", "passed", "bound+kill", "passed+kill"}
+	meter.steps(len(kinds) * r.repeats)
+	for _, kind := range kinds {
 		name := "group/3x1000/" + kind
 		var loads, failed, took []float64
 		for repeat := range r.repeats {
-			progress("herd: %s, covey, repeat %d of %d", name, repeat+1, r.repeats)
-			err := withPeers(groupSystem{name: "covey"}, func(peers []*child) error {
+			step("herd: %s, covey, repeat %d of %d", name, repeat+1, r.repeats)
+			err := withPeers(groupSystem{name: "covey"}, zipfKeys, func(peers []*child) error {
 				l := load{Callers: 1000, Value: 100, Takes: herdLoad, Key: fmt.Sprint("herd", repeat), Passed: strings.HasPrefix(kind, "passed"), Owner: len(peers) - 1}
 				if _, err := callAll(peers, command{Op: "value", Load: l}); err != nil {
 					return err

@@ -64,6 +64,7 @@ type reply struct {
 	CPU     float64 // seconds
 	Seconds float64
 	P50     float64 // us
+	P90     float64
 	P99     float64
 	Rates   map[string]float64 // in a second, by key
 	scaleState
@@ -123,12 +124,13 @@ type groupProcess struct {
 
 	keys     []string // that others hold
 	all      []string // of the Zipf load
+	zipf     int      // how many these are
 	versions *versions
 }
 
 const (
 	remoteKeys = 10_000
-	zipfKeys   = 100_000
+	zipfKeys   = 100_000 // at most
 	bigKey     = "a big value"
 )
 
@@ -155,6 +157,7 @@ func (p *groupProcess) do(c command) (r reply, err error) {
 		if p.versions, err = openVersions(c.File); err != nil {
 			return r, err
 		}
+		p.zipf = c.Count
 		return r, p.client.join(c.Peers)
 	case "await":
 		if c, ok := p.client.(*coveyPeer); ok {
@@ -198,7 +201,7 @@ func (p *groupProcess) do(c command) (r reply, err error) {
 func (p *groupProcess) prepare(l load) error {
 	ctx := context.Background()
 	if l.Zipf {
-		for len(p.all) < zipfKeys {
+		for len(p.all) < p.zipf {
 			p.all = append(p.all, zipfKey(len(p.all)))
 		}
 		return each(p.all, func(key string) error { _, err := p.client.get(ctx, key); return err })
@@ -288,7 +291,7 @@ func (p *groupProcess) run(l load) (reply, error) {
 	total.Seconds = time.Since(start).Seconds()
 	if len(took) > 0 {
 		slices.Sort(took)
-		total.P50, total.P99 = took[len(took)/2], took[len(took)*99/100]
+		total.P50, total.P90, total.P99 = took[len(took)/2], took[len(took)*9/10], took[len(took)*99/100]
 	}
 	if total.Ops == 0 && failure != nil {
 		return total, failure
@@ -301,7 +304,7 @@ func (p *groupProcess) caller(ctx context.Context, l load, id uint64, stop *atom
 	ctx, cancel := context.WithCancel(ctx) // as each request to a server has one
 	defer cancel()
 	r := rand.New(rand.NewPCG(uint64(os.Getpid()), id))
-	zipf := newZipf(r)
+	zipf := newZipf(r, p.zipf)
 	us = make([]float64, 0, 1<<14)
 	for i := 0; !stop.Load(); i++ {
 		timed := i%8 == 0
@@ -376,7 +379,9 @@ func raise(to *atomic.Uint64, v uint64) {
 	}
 }
 
-func newZipf(r *rand.Rand) *rand.Zipf { return rand.NewZipf(r, 1.01, 1, zipfKeys-1) }
+func newZipf(r *rand.Rand, keys int) *rand.Zipf {
+	return rand.NewZipf(r, 1.01, 1, uint64(max(keys-1, 1)))
+}
 
 func zipfKey(i int) string { return fmt.Sprintf("item:%06d", i) }
 

@@ -80,8 +80,9 @@ func runGroupHot(r *run) error {
 	if r.quick || !r.wantsGroup("covey") || !r.cases.MatchString(hotCase) {
 		return nil
 	}
-	progress("group: %s, covey", hotCase)
-	return withPeers(groupSystem{name: "covey"}, func(peers []*child) error {
+	meter.steps(1)
+	step("group: %s, covey", hotCase)
+	return withPeers(groupSystem{name: "covey"}, zipfKeys, func(peers []*child) error {
 		truth := make(map[string]float64)
 		for range 2 { // the first time until the local copies are those that are worth it
 			clear(truth)

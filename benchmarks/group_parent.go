@@ -27,8 +27,8 @@ type child struct {
 	pid int // of a server that is no child of this kind; it takes no commands
 }
 
-// withPeers starts the processes of a system, runs f, and ends them.
-func withPeers(s groupSystem, f func([]*child) error) (err error) {
+// withPeers starts the processes of a system, whose Zipf load has so many keys, runs f, and ends them.
+func withPeers(s groupSystem, zipf int, f func([]*child) error) (err error) {
 	dir, err := os.MkdirTemp("", "covey-group-")
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func withPeers(s groupSystem, f func([]*child) error) (err error) {
 		urls = append(urls, p.url)
 	}
 	for _, p := range peers {
-		if _, err := p.call(command{Op: "join", Peers: urls, File: filepath.Join(dir, "versions")}); err != nil {
+		if _, err := p.call(command{Op: "join", Peers: urls, File: filepath.Join(dir, "versions"), Count: zipf}); err != nil {
 			return err
 		}
 	}

@@ -76,7 +76,7 @@ func (c *coveyPeer) join(peers []string) (err error) {
 	if c.passed, err = covey.New("passed", o); err != nil {
 		return err
 	}
-	o.Loader, o.L1 = load, zipfKeys/5*zipfCopy
+	o.Loader, o.L1 = load, int64(c.p.zipf/5*zipfCopy)
 	c.shared, err = covey.New("shared", o)
 	return err
 }

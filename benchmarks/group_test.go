@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// The whole suite with Covey alone: real processes, every kind of load. With -short all but that of
-// the 100,000 keys, to make which takes 20 s under the race detector.
+// The whole suite with Covey alone: real processes, every kind of load. With -short all but the
+// Zipf load, whose keys take some seconds to make under the race detector.
 func TestGroupSuite(t *testing.T) {
 	cases, verdicts := "", 7
 	if testing.Short() {
@@ -61,26 +61,18 @@ func groupFigures(t *testing.T, cases string, out io.Writer) map[[2]string]float
 	if err := benchmark([]string{"group", "-quick", "-systems", "covey", "-duration", "20ms", "-repeats", "1", "-cases", cases, "-json", file}, out); err != nil {
 		t.Fatal(err)
 	}
-	content, err := os.ReadFile(file)
+	res, err := readJSON(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	figures := map[[2]string]float64{}
-	for d := json.NewDecoder(bytes.NewReader(content)); ; {
-		var f figure
-		if err := d.Decode(&f); err == io.EOF {
-			return figures
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		switch {
-		case f.Suite == "": // the facts about the machine, in the first line
-			continue
-		case f.Suite != "group" || f.System != "covey":
+	for _, f := range res.figures {
+		if f.Suite != "group" || f.System != "covey" {
 			t.Errorf("%+v", f)
 		}
 		figures[[2]string{f.Case, f.Metric}] = f.Value
 	}
+	return figures
 }
 
 // One load in the whole group, with either kind of loader.
@@ -245,7 +237,7 @@ func TestMeasureGroup(t *testing.T) {
 				defer func() { served += 150 }()
 				return reply{Served: served}
 			case "run":
-				return reply{Ops: 1000 * int64(i+1), Seconds: 2, Errors: 1, Stale: int64(i), P50: float64(10 - i), P99: float64(20 + i)}
+				return reply{Ops: 1000 * int64(i+1), Seconds: 2, Errors: 1, Stale: int64(i), P50: float64(10 - i), P90: 15, P99: float64(20 + i)}
 			}
 			return reply{}
 		})
@@ -263,13 +255,13 @@ func TestMeasureGroup(t *testing.T) {
 		}
 	}
 	// 1.5 s of CPU and 450 served by all; one asker with 1000 gets, or three with 6000.
-	check("covey", load{}, map[string]float64{"ops_per_s": 500, "errors": 1, "stale": 0, "p50_us": 10, "p99_us": 20, "cpu_us_per_op": 1500, "left_percent": 45})
+	check("covey", load{}, map[string]float64{"ops_per_s": 500, "errors": 1, "stale": 0, "p50_us": 10, "p90_us": 15, "p99_us": 20, "cpu_us_per_op": 1500, "left_percent": 45})
 	if n := strings.Count(fmt.Sprint(*asked[0]), "run"); n != 1 || slices.Contains(*asked[1], "run") {
 		t.Errorf("%v, %v", *asked[0], *asked[1])
 	}
-	check("groupcache", load{All: true}, map[string]float64{"ops_per_s": 3000, "errors": 3, "stale": 3, "p50_us": 10, "p99_us": 22, "cpu_us_per_op": 250})
+	check("groupcache", load{All: true}, map[string]float64{"ops_per_s": 3000, "errors": 3, "stale": 3, "p50_us": 10, "p90_us": 15, "p99_us": 22, "cpu_us_per_op": 250})
 	check("covey", load{All: true, Zipf: true}, map[string]float64{
-		"ops_per_s": 3000, "errors": 3, "stale": 3, "p50_us": 10, "p99_us": 22, "cpu_us_per_op": 250, "left_percent": 7.5,
+		"ops_per_s": 3000, "errors": 3, "stale": 3, "p50_us": 10, "p90_us": 15, "p99_us": 22, "cpu_us_per_op": 250, "left_percent": 7.5,
 	})
 	if n := strings.Count(fmt.Sprint(*asked[2]), "run"); n != 3 {
 		t.Errorf("before the Zipf load is measured it warms up: %v", *asked[2])
@@ -368,7 +360,7 @@ func TestStaleReads(t *testing.T) {
 		v.next[i].Store(6)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	zipf := newZipf(r)
+	zipf := newZipf(r, zipfKeys)
 	broken := errors.New("broken")
 	for name, test := range map[string]struct {
 		read func(i int) (uint64, error)

@@ -55,11 +55,12 @@ func runHerd(r *run) error {
 		{fmt.Sprintf("expiry/%dqps", herdRate), func(s system) (herdFigures, error) { return hotKeyExpiry(s, length) }, r.judgeExpiry},
 	}
 	systems := r.chosen(func(s system) bool { return s.openLoading != nil })
+	meter.steps(len(cases) * r.repeats * len(systems))
 	for _, c := range cases {
 		found := map[string]map[string][]float64{} // by system and metric
 		for repeat := range r.repeats {
 			for _, s := range systems {
-				progress("herd: %s, %s, repeat %d of %d", c.name, s.name, repeat+1, r.repeats)
+				step("herd: %s, %s, repeat %d of %d", c.name, s.name, repeat+1, r.repeats)
 				figures, err := c.measure(s)
 				if err != nil {
 					return fmt.Errorf("%s: %s: %w", c.name, s.name, err)
@@ -77,11 +78,11 @@ func runHerd(r *run) error {
 		} {
 			for _, s := range systems {
 				if vs := found[s.name][m.name]; len(vs) > 0 {
-					v := median(vs)
+					of := median
 					if m.name == "loads" || m.name == "oldest_ms" {
-						v = slices.Max(vs)
+						of = slices.Max
 					}
-					r.add(c.name, s.name, m.name, v, m.unit)
+					r.addAll(c.name, s.name, m.name, vs, of, m.unit)
 				}
 			}
 		}

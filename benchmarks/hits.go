@@ -164,6 +164,7 @@ func hitRatio(t *trace.Trace, names []string, c cache) float64 {
 // runJobs runs them all, the long ones first so that no core idles at the end.
 func runJobs(jobs []job) {
 	slices.SortStableFunc(jobs, func(a, b job) int { return cmp.Compare(b.requests, a.requests) })
+	meter.steps(len(jobs))
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -173,9 +174,7 @@ func runJobs(jobs []job) {
 				if i >= len(jobs) {
 					return
 				}
-				if i%50 == 0 {
-					progress("hits: %d of %d simulations", i, len(jobs))
-				}
+				step("hits")
 				jobs[i].run()
 			}
 		})

@@ -119,13 +119,14 @@ func runLocal(r *run) error {
 	progress("local: drawing %d operations for each of %d goroutines", operations, shapes[len(shapes)-1].goroutines)
 	w := newWorkload(keys, shapes[len(shapes)-1].goroutines, operations)
 	systems := r.chosen(func(system) bool { return true })
+	meter.steps(len(sizes) * len(shapes) * r.repeats)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for _, size := range sizes {
 		w.setSize(size)
 		for _, shape := range shapes {
 			rates := map[localCase]map[string][]float64{}
 			for repeat := range r.repeats {
-				progress("local: %d B, %d goroutines on %d processors, repeat %d of %d", size, shape.goroutines, shape.procs, repeat+1, r.repeats)
+				step("local: %d B, %d goroutines on %d processors, repeat %d of %d", size, shape.goroutines, shape.procs, repeat+1, r.repeats)
 				// Each system has the heap to itself: nobody's collections look at another's
 				// entries.
 				for _, s := range systems {
@@ -215,7 +216,7 @@ func (w *workload) work(c cache, plan []operation, reads int, over *atomic.Bool)
 func (r *run) reportLocal(lc localCase, systems []system, rates map[string][]float64) {
 	for _, s := range systems {
 		if len(rates[s.name]) > 0 {
-			r.add(lc.String(), s.name, "ops_per_s", median(rates[s.name]), "1/s")
+			r.addAll(lc.String(), s.name, "ops_per_s", rates[s.name], median, "1/s")
 		}
 	}
 	least, goal := 1.1, 1.3

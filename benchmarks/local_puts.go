@@ -26,8 +26,10 @@ func (r *run) measurePuts() error {
 	if r.quick {
 		entries, puts = 200_000, 50_000
 	}
-	for _, policy := range []covey.Eviction{covey.LFU, covey.LRU, covey.FIFO} {
-		progress("local: %d puts into a full cache of %d entries, %v", puts, entries, policy)
+	policies := []covey.Eviction{covey.LFU, covey.LRU, covey.FIFO}
+	meter.steps(len(policies))
+	for _, policy := range policies {
+		step("local: %d puts into a full cache of %d entries, %v", puts, entries, policy)
 		took, err := putsIntoFull(policy, entries, puts)
 		if err != nil {
 			return err

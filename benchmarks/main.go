@@ -63,6 +63,12 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == pageCommand {
+		if err := page(os.Args[2:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+			fatal(err)
+		}
+		return
+	}
 	if err := benchmark(os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fatal(err)
 	}
@@ -93,10 +99,14 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-
 // benchmark does what the command line says and prints the tables to out.
 func benchmark(args []string, out io.Writer) error {
+	_, err := measure(args, out)
+	return err
+}
+
+// measure also returns what was found; nil if nothing was measured.
+func measure(args []string, out io.Writer) (*result, error) {
 	name := ""
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, args = args[0], args[1:]
@@ -123,18 +133,18 @@ func benchmark(args []string, out io.Writer) error {
 	flags.Float64Var(&set.rate, "rate", trialRate, "calls a second, of the suites failover, churn and restart")
 	flags.IntVar(&set.keys, "keys", trialKeys, "keys of the suites failover, churn and restart")
 	if err := flags.Parse(args); err != nil {
-		return err
+		return nil, err
 	}
 	if *list {
 		for _, s := range suites() {
 			fmt.Fprintln(out, s.name)
 		}
-		return nil
+		return nil, nil
 	}
 	i := slices.IndexFunc(suites(), func(s suite) bool { return s.name == name })
 	if i < 0 || flags.NArg() > 0 {
 		flags.Usage()
-		return fmt.Errorf("there is no suite %q", strings.TrimSpace(name+" "+strings.Join(flags.Args(), " ")))
+		return nil, fmt.Errorf("there is no suite %q", strings.TrimSpace(name+" "+strings.Join(flags.Args(), " ")))
 	}
 	set.systems, set.traces = split(*systemList), split(*traceList)
 	given := map[string]bool{}
@@ -161,43 +171,46 @@ func benchmark(args []string, out io.Writer) error {
 		}
 	}
 	if set.repeats < 1 || set.duration <= 0 {
-		return fmt.Errorf("-repeats and -duration must be positive, they are %d and %v", set.repeats, set.duration)
+		return nil, fmt.Errorf("-repeats and -duration must be positive, they are %d and %v", set.repeats, set.duration)
 	}
 	var err error
 	if set.cases, err = regexp.Compile(*cases); err != nil {
-		return fmt.Errorf("-cases: %w", err)
+		return nil, fmt.Errorf("-cases: %w", err)
 	}
 	if set.rate <= 0 || set.keys < 1000 || set.keys > maxTrialKeys {
-		return fmt.Errorf("-rate must be positive, it is %g, and -keys 1000 to %d, it is %d", set.rate, maxTrialKeys, set.keys)
+		return nil, fmt.Errorf("-rate must be positive, it is %g, and -keys 1000 to %d, it is %d", set.rate, maxTrialKeys, set.keys)
 	}
 	if set.requests < 1000 {
-		return fmt.Errorf("-requests must be at least 1000, it is %d", set.requests)
+		return nil, fmt.Errorf("-requests must be at least 1000, it is %d", set.requests)
 	}
 	if err := checkNames(set.systems); err != nil {
-		return err
+		return nil, err
 	}
 	if set.profile != "" {
 		f, err := os.Create(set.profile)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		defer f.Close()
 		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
+			return nil, err
 		}
 		defer pprof.StopCPUProfile()
 	}
 	r := &run{settings: set, suite: name, facts: newFacts(repeatable(name, flags))}
+	meter.suite(name)
+	defer meter.end()
 	if err := suites()[i].run(r); err != nil {
-		return fmt.Errorf("suite %s: %w", name, err)
+		return nil, fmt.Errorf("suite %s: %w", name, err)
 	}
 	r.print(out)
+	res := r.result()
 	if *jsonFile != "" {
-		if err := r.writeJSON(*jsonFile); err != nil {
-			return err
+		if err := res.writeJSON(*jsonFile); err != nil {
+			return res, err
 		}
 	}
-	return errors.Join(r.wrong...)
+	return res, errors.Join(r.wrong...)
 }
 
 // repeatable returns the arguments that measure the same again: without the files to write.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -31,7 +30,7 @@ func TestMain(m *testing.M) {
 func TestHitsPrintsATableAndJSON(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "figures.json")
 	var out bytes.Buffer
-	if err := benchmark([]string{"hits", "-requests", "10000", "-systems", "covey,LRU,optimum", "-json", file}, &out); err != nil {
+	if err := benchmark([]string{"hits", "-requests", "2000", "-systems", "covey,LRU,optimum", "-json", file}, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"| hit_ratio (%) | optimum | LRU | covey |\n|---|---:|---:|---:|\n", "| zipf-0.9/5% |", "| mean_regret (points) |", " mean regret is "} {
@@ -39,25 +38,20 @@ func TestHitsPrintsATableAndJSON(t *testing.T) {
 			t.Errorf("the output has no %q:\n%s", want, out.String())
 		}
 	}
-	content, err := os.ReadFile(file)
+	res, err := readJSON(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ratios := map[string]float64{}
-	first, rest, _ := strings.Cut(string(content), "\n")
-	var fs facts
-	if err := json.Unmarshal([]byte(first), &fs); err != nil || !slices.Contains(fs.Args, "-requests=10000") || fs.Go == "" || fs.Cores == 0 {
-		t.Errorf("the facts are %q, %v", first, err)
+	if fs := res.facts; !slices.Contains(fs.Args, "-requests=2000") || fs.Go == "" || fs.Cores == 0 || fs.Date == "" || fs.Versions["github.com/maypok86/otter/v2"] == "" {
+		t.Errorf("the facts are %+v", fs)
 	}
-	for line := range strings.Lines(rest) {
-		var f figure
-		d := json.NewDecoder(strings.NewReader(line))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&f); err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
+	if len(res.verdicts) == 0 || !strings.Contains(out.String(), "- "+res.verdicts[0]+"\n") {
+		t.Errorf("verdicts: %q", res.verdicts)
+	}
+	for _, f := range res.figures {
 		if f.Suite != "hits" || f.Case == "" || f.System == "" || f.Metric == "" || f.Unit == "" {
-			t.Errorf("%q lacks something", line)
+			t.Errorf("%+v lacks something", f)
 		}
 		if f.Metric == "hit_ratio" && f.Case == "zipf-0.9/5%" {
 			ratios[f.System] = f.Value
@@ -71,7 +65,7 @@ func TestHitsPrintsATableAndJSON(t *testing.T) {
 // The suite hits gives nearly the same figures every time.
 func TestCompareWithAFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "figures.json")
-	if err := benchmark([]string{"hits", "-requests", "10000", "-systems", "covey,LRU", "-json", file}, io.Discard); err != nil {
+	if err := benchmark([]string{"hits", "-requests", "2000", "-systems", "covey,LRU", "-json", file}, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer

@@ -53,11 +53,12 @@ func runMemory(r *run) error {
 	for _, s := range r.chosen(func(s system) bool { return !s.variant }) {
 		names = append(names, s.name)
 	}
+	meter.steps(len(counts) * r.repeats * len(names))
 	for _, n := range counts {
 		found := map[string][]memoryFigures{}
 		for repeat := range r.repeats {
 			for _, name := range names {
-				progress("memory: %d entries in %s, repeat %d of %d", n, name, repeat+1, r.repeats)
+				step("memory: %d entries in %s, repeat %d of %d", n, name, repeat+1, r.repeats)
 				f, err := inChild(name, n)
 				if err != nil {
 					return fmt.Errorf("%d entries in %s: %w", n, name, err)
@@ -78,7 +79,7 @@ func (r *run) reportMemory(n int, names []string, found map[string][]memoryFigur
 			for _, f := range found[name] {
 				values[name] = append(values[name], m.value(f, n))
 			}
-			r.add(c, name, m.name, median(values[name]), m.unit)
+			r.addAll(c, name, m.name, values[name], median, m.unit)
 		}
 		if ratio := medianRatio(values["covey"], values["otter"]); ratio > 0 && m.name != "live_heap_mb" {
 			r.verdict(ratio <= 1, "%s: %s is %.2fx otter's (at most 1)", c, m.name, ratio)

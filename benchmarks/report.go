@@ -1,13 +1,10 @@
 package main
 
-// report.go collects the figures of a run and shows them.
+// report.go collects the figures of a run and prints them.
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 )
@@ -19,22 +16,21 @@ type run struct {
 	suite    string
 	figures  []figure
 	verdicts []string
-	sections []string // to be printed below
-	wrong    []error  // what must not be, on any machine
-}
-
-// A figure is one number.
-type figure struct {
-	Suite  string  `json:"suite"`
-	Case   string  `json:"case"`
-	System string  `json:"system"`
-	Metric string  `json:"metric"`
-	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"`
+	lines    []timeLine
+	wrong    []error // what must not be, on any machine
 }
 
 func (r *run) add(c, system, metric string, value float64, unit string) {
-	r.figures = append(r.figures, figure{r.suite, c, system, metric, value, unit})
+	r.figures = append(r.figures, figure{Suite: r.suite, Case: c, System: system, Metric: metric, Value: value, Unit: unit})
+}
+
+// addAll adds a figure that was measured several times: the median, or what takes its place.
+func (r *run) addAll(c, system, metric string, values []float64, of func([]float64) float64, unit string) {
+	f := figure{Suite: r.suite, Case: c, System: system, Metric: metric, Value: of(values), Unit: unit}
+	if len(values) > 1 {
+		f.Low, f.High = slices.Min(values), slices.Max(values)
+	}
+	r.figures = append(r.figures, f)
 }
 
 // verdict says whether a figure is what the project aims at. It is for the
@@ -72,8 +68,8 @@ func (r *run) print(out io.Writer) {
 	for _, v := range r.verdicts {
 		fmt.Fprintln(out, "-", v)
 	}
-	for _, s := range r.sections {
-		fmt.Fprintf(out, "\n%s", s)
+	for _, l := range r.lines {
+		fmt.Fprintf(out, "\n%s", l.text)
 	}
 }
 
@@ -87,24 +83,6 @@ func unique(figures []figure, field func(figure) string) (values []string) {
 		}
 	}
 	return values
-}
-
-// writeJSON writes the facts of the run and then the figures, each in a line of its own.
-func (r *run) writeJSON(file string) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	enc := json.NewEncoder(f)
-	if err := enc.Encode(r.facts); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	for _, fig := range r.figures {
-		if err := enc.Encode(fig); err != nil {
-			return errors.Join(err, f.Close())
-		}
-	}
-	return f.Close()
 }
 
 func number(v float64) string {

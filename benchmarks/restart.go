@@ -154,7 +154,7 @@ func (t *trial) restart(r *run, c restartCase, found findings, show bool) error 
 	say("read_errors", y.failed(opGet, opLookup, opMany))
 	say("write_errors", y.failed(opWrite))
 	if show {
-		r.sections = append(r.sections, t.timeLine(c.name, event, t.happened))
+		r.lines = append(r.lines, t.timeLine("restart", c.name, event, event.from, t.happened))
 	}
 	if err := t.getAll(t.live()); err != nil {
 		return err

@@ -56,11 +56,10 @@ const (
 )
 
 func runScale(r *run) error {
-	for _, c := range scaleCases(r.quick) {
-		if !r.cases.MatchString(c.String()) {
-			continue
-		}
-		progress("scale: %v", c)
+	cases := slices.DeleteFunc(scaleCases(r.quick), func(c scaleCase) bool { return !r.cases.MatchString(c.String()) })
+	meter.steps(len(cases))
+	for _, c := range cases {
+		step("scale: %v", c)
 		found := map[string]map[string]float64{}
 		say := func(metric, who, unit string, value float64) {
 			r.add(c.String(), who, metric, value, unit)

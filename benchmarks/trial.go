@@ -71,16 +71,15 @@ type trialCase struct {
 
 // try tries each case that was asked for with each system that can, and returns their names.
 func (r *run) try(suite string, cases []trialCase) (names []string, err error) {
+	cases = slices.DeleteFunc(cases, func(c trialCase) bool { return !r.cases.MatchString(c.name) })
+	for _, c := range cases {
+		names = append(names, c.name)
+		meter.steps(r.trials() * len(r.chosenTrials(c.can)))
+	}
 	for repeat := range r.trials() {
 		for _, c := range cases {
-			if !r.cases.MatchString(c.name) {
-				continue
-			}
-			if repeat == 0 {
-				names = append(names, c.name)
-			}
 			for _, s := range r.chosenTrials(c.can) {
-				progress("%s: %s, %s, repeat %d of %d", suite, c.name, s.name, repeat+1, r.trials())
+				step("%s: %s, %s, repeat %d of %d", suite, c.name, s.name, repeat+1, r.trials())
 				if err := c.try(s, repeat == r.trials()-1); err != nil {
 					return nil, fmt.Errorf("%s, %s: %w", c.name, s.name, err)
 				}

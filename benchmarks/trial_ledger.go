@@ -15,8 +15,8 @@ import (
 const (
 	maxTrialKeys = 1 << 16
 	trialPlaces  = 4                      // processes at one time
-	slotLength   = 250 * time.Millisecond // of the time line
-	trialSlots   = 2400
+	slotLength   = 100 * time.Millisecond // of the time line
+	trialSlots   = 6000
 )
 
 // A ledger has the origin and what was counted. It begins as zeros.

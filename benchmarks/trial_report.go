@@ -85,8 +85,29 @@ func (y *tally) failures() string {
 	return strings.Join(all, ", ")
 }
 
-// timeLine is a table of what was counted each second, and of what happened when, by slot.
-func (t *trial) timeLine(name string, w span, happened map[int]string) string {
+// timeLine shows what was counted, and what happened when, by slot. zero is the slot from which times
+// count.
+func (t *trial) timeLine(suite, name string, w span, zero int, happened map[int]string) timeLine {
+	msOf := func(slot int) int { return int(time.Duration(slot-zero) * slotLength / time.Millisecond) }
+	l := timeLine{
+		Suite: suite, Case: name, System: t.system.name, FromMs: msOf(w.from), StepMs: int(slotLength / time.Millisecond),
+		text: t.seconds(name, w, happened),
+	}
+	for s := w.from; s < w.to; s++ {
+		y := t.tally(span{s, s + 1}, everywhere...)
+		l.Keys = append(l.Keys, y.keys)
+		l.Loads = append(l.Loads, y.loads)
+		l.Errors = append(l.Errors, int64(y.failed(opGet, opLookup, opMany, opWrite)))
+		l.P99 = append(l.P99, y.reads.quantile(0.99))
+		if what := happened[s]; what != "" {
+			l.Events = append(l.Events, happening{msOf(s), what})
+		}
+	}
+	return l
+}
+
+// seconds is a table of the time line.
+func (t *trial) seconds(name string, w span, happened map[int]string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s: second by second\n\n", name, t.system.name)
 	b.WriteString("| s | keys read/s | loads/s | hits % | p50 ms | p99 ms | p99.9 ms | max ms | writes/s | write max ms | errors | |\n")
@@ -130,7 +151,7 @@ func (f findings) report(r *run, cases []string, metrics []metric) {
 		for _, c := range cases {
 			for _, s := range trialSystems {
 				if vs := f[[3]string{c, s.name, m.name}]; len(vs) > 0 {
-					r.add(c, s.name, m.name, m.of(vs), m.unit)
+					r.addAll(c, s.name, m.name, vs, m.of, m.unit)
 				}
 			}
 		}
