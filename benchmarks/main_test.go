@@ -103,7 +103,7 @@ func TestScaleSuite(t *testing.T) {
 func TestWrongCommandLines(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"nosuch"}, {"hits", "local"}, {"hits", "-systems", "nosuch"}, {"local", "-repeats", "0"}, {"hits", "-requests", "0"},
-		{"local", "-duration", "-1s"}, {"hits", "-nosuch"}, {"hits", "-traces", "nosuch.bin.gz"},
+		{"local", "-duration", "-1s"}, {"hits", "-nosuch"}, {"hits", "-requests", "1000", "-traces", "nosuch.bin.gz"},
 	} {
 		if err := benchmark(args, &bytes.Buffer{}); err == nil {
 			t.Errorf("%q was accepted", args)

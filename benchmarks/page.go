@@ -29,11 +29,11 @@ type planned struct {
 
 // quickPlan is what is there to be seen within some minutes.
 var quickPlan = []planned{
-	{"local -quick -systems covey,covey-closure,otter,theine,ristretto,golang-lru,groupcache,sturdyc,xsync,map", 30},
+	{"local -quick -repeats 5 -duration 300ms -systems covey,covey-closure,otter,theine,ristretto,golang-lru,groupcache,sturdyc,xsync,map", 30},
 	{"hits -quick -systems covey,otter,theine,ristretto,optimum,LRU,S3-FIFO,W-TinyLFU", 30},
-	{"group -quick -systems covey,groupcache,groupcache-tuned,redis+rueidis,redis+rueidis-mget,redis+go-redis,memcached+gomemcache -cases ^(remote|many64)/.*[^B]$", 40},
-	{"failover -cases ^kill$ -systems covey,covey-replicas,groupcache", 75},
-	{"failover -cases ^kill-server$ -systems redis+rueidis", 25},
+	{"group -quick -duration 300ms -systems covey,groupcache,groupcache-tuned,redis+rueidis,redis+rueidis-mget,redis+go-redis,memcached+gomemcache -cases ^(remote|many64)/.*[^B]$", 40},
+	{"failover -rate 4000 -cases ^kill$ -systems covey,covey-replicas,groupcache", 75},
+	{"failover -rate 4000 -cases ^kill-server$ -systems redis+rueidis", 25},
 }
 
 // fullPlan is all suites, at length.

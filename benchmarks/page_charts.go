@@ -179,8 +179,7 @@ var (
 // caseTitle says what a case's name means.
 func caseTitle(name string) string {
 	if m := localCaseName.FindStringSubmatch(name); m != nil {
-		reads, _ := strconv.Atoi(m[2])
-		return fmt.Sprintf("%d %% reads, %d %% writes, %s B, %s on %s", reads, 100-reads, m[1], plural(m[4], "goroutine"), plural(m[3], "CPU"))
+		return fmt.Sprintf("%s %% reads, %s B, %s, %s", m[2], m[1], plural(m[4], "goroutine"), plural(m[3], "CPU"))
 	}
 	if m := groupCaseName.FindStringSubmatch(name); m != nil {
 		s := fmt.Sprintf("%s, values of %s", plural(m[3], "caller"), strings.Replace(m[2], "B", " B", 1))
@@ -314,18 +313,18 @@ func caseNames(lines []timeLine) (names []string) {
 func timeChart(suite, name string, lines []timeLine) *plot.Chart {
 	c := &plot.Chart{
 		Title: cmp.Or(trialTitles[suite+" "+name], suite+": "+name),
-		Desc:  "Calls come at a fixed rate, whatever the cache does; a call's time counts from when it was due.",
 	}
 	lines = slices.DeleteFunc(slices.Clone(lines), func(l timeLine) bool { return l.Suite != suite || l.Case != name })
 	slices.SortStableFunc(lines, func(a, b timeLine) int { return cmp.Compare(styleOf(a.System), styleOf(b.System)) })
 	if len(lines) == 0 {
 		return c
 	}
-	c.Desc += fmt.Sprintf(" A point is %d ms.", lines[0].StepMs)
+	c.Desc = fmt.Sprintf("%s calls a second, whatever the cache does; a call's time counts from when it was due. A point is %d ms.",
+		plot.Number(lines[0].Rate), lines[0].StepMs)
 	const axisRoom = 36
 	latency := &plot.Lines{Title: "p99 of reads, ms (logarithmic)", XUnit: " s", Left: axisRoom, YLog: true, Tall: 130}
 	loads := &plot.Lines{Title: "Loads from the origin, a second", XUnit: " s", Left: axisRoom, Tall: 90}
-	failed := &plot.Lines{Title: "Calls that failed, a second", XUnit: " s", Left: axisRoom, Tall: 90}
+	failed := &plot.Lines{Title: fmt.Sprintf("Calls that failed, in each %d ms", lines[0].StepMs), XUnit: " s", Left: axisRoom, Tall: 90}
 	for _, l := range lines {
 		style := styleOf(l.System)
 		series := func(n int, value func(i int) float64) plot.Series {
@@ -335,16 +334,15 @@ func timeChart(suite, name string, lines []timeLine) *plot.Chart {
 			}
 			return s
 		}
-		rate := func(counts []int64) plot.Series {
-			return series(len(counts), func(i int) float64 { return float64(counts[i]) * 1e3 / float64(max(l.StepMs, 1)) })
-		}
+		perSecond := 1e3 / float64(max(l.StepMs, 1))
 		latency.Series = append(latency.Series, series(len(l.P99), func(i int) float64 {
 			if l.P99[i] <= 0 {
 				return math.NaN()
 			}
 			return l.P99[i]
 		}))
-		loads.Series, failed.Series = append(loads.Series, rate(l.Loads)), append(failed.Series, rate(l.Errors))
+		loads.Series = append(loads.Series, series(len(l.Loads), func(i int) float64 { return float64(l.Loads[i]) * perSecond }))
+		failed.Series = append(failed.Series, series(len(l.Errors), func(i int) float64 { return float64(l.Errors[i]) }))
 		for _, e := range l.Events {
 			m := plot.Mark{X: float64(e.Ms) / 1e3, Label: e.What}
 			if e.Ms > 0 && len(lines) > 1 {

@@ -61,7 +61,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"&lt;b&gt;", "FAIL</span>local: &lt;b&gt;: 0.5x otter", "PASS</span>zipf: 3.42x otter &amp; more", "2 of the project’s aims", "1 were not",
 		"memcached&#43;gomemcache is absent", "go run . local -quick &#39;-systems=covey,&lt;b&gt;&#39;", "2026-01-02", "0123456789ab with changes",
-		"<td>redis-server</td><td>not installed</td>", "100 % reads, 0 % writes, 100 B, 2 goroutines on 2 CPUs", "zipf+scan",
+		"<td>redis-server</td><td>not installed</td>", "100 % reads, 100 B, 2 goroutines, 2 CPUs", "4000 calls a second", "zipf+scan",
 		"groupcache: the lists are &lt;corrected&gt;", "lowest",
 	} {
 		if !strings.Contains(html, want) {

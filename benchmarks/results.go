@@ -36,6 +36,7 @@ type timeLine struct {
 	Suite  string      `json:"suite"`
 	Case   string      `json:"case"`
 	System string      `json:"system"`
+	Rate   float64     `json:"rate"`    // calls a second
 	FromMs int         `json:"from_ms"` // of the first step; 0 = when it happened
 	StepMs int         `json:"step_ms"`
 	Keys   []int64     `json:"keys"` // read

@@ -90,7 +90,7 @@ func (y *tally) failures() string {
 func (t *trial) timeLine(suite, name string, w span, zero int, happened map[int]string) timeLine {
 	msOf := func(slot int) int { return int(time.Duration(slot-zero) * slotLength / time.Millisecond) }
 	l := timeLine{
-		Suite: suite, Case: name, System: t.system.name, FromMs: msOf(w.from), StepMs: int(slotLength / time.Millisecond),
+		Suite: suite, Case: name, System: t.system.name, Rate: t.set.rate, FromMs: msOf(w.from), StepMs: int(slotLength / time.Millisecond),
 		text: t.seconds(name, w, happened),
 	}
 	for s := w.from; s < w.to; s++ {
