@@ -29,11 +29,11 @@ type planned struct {
 
 // quickPlan is what is there to be seen within some minutes.
 var quickPlan = []planned{
-	{"local -quick -repeats 5 -duration 300ms -systems covey,covey-closure,otter,theine,ristretto,golang-lru,groupcache,sturdyc,xsync,map", 30},
-	{"hits -quick -systems covey,otter,theine,ristretto,optimum,LRU,S3-FIFO,W-TinyLFU", 30},
-	{"group -quick -duration 300ms -systems covey,groupcache,groupcache-tuned,redis+rueidis,redis+rueidis-mget,redis+go-redis,memcached+gomemcache -cases ^(remote|many64)/.*[^B]$", 40},
-	{"failover -rate 4000 -cases ^kill$ -systems covey,covey-replicas,groupcache", 75},
-	{"failover -rate 4000 -cases ^kill-server$ -systems redis+rueidis", 25},
+	{"local -quick -repeats 5 -duration 300ms -systems covey,covey-closure,otter,theine,ristretto,golang-lru,groupcache,sturdyc,xsync,map", 45},
+	{"hits -quick -systems covey,otter,theine,ristretto,optimum,LRU,S3-FIFO,W-TinyLFU", 12},
+	{"group -quick -duration 300ms -systems covey,groupcache,groupcache-tuned,redis+rueidis,redis+rueidis-mget,redis+go-redis,memcached+gomemcache -cases ^(remote|many64)/.*[^B]$", 68},
+	{"failover -rate 4000 -cases ^kill$ -systems covey,covey-replicas,groupcache", 63},
+	{"failover -rate 4000 -cases ^kill-server$ -systems redis+rueidis", 21},
 }
 
 // fullPlan is all suites, at length.
@@ -319,5 +319,5 @@ func writePictures(dir string, sections []*section) error {
 // noteOf says when figures were measured, on what, and of which versions.
 func noteOf(f facts, fs figureSet) string {
 	parts := append([]string{f.Date, machineOf(f), strings.Replace(f.Go, "go", "Go ", 1)}, versionsOfAll(fs, f.Versions)...)
-	return strings.Join(append(parts, "commit "+shortCommit(f.Commit)), " · ")
+	return strings.Join(append(parts, "commit\u00a0"+shortCommit(f.Commit)), " · ")
 }

@@ -355,6 +355,9 @@ func timeChart(suite, name string, lines []timeLine) *plot.Chart {
 		c.Legend = append(c.Legend, plot.Legend{Label: l.System, Style: style, Line: true})
 	}
 	slices.SortStableFunc(latency.Marks, func(a, b plot.Mark) int { return cmp.Compare(a.X, b.X) })
+	if !slices.ContainsFunc(lines, func(l timeLine) bool { return slices.Max(append(l.Errors, 0)) > 0 }) {
+		failed.YMax = 4 // nothing has failed: any whole numbers
+	}
 	for _, m := range latency.Marks {
 		loads.Marks, failed.Marks = append(loads.Marks, plot.Mark{X: m.X}), append(failed.Marks, plot.Mark{X: m.X})
 	}
