@@ -148,8 +148,8 @@ func (p *peering[V]) startServing(r *link.Request) context.Context {
 		return ctx
 	}
 	s := &serving{span: one}
-	r.WhenAnswered(func(f *wire.Frame) {
-		e := endOfRequest(p.group.opt.Name, f)
+	r.WhenAnswered(func(f wire.Frame) {
+		e := endOfRequest(p.group.opt.Name, &f)
 		end := func() {
 			s.mu.Lock()
 			loads := s.loads

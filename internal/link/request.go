@@ -83,8 +83,8 @@ func (r *Request) Keep(cancelled func(*Op)) *Op {
 func (r *Request) IsApart() bool { return r.op != nil }
 
 // WhenAnswered has f called with the last answer to r, which has to be served apart: once, also if
-// nobody waits for it any more, and on the goroutine that answers. f must not block.
-func (r *Request) WhenAnswered(f func(*wire.Frame)) {
+// nobody waits for it any more, and on the goroutine that answers. f must not block, nor keep the answer.
+func (r *Request) WhenAnswered(f func(wire.Frame)) {
 	r.link.mu.Lock()
 	defer r.link.mu.Unlock()
 	r.op.answered = f
@@ -96,7 +96,7 @@ type Op struct {
 	id        uint32
 	deadline  int64
 	cancelled func(*Op) // guarded by the link's mutex, as is answered
-	answered  func(*wire.Frame)
+	answered  func(wire.Frame)
 	over      atomic.Bool // nobody waits any more; set with the link locked
 	class     class
 	held      bool // guarded by the link's mutex, as is ended
@@ -146,14 +146,14 @@ func (o *Op) Answer(f *wire.Frame) (queued bool) {
 		o.link.node.forget(o.link)
 	}
 	if answered != nil {
-		answered(f)
+		answered(*f) // a copy: most answers are not on the heap
 	}
 	return queued
 }
 
 // answer is Answer, and reports whether this was the last op of a dead link, and whom to tell that it
 // is answered.
-func (o *Op) answer(f *wire.Frame) (queued, gone bool, answered func(*wire.Frame)) {
+func (o *Op) answer(f *wire.Frame) (queued, gone bool, answered func(wire.Frame)) {
 	l := o.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
