@@ -22,4 +22,5 @@ var mutants = slices.Concat(
 	ofViews,
 	ofSnapshots,
 	ofOperators,
+	ofTraces,
 )

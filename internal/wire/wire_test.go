@@ -113,6 +113,8 @@ func TestGolden(t *testing.T) {
 	}{
 		{"get", Frame{Type: Get, Flags: CanLoad | Borrow, Cache: 3, Op: 0x01020304, Key: "user:42", Deadline: 5 * time.Second, Chain: Chain(nil).With(7)},
 			"1900000001030300040302010607757365723a34322880e497d0123e080700000000000000"},
+		{"traced get", Frame{Type: Get, Op: 1, Key: "k", Trace: []byte("traceparent:00-01")},
+			"160000000100000001000000" + "06016b" + "4211" + "7472616365706172656e743a30302d3031"},
 		{"hit", Frame{Type: Hit, Flags: Loan, Op: 5, Stamp: 0x1122, Made: 9, Version: 0, HasVersion: true, TTL: time.Second, Age: 3, LoadTime: 2, Clear: 1, Token: 300, Value: []byte("v")},
 			"25000000400100000500000011221100000000000015090000000000000018001c8094ebdc03200324022c0130ac020b76"},
 		{"failed", Frame{Type: Failed, Op: 5, Code: CodeOverloaded, Text: "no"},
