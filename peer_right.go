@@ -44,7 +44,7 @@ type waiter struct {
 // answerWaiter answers a request that waits for f.
 func (p *peering[V]) answerWaiter(f *flight[V], w waiter, answer *wire.Frame) (queued bool) {
 	w.within.leave(p.c.target(f))
-	w.serving.waitedFor(f.trace.Load(), answer)
+	w.serving.waitedFor(f.trace.Load(), f.joined.Load(), answer)
 	return w.to.answer(answer)
 }
 

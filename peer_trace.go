@@ -124,13 +124,16 @@ func servingOf(ctx context.Context) *serving {
 // maxWaited is of how many loads a request is told that it has waited for them.
 const maxWaited = 128
 
-// waitedFor notes that the request has waited for a load, and has the answer tell about that. It may
-// be called on the goroutine that reads a link, so the user is told later.
-func (s *serving) waitedFor(l *loadTrace, answer *wire.Frame) {
+// waitedFor notes that the request has waited for a load, which others have joined, and has the answer
+// tell about that. It may be called on the goroutine that reads a link, so the user is told later.
+func (s *serving) waitedFor(l *loadTrace, joined bool, answer *wire.Frame) {
 	if s == nil || l == nil {
 		return
 	}
 	answer.Trace = l.load
+	if !joined {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.loads) < maxWaited && !slices.Contains(s.loads, l) {

@@ -34,6 +34,7 @@ type flight[V any] struct {
 	value  V
 	err    error
 	trace  atomic.Pointer[loadTrace] // of the load; nil: there is none, or it has not begun
+	joined atomic.Bool               // somebody waits besides the one for whom it was started
 	lost   bool                      // the load did not bring this key: who waited may load it for himself
 	stale  bool                      // value is an old one, because the load failed
 	cause  error                     // why it failed
@@ -197,7 +198,9 @@ func (w *stay[V]) end() {
 		w.notice.end()
 		w.within.leave(w.c.target(w.f))
 	}
-	w.c.tracer.waited(w.ctx, w.f.trace.Load())
+	if w.c.tracer != nil && w.f.joined.Load() {
+		w.c.tracer.waited(w.ctx, w.f.trace.Load())
+	}
 }
 
 // wait is Cache.wait that is also over, with the verdict interrupted, when something comes from

@@ -137,23 +137,19 @@ type span struct {
 func (t *tracer) start(ctx context.Context, s Span) (context.Context, *span) {
 	s.Cache, s.Group, s.Self = t.common.Cache, t.common.Group, t.common.Self
 	one := &span{t: t}
-	t.do("Tracer.Start", func() { one.ctx = t.user.Start(ctx, s) })
+	t.do("Tracer.Start", func() {
+		one.ctx = t.user.Start(ctx, s)
+		if one.ctx != nil && s.Kind != SpanServe { // or else its own loads and requests tell about it
+			one.carried = t.user.Carry(one.ctx)
+		}
+	})
 	if one.ctx == nil {
 		return ctx, nil
 	}
-	if s.Kind != SpanServe { // or else its own requests tell about it
-		one.carried = t.carry(one.ctx)
+	if len(one.carried) > MaxCarried {
+		one.carried = nil
 	}
 	return one.ctx, one
-}
-
-// carry returns what tells other processes about ctx.
-func (t *tracer) carry(ctx context.Context) (b []byte) {
-	t.do("Tracer.Carry", func() { b = t.user.Carry(ctx) })
-	if len(b) > MaxCarried {
-		return nil
-	}
-	return b
 }
 
 func (s *span) end(e SpanEnd) {
@@ -164,8 +160,8 @@ func (s *span) end(e SpanEnd) {
 
 // A loadTrace is what there is to say about a load to those who wait for it.
 type loadTrace struct {
-	load   []byte // what tells about its span
-	parent []byte // the same of what it was started for, whose span has the load's as a child; nil if that is at another process
+	load   []byte          // what tells about its span
+	within context.Context // of what it was started for, whose span has the load's as a child; nil if that is at another process
 }
 
 // startLoad begins the span of a load of keys, which are not none. It returns the context for the
@@ -185,12 +181,11 @@ func (c *Cache[V]) startLoad(ctx context.Context, refresh bool, keys ...string) 
 	if c.peering != nil {
 		s.Epoch = c.peering.tenures.view().epoch
 	}
-	parent := t.carry(ctx)
 	lctx, one := t.start(ctx, s)
 	if one == nil {
 		return ctx, nil, nil
 	}
-	return lctx, one, &loadTrace{load: one.carried, parent: parent}
+	return lctx, one, &loadTrace{load: one.carried, within: ctx}
 }
 
 // endOfLoad says how a load has ended.
@@ -220,7 +215,7 @@ func (t *tracer) waited(ctx context.Context, l *loadTrace) {
 		return
 	}
 	t.do("Tracer.Waited", func() {
-		if l.parent == nil || !bytes.Equal(l.parent, t.user.Carry(ctx)) {
+		if l.within == nil || !bytes.Equal(t.user.Carry(l.within), t.user.Carry(ctx)) {
 			t.user.Waited(ctx, bytes.Clone(l.load))
 		}
 	})

@@ -112,7 +112,7 @@ func TestTraceOfLoads(t *testing.T) {
 		r := new(spanRecorder)
 		c, err := New("test", Options[string]{
 			Tracer: r, TTL: time.Minute, TTLJitter: -1, EarlyRefresh: -1, StaleWhileRevalidate: time.Hour, Logger: slog.New(slog.DiscardHandler),
-			LoadTimeout: 10 * time.Second,
+			LoadTimeout: 10 * time.Second, Eviction: FIFO,
 		})
 		require.NoError(t, err)
 		defer c.Close()
@@ -155,6 +155,22 @@ func TestTraceOfLoads(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(2 * time.Second)
 		require.Equal(t, "refresh=ok", chain(t, caller, r.take(t)))
+
+		time.Sleep(2 * time.Minute)
+		_, err = c.Get(ctx, "k", load)
+		require.NoError(t, err)
+		require.NoError(t, c.SetMaxEntries(1))
+		waiter.links = nil
+		require.NoError(t, c.Put(ctx, "evicts k", "v"))
+		_, err = c.Get(other, "k", load)
+		require.NoError(t, err)
+		spans = r.take(t)
+		require.Equal(t, SpanRefresh, spans[0].Kind)
+		require.Equal(t, []string{spans[0].id}, waiter.links, "who joins a refresh")
+		require.NoError(t, c.SetMaxEntries(1000))
+		_, err = c.Get(ctx, "k", load)
+		require.NoError(t, err)
+		r.take(t)
 
 		for want, load := range map[string]Loader[string]{
 			"not_found": func(context.Context, string) (string, error) { return "", ErrNotFound },

@@ -89,6 +89,9 @@ func (s *shard[V]) attach(ctx context.Context, f *flight[V]) error {
 	if l := loadingOf(ctx); l != nil && !l.enter(s.c.target(f)) {
 		return recursive(s.c.name, f.key)
 	}
+	if f.waiters > 0 || f.refresh {
+		f.joined.Store(true)
+	}
 	f.waiters++
 	return nil
 }

@@ -86,11 +86,12 @@ func New(o Options) (*Telemetry, error) {
 	}
 	t := new(Telemetry)
 	meter := o.MeterProvider.Meter(scope)
-	loads, err1 := meter.Float64Histogram("covey.load.duration", metric.WithUnit("s"), metric.WithDescription("How long loads took."))
-	requests, err2 := meter.Float64Histogram("covey.request.duration", metric.WithUnit("s"), metric.WithDescription("How long requests to other processes took, waiting for loads included."))
-	t.spans = spans{tracer: o.TracerProvider.Tracer(scope), propagator: o.Propagator, keys: o.Keys, loads: loads, requests: requests}
-	err := errors.Join(err1, err2, t.observe(meter))
-	if err != nil {
+	var errs [3]error
+	t.loads, errs[0] = meter.Float64Histogram("covey.load.duration", metric.WithUnit("s"), metric.WithDescription("How long loads took."))
+	t.requests, errs[1] = meter.Float64Histogram("covey.request.duration", metric.WithUnit("s"), metric.WithDescription("How long requests to other processes took, waiting for loads included."))
+	t.tracer, t.propagator, t.keys = o.TracerProvider.Tracer(scope), o.Propagator, o.Keys
+	errs[2] = t.observe(meter)
+	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("otelcovey: %w", err)
 	}
 	return t, nil

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -23,6 +24,25 @@ type spans struct {
 	propagator      propagation.TextMapPropagator
 	keys            bool
 	loads, requests metric.Float64Histogram
+	sets            sync.Map // of metric.RecordOption, by labels: to make one takes longer than to record
+}
+
+// labels are the attributes of a duration.
+type labels struct{ cache, op, result string }
+
+// of returns the attributes of a duration that has ended so.
+func (t *spans) of(s *begun, result string) metric.RecordOption {
+	l := labels{s.Cache, s.Op, result}
+	if made, ok := t.sets.Load(l); ok {
+		return made.(metric.RecordOption)
+	}
+	attrs := []attribute.KeyValue{cacheKey.String(l.cache), resultKey.String(result)}
+	if l.op != "" {
+		attrs = append(attrs, attribute.String("covey.op", l.op))
+	}
+	made := metric.WithAttributeSet(attribute.NewSet(attrs...))
+	t.sets.Store(l, made)
+	return made
 }
 
 var _ covey.Tracer = (*Telemetry)(nil)
@@ -97,9 +117,9 @@ func (t *spans) End(ctx context.Context, e covey.SpanEnd) {
 	took := time.Since(s.at).Seconds()
 	switch s.Kind {
 	case covey.SpanLoad, covey.SpanRefresh:
-		t.loads.Record(ctx, took, metric.WithAttributes(cacheKey.String(s.Cache), resultKey.String(e.Result)))
+		t.loads.Record(ctx, took, t.of(s, e.Result))
 	case covey.SpanRequest:
-		t.requests.Record(ctx, took, metric.WithAttributes(cacheKey.String(s.Cache), attribute.String("covey.op", s.Op), resultKey.String(e.Result)))
+		t.requests.Record(ctx, took, t.of(s, e.Result))
 	}
 	if s.span.IsRecording() {
 		s.span.SetAttributes(resultKey.String(e.Result))

@@ -9,7 +9,7 @@ var ofTraces = []mutant{
 	},
 	{
 		"what is too long to be carried is not sent", "TestTraceOfOthers",
-		"trace.go", "\tif len(b) > MaxCarried {\n", "\tif len(b) > 2*MaxCarried {\n",
+		"trace.go", "if len(one.carried) > MaxCarried {", "if len(one.carried) > 2*MaxCarried {",
 	},
 	{
 		"a request that carries nothing is served without a span", "TestTraceOfOthers",
@@ -21,11 +21,15 @@ var ofTraces = []mutant{
 	},
 	{
 		"whoever a load was started for is not told that it has waited for it", "TestTraceOfLoads",
-		"trace.go", "if l.parent == nil || !bytes.Equal(l.parent, t.user.Carry(ctx)) {", "{",
+		"trace.go", "if l.within == nil || !bytes.Equal(t.user.Carry(l.within), t.user.Carry(ctx)) {", "{",
 	},
 	{
 		"who leaves before the load ends is told which it was", "TestTraceOfLoads",
-		"singleflight.go", "\tw.c.tracer.waited(w.ctx, w.f.trace.Load())\n", "\tif w.f.isDone() {\n\t\tw.c.tracer.waited(w.ctx, w.f.trace.Load())\n\t}\n",
+		"singleflight.go", "w.c.tracer != nil && w.f.joined.Load()", "w.c.tracer != nil && w.f.joined.Load() && w.f.isDone()",
+	},
+	{
+		"who joins a refresh is told of it", "TestTraceOfLoads",
+		"waits.go", "if f.waiters > 0 || f.refresh {", "if f.waiters > 0 {",
 	},
 	{
 		"the owner's answer tells about the load", "TestWaitersAreTold",
