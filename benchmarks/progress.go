@@ -97,11 +97,11 @@ func (p *progressMeter) step(what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.begun++
-	p.what = strings.TrimPrefix(what, p.name+": ")
+	p.what = strings.TrimPrefix(strings.TrimPrefix(what, p.name), ": ") // "" = one of many short ones
 	switch {
 	case p.bar && p.name != "":
 		p.draw()
-	case p.what != p.name || p.begun%50 == 1: // steps without a name are short
+	case p.what != "" || p.begun%50 == 1:
 		fmt.Fprintf(p.out, "%s (%s)\n", what, p.state())
 	}
 }
