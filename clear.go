@@ -23,7 +23,7 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 		c.clearHere(0)
 		return nil
 	}
-	return c.peering.clearEverywhere(ctx)
+	return c.peering.clearEverywhere(ctx, "")
 }
 
 // clearHere clears this process's part. In a group the Clear has a number.

@@ -2,6 +2,7 @@ package covey
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -40,27 +41,48 @@ func TestClearThatTakesItsTime(t *testing.T) {
 		}
 		put()
 		before := newClear()
-		require.NoError(t, p.clearOwn(t.Context(), 0, before))
+		require.NoError(t, p.clearOwn(t.Context(), 0, "", before))
 		require.Equal(t, before, p.clears.label.Load())
 		put()
 
 		set(a)
 		number := newClear()
-		require.NoError(t, p.clearOlder(t.Context(), a.cache.store.clock.steady(), number))
+		require.NoError(t, p.clearOlder(t.Context(), a.cache.store.clock.steady(), "", number))
 		require.NotEmpty(t, labels)
 		for _, label := range labels {
 			require.NotContains(t, []uint64{0, before, before + number}, label)
 		}
 		set(nil)
 		require.Equal(t, before+number, p.clears.label.Load())
-		require.NoError(t, p.clearOlder(t.Context(), a.cache.store.clock.steady(), number))
+		require.NoError(t, p.clearOlder(t.Context(), a.cache.store.clock.steady(), "", number))
 		require.Equal(t, before+number, p.clears.label.Load(), "the same Clear counts once")
 
 		put()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.Error(t, p.clearOlder(ctx, a.cache.store.clock.steady(), newClear()))
+		require.Error(t, p.clearOlder(ctx, a.cache.store.clock.steady(), "", newClear()))
 		require.Equal(t, before+number, p.clears.label.Load(), "that one has not been carried out")
+	})
+}
+
+// A DeletePrefix always goes through what is stored.
+func TestDeletePrefixTakesItsTime(t *testing.T) {
+	var removing *clears
+	var labels []uint64 // while something is being removed
+	o := Options[string]{Events: Events[string]{Removed: func(Removal[string]) { labels = append(labels, removing.label.Load()) }}}
+	inWorld(t, 1, o, func(t *testing.T, w *world) {
+		p := w.procs[0].cache.peering
+		removing = p.clears
+		for i := range 3 {
+			require.NoError(t, w.procs[0].cache.Put(t.Context(), fmt.Sprint("key", i), "old"))
+		}
+		number := newClear()
+		require.NoError(t, p.clearOwn(t.Context(), 0, "key", number))
+		require.Len(t, labels, 3)
+		for _, label := range labels {
+			require.NotContains(t, []uint64{0, number}, label)
+		}
+		require.Equal(t, number, p.clears.label.Load())
 	})
 }
 

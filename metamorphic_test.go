@@ -65,8 +65,11 @@ func randomOperation(r *rand.Rand, i int) operation {
 	case 11:
 		op.kind = "get what is not found"
 	case 12:
-		if op.kind = "get"; r.IntN(20) == 0 {
+		switch op.kind = "get"; r.IntN(20) {
+		case 0:
 			op.kind = "clear"
+		case 1, 2, 3:
+			op.kind = "delete a prefix" // key1 is one of key10 and key11
 		}
 	default:
 		op.kind = "get"
@@ -101,6 +104,8 @@ func (op operation) do(ctx context.Context, c *Cache[string]) string {
 		err = c.Expire(ctx, k)
 	case "clear":
 		err = c.Clear(ctx)
+	case "delete a prefix":
+		err = c.DeletePrefix(ctx, k)
 	case "time passes":
 		time.Sleep(op.ttl / 3)
 	case "look up":

@@ -1,6 +1,6 @@
 package covey
 
-// peer_clear.go clears a cache at every member. Each member first makes sure that it serves nothing
+// peer_clear.go clears a cache, or its keys with a prefix, at every member. Each member first makes sure that it serves nothing
 // from before, and then takes back everything that it has lent. Otherwise a copy that it lent to a
 // peer which had already cleared would stay there.
 
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,12 +19,12 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
-// clearEverywhere clears the cache at all members.
-func (p *peering[V]) clearEverywhere(ctx context.Context) error {
+// clearEverywhere clears the cache, or its keys with a prefix, at all members.
+func (p *peering[V]) clearEverywhere(ctx context.Context, prefix string) error {
 	began := p.c.store.clock.steady()
 	ctx, cancel := context.WithTimeoutCause(ctx, p.group.opt.OpTimeout, link.ErrTimeout)
 	defer cancel()
-	done := cleared{number: newClear()}
+	done := cleared{number: newClear(), prefix: prefix}
 	for since := int64(0); ; since = began { // what has come meanwhile is not to go again
 		v := p.tenures.view()
 		err := p.clearIn(ctx, v, since, &done)
@@ -35,25 +36,26 @@ func (p *peering[V]) clearEverywhere(ctx context.Context) error {
 			return p.c.errClosed()
 		}
 		if ctx.Err() != nil {
-			p.pursuits.addClear(began, done.number)
+			p.pursuits.addClear(prefix, began, done.number)
 			p.c.n.unconfirmed.Add(1)
-			p.c.journal.add(Event{Kind: EventUnconfirmed, Cache: p.c.name, Err: err})
-			return unconfirmed(p.c.name, "", err)
+			p.c.journal.add(Event{Kind: EventUnconfirmed, Cache: p.c.name, Key: prefix, Err: err})
+			return unconfirmed(p.c.name, prefix, err)
 		}
 		p.awaitChange(ctx, v, againAfter)
 	}
 }
 
-// clearAll clears what was stored before began, for a Clear that could not be confirmed.
-func (p *peering[V]) clearAll(ctx context.Context, began int64, number uint64) error {
+// clearAgain clears what was stored before began, for a Clear that could not be confirmed.
+func (p *peering[V]) clearAgain(ctx context.Context, began int64, prefix string, number uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, p.group.opt.OpTimeout)
 	defer cancel()
-	return p.clearIn(ctx, p.tenures.view(), began, &cleared{number: number})
+	return p.clearIn(ctx, p.tenures.view(), began, &cleared{number: number, prefix: prefix})
 }
 
 // cleared are the members that have confirmed a Clear in a view, by their index in its ring.
 type cleared struct {
 	number uint64 // of the Clear
+	prefix string // of the keys
 	view   *view
 	mu     sync.Mutex
 	by     map[int]bool
@@ -102,12 +104,12 @@ func (p *peering[V]) clearIn(ctx context.Context, v *view, began int64, done *cl
 	var wg sync.WaitGroup
 	for i, peer := range v.peers {
 		if peer != nil && !done.is(i) {
-			wg.Go(func() { tried(i, p.clearAt(ctx, v, peer, began, done.number)) })
+			wg.Go(func() { tried(i, p.clearAt(ctx, v, peer, began, done.prefix, done.number)) })
 		}
 	}
 	const self = -1 // whether it owns anything or not
 	if !done.is(self) {
-		tried(self, p.clearOwn(ctx, began, done.number))
+		tried(self, p.clearOwn(ctx, began, done.prefix, done.number))
 	}
 	wg.Wait()
 	switch {
@@ -132,12 +134,12 @@ func (p *peering[V]) clearIn(ctx context.Context, v *view, began int64, done *cl
 }
 
 // clearAt has a peer clear the cache, if it has that.
-func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, began int64, number uint64) error {
+func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, began int64, prefix string, number uint64) error {
 	l, err := peer.Link(ctx)
 	if err != nil {
 		return newPeerError(peer.Name(), err)
 	}
-	f := wire.Frame{Type: wire.Clear, Cache: p.id, Clear: number}
+	f := wire.Frame{Type: wire.Clear, Cache: p.id, Key: prefix, Clear: number}
 	if began != 0 {
 		f.Age = duration(p.c.store.clock.steady() - began)
 	}
@@ -157,14 +159,23 @@ func (p *peering[V]) clearAt(ctx context.Context, v *view, peer *link.Peer, bega
 }
 
 // clearOwn clears the cache in this process and takes back what it has lent.
-func (p *peering[V]) clearOwn(ctx context.Context, began int64, number uint64) error {
-	if began == 0 {
+func (p *peering[V]) clearOwn(ctx context.Context, began int64, prefix string, number uint64) error {
+	var concerns func(key string) bool
+	if prefix != "" {
+		concerns = func(key string) bool { return strings.HasPrefix(key, prefix) }
+	}
+	switch {
+	case began != 0:
+		if err := p.clearOlder(ctx, began, prefix, number); err != nil {
+			return err
+		}
+	case prefix != "":
+		p.deletePrefixOwn(prefix, number)
+	default:
 		p.c.clearHere(number)
-	} else if err := p.clearOlder(ctx, began, number); err != nil {
-		return err
 	}
 	// From here on nothing from before is lent.
-	if err := p.recallAll(ctx, nil); err != nil {
+	if err := p.recallAll(ctx, concerns); err != nil {
 		return err
 	}
 	if p.c.closed.Load() { // what a stand-in had lent may be another cache's
@@ -173,30 +184,28 @@ func (p *peering[V]) clearOwn(ctx context.Context, began int64, number uint64) e
 	return nil
 }
 
-// clearOlder removes what was stored here before began, and voids the loads under way. Until it is done
+// clearOlder removes what was stored here of keys with a prefix before began, and voids the loads under way. Until it is done
 // nothing goes to other custodians, nor comes from them.
-func (p *peering[V]) clearOlder(ctx context.Context, began int64, number uint64) error {
+func (p *peering[V]) clearOlder(ctx context.Context, began int64, prefix string, number uint64) error {
 	mask, tag := p.hideLabel()
-	err := p.removeOlder(ctx, began)
+	err := p.removeOlder(ctx, began, prefix)
 	p.trust.cleared() // who has left since it was first tried has not heard of it
 	p.clears.reveal(mask, tag, number, err == nil)
 	return err
 }
 
-func (p *peering[V]) removeOlder(ctx context.Context, began int64) error {
+func (p *peering[V]) removeOlder(ctx context.Context, began int64, prefix string) error {
 	for i := range p.c.shards {
-		var keys []string
-		s := p.c.lockAt(i)
-		for key := range s.flights {
-			keys = append(keys, key)
-		}
-		s.unlock()
+		keys := p.c.flightsIn(i)
 		for n := range p.c.store.index.segments[i].table.Load().all {
 			if n.flags&flagBorrowed == 0 {
 				keys = append(keys, n.key)
 			}
 		}
 		for _, key := range keys {
+			if !strings.HasPrefix(key, prefix) {
+				continue
+			}
 			gen, v := p.c.store.gen.Load(), p.tenures.view()
 			ch := &change[V]{kind: wire.Delete, key: key, hash: p.c.store.hash(key), began: began}
 			if !v.isOwn(key) {
@@ -217,14 +226,14 @@ func (p *peering[V]) serveClear(r *link.Request) {
 	if r.Age > 0 {
 		began = p.c.store.clock.steady() - int64(r.Age)
 	}
-	number := r.Clear
+	number, prefix := r.Clear, strings.Clone(r.Key)
 	op := r.Keep(nil)
 	p.later(op, func() {
 		epoch := p.tenures.view().epoch
 		ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 		defer cancel()
-		if err := p.clearOwn(ctx, began, number); err != nil {
-			op.Answer(written(unconfirmed(p.c.name, "", err)))
+		if err := p.clearOwn(ctx, began, prefix, number); err != nil {
+			op.Answer(written(unconfirmed(p.c.name, prefix, err)))
 			return
 		}
 		if p.tenures.view().epoch != epoch {

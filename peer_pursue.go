@@ -6,6 +6,7 @@ package covey
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,18 +18,27 @@ import (
 // pursuits are the keys that are still to be deleted, and when that was asked for, by the cache's
 // monotonic clock. The empty key is a Clear.
 type pursuits struct {
-	n    atomic.Int32 // of the keys
-	mu   sync.Mutex
-	keys map[string]int64
-	last uint64 // number of the Clear that is pursued; 0: none has been drawn
-	wake func()
-	runs bool
+	n        atomic.Int32 // of the keys and prefixes
+	mu       sync.Mutex
+	keys     map[string]int64
+	prefixes map[string]pursuedPrefix
+	last     uint64 // number of the Clear that is pursued; 0: none has been drawn
+	wake     func()
+	runs     bool
+}
+
+// A pursuedPrefix is a DeletePrefix.
+type pursuedPrefix struct {
+	began  int64
+	number uint64
 }
 
 const (
 	// maxPursued is how many keys are remembered. If there are more, what was stored before now is
 	// cleared.
 	maxPursued = 1 << 16
+	// maxPursuedPrefixes is the same for prefixes.
+	maxPursuedPrefixes = 64
 	// pursueEvery is the pause between two attempts.
 	pursueEvery = 500 * time.Millisecond
 )
@@ -37,6 +47,10 @@ const (
 func (p *pursuits) add(key string, began int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.addLocked(key, began)
+}
+
+func (p *pursuits) addLocked(key string, began int64) {
 	if p.keys == nil {
 		p.keys = make(map[string]int64)
 	}
@@ -48,19 +62,38 @@ func (p *pursuits) add(key string, began int64) {
 		key = ""
 	}
 	p.keys[strings.Clone(key)] = max(began, p.keys[key])
-	p.n.Store(int32(len(p.keys)))
+	p.added()
+}
+
+// added sees to it that what there is is pursued. mu is held.
+func (p *pursuits) added() {
+	p.count()
 	if !p.runs {
 		p.runs = true
 		p.wake()
 	}
 }
 
-// addClear has a Clear of that number carried out as soon as possible.
-func (p *pursuits) addClear(began int64, number uint64) {
+func (p *pursuits) count() { p.n.Store(int32(len(p.keys) + len(p.prefixes))) }
+
+// addClear has a Clear of that number carried out as soon as possible, or a DeletePrefix.
+func (p *pursuits) addClear(prefix string, began int64, number uint64) {
 	p.mu.Lock()
-	p.last = number
-	p.mu.Unlock()
-	p.add("", began)
+	defer p.mu.Unlock()
+	if prefix != "" && len(p.prefixes) < maxPursuedPrefixes {
+		if p.prefixes == nil {
+			p.prefixes = make(map[string]pursuedPrefix)
+		}
+		if p.prefixes[prefix].began < began {
+			p.prefixes[prefix] = pursuedPrefix{began, number}
+		}
+		p.added()
+		return
+	}
+	if prefix == "" {
+		p.last = number
+	}
+	p.addLocked("", began)
 }
 
 // clearNumber returns the number of the Clear that is pursued.
@@ -81,7 +114,7 @@ func (p *pursuits) settle(key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.keys, key)
-	p.n.Store(int32(len(p.keys)))
+	p.count()
 }
 
 // done forgets a key that has been deleted, unless it is to be deleted again.
@@ -91,21 +124,32 @@ func (p *pursuits) done(key string, began int64) {
 	if p.keys[key] == began {
 		delete(p.keys, key)
 	}
-	p.n.Store(int32(len(p.keys)))
+	p.count()
 }
 
-// some returns some of the keys; none when there are none left, and then nobody pursues any more.
-func (p *pursuits) some() map[string]int64 {
+// donePrefix forgets a prefix of which all has been deleted, unless it is to be deleted again.
+func (p *pursuits) donePrefix(prefix string, was pursuedPrefix) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	some := make(map[string]int64)
+	if p.prefixes[prefix] == was {
+		delete(p.prefixes, prefix)
+	}
+	p.count()
+}
+
+// some returns some of the keys, and the prefixes; none when there are none left, and then nobody
+// pursues any more.
+func (p *pursuits) some() (some map[string]int64, prefixes map[string]pursuedPrefix) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	some = make(map[string]int64)
 	for key, began := range p.keys {
 		if some[key] = began; len(some) == manyAtOnce {
 			break
 		}
 	}
-	p.runs = len(some) > 0
-	return some
+	p.runs = len(some)+len(p.prefixes) > 0
+	return some, maps.Clone(p.prefixes)
 }
 
 func (p *peering[V]) pursued() int { return int(p.pursuits.n.Load()) }
@@ -122,11 +166,21 @@ func (p *peering[V]) pursue() {
 		}
 	}()
 	for {
-		some := p.pursuits.some()
-		if len(some) == 0 {
+		some, prefixes := p.pursuits.some()
+		if len(some)+len(prefixes) == 0 {
 			return
 		}
 		failed := false
+		for prefix, one := range prefixes {
+			if ctx.Err() != nil {
+				return
+			}
+			if p.clearAgain(ctx, one.began, prefix, one.number) != nil {
+				failed = true
+				continue
+			}
+			p.pursuits.donePrefix(prefix, one)
+		}
 		for key, began := range some {
 			if ctx.Err() != nil {
 				return
@@ -134,7 +188,7 @@ func (p *peering[V]) pursue() {
 			var how verdict
 			var err error
 			if key == "" {
-				err = p.clearAll(ctx, began, p.pursuits.clearNumber())
+				err = p.clearAgain(ctx, began, "", p.pursuits.clearNumber())
 			} else {
 				ch := &change[V]{kind: wire.Delete, key: key, hash: p.c.store.hash(key), began: began}
 				how, err = p.attempt(ctx, ch)

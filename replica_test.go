@@ -150,22 +150,27 @@ func TestReplicasAtAJoin(t *testing.T) {
 
 // What is on its way from a custodian that has not carried out a Clear yet is not kept by one that has.
 func TestReplicasAtAClear(t *testing.T) {
+	t.Run("all", func(t *testing.T) { replicasAtAClear(t, "") })
+	t.Run("a prefix", func(t *testing.T) { replicasAtAClear(t, "key") })
+}
+
+func replicasAtAClear(t *testing.T, prefix string) {
 	inWorld(t, 3, Options[string]{Replicas: 2, L1: -1}, func(t *testing.T, w *world) {
 		a, b := w.procs[0], w.procs[1]
 		key := replicatedTo(a, b)
 		number := newClear()
-		require.NoError(t, b.cache.peering.clearOwn(t.Context(), 0, number))
+		require.NoError(t, b.cache.peering.clearOwn(t.Context(), 0, prefix, number))
 		require.NoError(t, a.cache.Put(t.Context(), key, "old")) // a may have read it before the Clear
 		time.Sleep(100 * time.Millisecond)
 		require.Equal(t, 1, w.has(key))
-		require.NoError(t, a.cache.peering.clearOwn(t.Context(), 0, number))
-		require.NoError(t, w.procs[2].cache.peering.clearOwn(t.Context(), 0, number))
+		require.NoError(t, a.cache.peering.clearOwn(t.Context(), 0, prefix, number))
+		require.NoError(t, w.procs[2].cache.peering.clearOwn(t.Context(), 0, prefix, number))
 		time.Sleep(10 * time.Second)
 		require.Zero(t, w.has(key))
 		require.NoError(t, a.cache.Put(t.Context(), key, "new"))
 		time.Sleep(time.Second)
 		require.Equal(t, 2, w.has(key))
-		require.NoError(t, b.cache.Clear(t.Context()))
+		require.NoError(t, b.cache.DeletePrefix(t.Context(), prefix))
 		require.Zero(t, w.has(key))
 		require.NoError(t, a.cache.Put(t.Context(), key, "new"))
 		time.Sleep(time.Second)

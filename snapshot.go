@@ -108,6 +108,8 @@ type snapshots[V any] struct {
 	ending chan struct{} // closed by end
 	last   lastWrite     // set before that
 
+	without []string // prefixes of keys that are not restored (any more); guarded by the policy lock
+
 	mu sync.Mutex
 	on SnapshotStats
 }

@@ -5,6 +5,8 @@ package covey
 // may say that this is still its value.
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -86,6 +88,13 @@ func (a *aside[V]) clear() {
 			a.forget(i)
 		}
 	}
+}
+
+// keys returns the keys of all entries.
+func (a *aside[V]) keys() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Keys(a.at))
 }
 
 // forget takes out the i-th entry. mu is held.

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/coveycache/covey/internal/snapfile"
@@ -31,6 +33,23 @@ func (s *shard[V]) hasWritten(key string, hash uint32) {
 	if len(s.wrote) > maxWrote {
 		s.wrote = nil
 	}
+}
+
+// leaveOut has nothing restored any more of the keys with a prefix. What has been restored is in the
+// index, or aside.
+func (s *snapshots[V]) leaveOut(prefix string) {
+	s.c.store.mu.Lock()
+	defer s.c.store.mu.Unlock()
+	select {
+	case <-s.restored:
+	default:
+		s.without = append(s.without, strings.Clone(prefix))
+	}
+}
+
+// leavesOut reports whether a key has one of those prefixes. The policy lock is held.
+func (s *snapshots[V]) leavesOut(key string) bool {
+	return slices.ContainsFunc(s.without, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
 
 // Reasons not to use a file.
@@ -175,7 +194,7 @@ func (c *Cache[V]) restore(e *entry[V], gen uint32, uses uint8, of int) (done, m
 	}
 	s := c.lock(e.hash)
 	defer s.unlock()
-	if s.wrote == nil {
+	if s.wrote == nil || c.snapshots.leavesOut(e.key) {
 		return false, true
 	}
 	if _, wrote := s.wrote[e.hash]; wrote || store.index.find(e.hash, e.key) != nil {

@@ -277,7 +277,16 @@ func TestSnapshotIsOlder(t *testing.T) {
 			cleared := false
 			for range 1000 {
 				key := fmt.Sprint(r.IntN(n))
-				switch r.IntN(7) {
+				switch r.IntN(8) {
+				case 7:
+					if r.IntN(10) == 0 {
+						require.NoError(t, c.DeletePrefix(t.Context(), key))
+						for i := range n {
+							if k := fmt.Sprint(i); strings.HasPrefix(k, key) {
+								want[k] = ""
+							}
+						}
+					}
 				case 0, 1:
 					require.NoError(t, c.Put(t.Context(), key, "new"))
 					want[key] = "new"

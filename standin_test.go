@@ -103,7 +103,7 @@ func TestStandInIsReplaced(t *testing.T) {
 		})
 		require.Equal(t, map[bool]int{true: 1, false: 1}, lent)
 		require.Equal(t, 1, len(a.cache.peering.lentTo(nil)))
-		require.ErrorIs(t, standIn.(*peering[struct{}]).clearOwn(t.Context(), 0, 1), ErrClosed)
+		require.ErrorIs(t, standIn.(*peering[struct{}]).clearOwn(t.Context(), 0, "", 1), ErrClosed)
 		_, err = New("test", Options[string]{Group: a.group})
 		require.ErrorContains(t, err, "has a cache of that name already")
 	})

@@ -45,7 +45,7 @@ const (
 
 // A call is one operation of a history.
 type call struct {
-	kind  string // "put", "delete", "clear", "lookup", "many"
+	kind  string // "put", "delete", "clear" (also by prefix), "lookup", "many"
 	key   int
 	value int // that was put
 }
@@ -302,7 +302,7 @@ func do(ctx context.Context, c *covey.Cache[string], in call) (out map[int]resul
 		for k := range keys {
 			out[k] = result{}
 		}
-		err := c.Clear(ctx)
+		err := clearAll(ctx, c, in.key)
 		return out, true, err == nil
 	case "many":
 		clear(out)

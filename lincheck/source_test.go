@@ -179,9 +179,17 @@ func (s *source) tell(ctx context.Context, r *rand.Rand, c *covey.Cache[string],
 	case 0, 1, 2:
 		return c.Put(ctx, key, v)
 	case 3:
-		return c.Clear(ctx)
+		return clearAll(ctx, c, r.IntN(2))
 	}
 	return c.Delete(ctx, key)
+}
+
+// clearAll clears a cache, or deletes by the prefix that all keys have.
+func clearAll(ctx context.Context, c *covey.Cache[string], how int) error {
+	if how%2 == 0 {
+		return c.Clear(ctx)
+	}
+	return c.DeletePrefix(ctx, "key")
 }
 
 // read reads one key, or all of them, and returns what it has found.

@@ -49,7 +49,7 @@ var ofGroup = []mutant{
 	},
 	{
 		"I13: a Clear asks those who had no such cache", "TestClearAsksReopened",
-		"peer_clear.go", "\tf := wire.Frame{Type: wire.Clear, Cache: p.id, Clear: number}\n", "\tif _, shared := l.Codec(p.c.name); !shared {\n\t\treturn nil\n\t}\n\tf := wire.Frame{Type: wire.Clear, Cache: p.id}\n",
+		"peer_clear.go", "\tf := wire.Frame{Type: wire.Clear, Cache: p.id, Key: prefix, Clear: number}\n", "\tif _, shared := l.Codec(p.c.name); !shared {\n\t\treturn nil\n\t}\n\tf := wire.Frame{Type: wire.Clear, Cache: p.id}\n",
 	},
 	{
 		"I13: who knows of no members has cleared nothing", "TestClearNeedsMembers",
@@ -73,7 +73,7 @@ var ofGroup = []mutant{
 	},
 	{
 		"I13: whoever clears takes back what he has lent", "TestHazard13ClearTakesBack",
-		"peer_clear.go", "if err := p.recallAll(ctx, nil); err != nil {", "if err := ctx.Err(); err != nil {",
+		"peer_clear.go", "if err := p.recallAll(ctx, concerns); err != nil {", "if err := ctx.Err(); err != nil {",
 	},
 	{
 		"loads under rights are let in and told, too", "TestRingOfLoads",
@@ -117,7 +117,7 @@ var ofGroup = []mutant{
 	},
 	{
 		"I13: a Clear that is pursued voids loads", "TestPursuedClearVoidsLoads",
-		"peer_clear.go", "\t\tfor key := range s.flights {\n\t\t\tkeys = append(keys, key)\n\t\t}\n", "",
+		"peer_clear.go", "keys := p.c.flightsIn(i)", "var keys []string",
 	},
 	{
 		"I13: a Clear clears once where it is confirmed", "TestClearIsNotRepeatedWhereItWasConfirmed",

@@ -4,6 +4,26 @@ package main
 
 var ofReplicas = []mutant{
 	{
+		"I13: DeletePrefix voids loads", "TestDeletePrefix",
+		"clear_prefix.go", "range c.flightsIn(i) {", "range []string(nil) {",
+	},
+	{
+		"I13: DeletePrefix takes back what is lent", "TestDeletePrefixTakesBack",
+		"peer_clear.go", "return strings.HasPrefix(key, prefix) }", "return false }",
+	},
+	{
+		"I13: what is deleted by prefix isn't restored from a snapshot", "TestSnapshotIsOlder",
+		"snapshot_read.go", " || c.snapshots.leavesOut(e.key)", "",
+	},
+	{
+		"I12: a DeletePrefix that is pursued removes nothing that has come since", "TestDeletePrefixIsPursued",
+		"peer_pursue.go", "p.clearAgain(ctx, one.began, prefix, one.number)", "p.clearAgain(ctx, 0, prefix, one.number)",
+	},
+	{
+		"I14: nothing comes while a DeletePrefix is being carried out", "TestDeletePrefixTakesItsTime",
+		"clear_prefix.go", "mask, tag := p.hideLabel()", "mask, tag := uint64(0), p.tenures.view().tag",
+	},
+	{
 		"I3: replicas are dropped before a write takes effect", "TestReplicas",
 		"peer_write.go", "err = p.dropElsewhere(ctx, v, ch.key)", "err = ctx.Err()",
 	},

@@ -124,7 +124,7 @@ type Frame struct {
 	Cache uint16 // the sender's number for the cache; of an answer: with a Token only, as is Key
 	Op    uint32 // of a request and its answers; within Items the index of the key
 
-	Key   string
+	Key   string // of a Clear the prefix of the keys, if it is not about all
 	Value []byte // the rest of the body, if Items is nil
 	Items []byte // the rest of the body of a frame about many keys; see [Next]
 
