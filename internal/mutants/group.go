@@ -73,7 +73,7 @@ var ofGroup = []mutant{
 	},
 	{
 		"I13: whoever clears takes back what he has lent", "TestHazard13ClearTakesBack",
-		"peer_clear.go", "if err := p.recallAll(ctx, concerns); err != nil {", "if err := ctx.Err(); err != nil {",
+		"peer_clear.go", "if err := p.recallAll(ctx, concerns); err != nil {", "_ = concerns\n\tif err := ctx.Err(); err != nil {",
 	},
 	{
 		"loads under rights are let in and told, too", "TestRingOfLoads",
