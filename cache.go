@@ -58,6 +58,8 @@ type Cache[V any] struct {
 	userMaxValue int64 // Options.MaxValueBytes
 	userSize     bool  // Options.Size was given
 	userCodec    bool  // values are encoded and decoded by functions that may be the user's
+	updates      updates[V]
+	add          func(v *V, n uint64) (sum uint64, ok bool) // of an Incr; nil: V is no whole number
 
 	closed   atomic.Bool
 	spawning sync.Mutex     // see spawn
@@ -131,6 +133,7 @@ func makeCache[V any](name string, o Options[V]) *Cache[V] {
 	}
 	c.n.served, c.n.localHits = newStriped(), newStriped()
 	c.tracer = c.newTracer()
+	c.add = adder[V]()
 	c.journal = new(journal)
 	if o.Group != nil {
 		c.journal = o.Group.journal

@@ -33,6 +33,12 @@ const (
 	// ErrOutdated is returned by a Put or Delete with a version that is lower than one the cache
 	// has seen; see [WithVersion].
 	ErrOutdated strError = "covey: version is outdated"
+	// ErrConflict is returned by a write whose condition does not hold (see [IfAbsent], [IfVersion] and
+	// [DeleteIfVersion]), and by an Update if other writes have come in between again and again. It
+	// has changed nothing.
+	ErrConflict strError = "covey: condition does not hold"
+	// ErrOverflow is returned by an Incr whose sum does not fit into the type. It has changed nothing.
+	ErrOverflow strError = "covey: sum overflows"
 	// ErrNotReplicated is returned by a Put [WithReplicated] that has been done, when not all who are
 	// to have a replica could be reached in time.
 	ErrNotReplicated strError = "covey: stored, but not replicated"
@@ -48,7 +54,7 @@ const (
 	ErrLoadTimeout strError = "covey: load timed out"
 	// ErrUnchanged is for loaders to return: the value that the cache still has (see
 	// [Load.StaleVersion]) is right, keep it for another TTL. If the cache has none any more, it is
-	// an error like any other.
+	// an error like any other. The function of an Update returns it to write nothing.
 	ErrUnchanged strError = "covey: unchanged"
 	// ErrUnconfirmed is returned by a write in a group of which it is not sure that it has been done
 	// everywhere: the key's owner did not answer or could not be asked, or a copy could not be taken

@@ -167,7 +167,7 @@ func (c *Cache[V]) keyState(key string) (k KeyState) {
 	return k
 }
 
-var writeNames = map[wire.Type]string{wire.Put: "put", wire.Delete: "delete", wire.Expire: "expire", wire.Clear: "clear"}
+var writeNames = map[wire.Type]string{wire.Put: "put", wire.Delete: "delete", wire.Expire: "expire", wire.Clear: "clear", wire.Update: "incr"}
 
 // shownLoans describes what is lent of a key. The segment is locked.
 func (c *Cache[V]) shownLoans(l *lending) (all []Loan) {

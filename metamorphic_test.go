@@ -30,7 +30,7 @@ type operation struct {
 	n    uint64
 }
 
-const metamorphicKinds = 14
+const metamorphicKinds = 19
 
 // randomOperation leaves out what may depend on the options: eviction, early refresh, and when what
 // has expired takes its version along. So the keys with versions do not expire.
@@ -71,6 +71,14 @@ func randomOperation(r *rand.Rand, i int) operation {
 		case 1, 2, 3:
 			op.kind = "delete a prefix" // key1 is one of key10 and key11
 		}
+	case 13:
+		op.kind = "put if absent"
+	case 14:
+		op.kind = "put if it has a version"
+	case 15:
+		op.kind = "delete if it has a version"
+	case 16, 17:
+		op.kind = "update"
 	default:
 		op.kind = "get"
 	}
@@ -94,6 +102,28 @@ func (op operation) do(ctx context.Context, c *Cache[string]) string {
 		err = c.Put(ctx, k, op.v, WithTTL(op.ttl))
 	case "put a version":
 		err = c.Put(ctx, k, op.v, WithVersion(op.n), WithTTL(Forever))
+	case "put if absent":
+		err = c.Put(ctx, k, op.v, IfAbsent(), WithTTL(op.ttl))
+	case "put if it has a version", "delete if it has a version":
+		n := op.n
+		if e, _, e2 := c.Lookup(ctx, k); e2 == nil && op.n%2 == 0 {
+			n = e.Version
+		}
+		if strings.HasPrefix(op.kind, "put") {
+			err = c.Put(ctx, k, op.v, IfVersion(n), WithVersion(n+op.n%3), WithTTL(Forever))
+		} else {
+			err = c.Delete(ctx, k, DeleteIfVersion(n))
+		}
+	case "update":
+		got, err = c.Update(ctx, k, func(old string, ok bool) (string, error) {
+			switch op.n % 7 {
+			case 0:
+				return "", ErrUnchanged
+			case 1:
+				return "", ErrNotFound
+			}
+			return fmt.Sprint(old[:min(len(old), 20)], ok, op.v), nil
+		})
 	case "put not found":
 		err = c.PutNotFound(ctx, k)
 	case "delete":
@@ -137,7 +167,7 @@ func (op operation) do(ctx context.Context, c *Cache[string]) string {
 		got, err = c.Get(ctx, k, load)
 	}
 	kind := "other"
-	for _, one := range []error{nil, ErrNotFound, ErrOutdated, ErrUnconfirmed} {
+	for _, one := range []error{nil, ErrNotFound, ErrOutdated, ErrConflict, ErrUnconfirmed} {
 		if errors.Is(err, one) {
 			kind = fmt.Sprint(one)
 		}

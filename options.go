@@ -415,6 +415,9 @@ type PutOption struct {
 	ttls       map[string]time.Duration
 	versions   map[string]uint64
 	replicated bool
+
+	ifAbsent, hasIfVersion bool
+	ifVersion              uint64
 }
 
 // WithReplicated makes the Put wait until those who keep replicas have the value, too, so that it
@@ -449,6 +452,10 @@ func WithVersions(versions map[string]uint64) PutOption { return PutOption{versi
 func joinPutOptions(key string, opts []PutOption) (o PutOption) {
 	for _, p := range opts {
 		o.replicated = o.replicated || p.replicated
+		o.ifAbsent = o.ifAbsent || p.ifAbsent
+		if p.hasIfVersion {
+			o.ifVersion, o.hasIfVersion = p.ifVersion, true
+		}
 		if p.hasTTL {
 			o.ttl, o.hasTTL = p.ttl, true
 		} else if ttl, ok := p.ttls[key]; ok {
@@ -469,6 +476,9 @@ type DeleteOption struct {
 	version    uint64
 	hasVersion bool
 	versions   map[string]uint64
+
+	hasIfVersion bool
+	ifVersion    uint64
 }
 
 // DeletedAt gives the Delete the version that the deletion has at the origin, and makes it
@@ -491,6 +501,9 @@ func DeletedAtVersions(versions map[string]uint64) DeleteOption {
 // joinDeleteOptions returns what the options say about key.
 func joinDeleteOptions(key string, opts []DeleteOption) (o DeleteOption) {
 	for _, d := range opts {
+		if d.hasIfVersion {
+			o.ifVersion, o.hasIfVersion = d.ifVersion, true
+		}
 		if d.hasVersion {
 			o.version, o.hasVersion = d.version, true
 		} else if version, ok := d.versions[key]; ok {

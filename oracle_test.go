@@ -101,6 +101,30 @@ func (w *writer) put(key string, k *known) {
 	}
 }
 
+func (w *writer) putIfAbsent(key string, k *known) {
+	v := w.o.next()
+	if err := w.c.Put(context.Background(), key, v, IfAbsent()); err == nil {
+		w.o.stored.Store(v, true)
+		k.is(v)
+	} else {
+		w.ErrorIs(err, ErrConflict)
+		w.NotEmpty(k.values)
+	}
+}
+
+func (w *writer) update(key string, k *known) {
+	v := w.o.next()
+	none := Loader[int](func(context.Context, string) (int, error) { return 0, ErrNotFound })
+	got, err := w.c.Update(context.WithValue(context.Background(), loaderKey{}, none), key, func(old int, ok bool) (int, error) {
+		w.True(!ok || k.values[old], "Update: %q is %d, want one of %v", key, old, k.values)
+		return v, nil
+	})
+	w.NoError(err)
+	w.Equal(v, got)
+	w.o.stored.Store(v, true)
+	k.is(v)
+}
+
 func (w *writer) delete(key string, k *known) {
 	if w.r.IntN(2) == 0 {
 		w.NoError(w.c.Delete(context.Background(), key))
@@ -178,8 +202,12 @@ func (w *writer) anything() {
 	switch n := w.r.IntN(100); {
 	case n < 25:
 		w.get(key, k)
-	case n < 45:
+	case n < 37:
 		w.put(key, k)
+	case n < 41:
+		w.putIfAbsent(key, k)
+	case n < 45:
+		w.update(key, k)
 	case n < 55:
 		w.delete(key, k)
 	case n < 60:

@@ -31,6 +31,8 @@ var codes = [...]struct {
 	{ErrLoadTimeout, wire.CodeLoadTimeout},
 	{ErrRecursiveLoad, wire.CodeRecursive},
 	{ErrOutdated, wire.CodeOutdated},
+	{ErrConflict, wire.CodeConflict},
+	{ErrOverflow, wire.CodeOverflow},
 	{ErrTooLarge, wire.CodeTooLarge},
 	{ErrUnconfirmed, wire.CodeUnconfirmed},
 	{ErrNotReplicated, wire.CodeNotReplicated},
@@ -115,7 +117,7 @@ func failure(peer string, code wire.Code, text string) error {
 	switch code {
 	case wire.CodeCancelled:
 		return errRightLost
-	case wire.CodeLoad, wire.CodeOutdated, wire.CodeTooLarge, wire.CodeOverloaded, wire.CodeLoadTimeout, wire.CodeRecursive, wire.CodeNoLoader, wire.CodeUnconfirmed, wire.CodeNotReplicated:
+	case wire.CodeLoad, wire.CodeOutdated, wire.CodeConflict, wire.CodeOverflow, wire.CodeTooLarge, wire.CodeOverloaded, wire.CodeLoadTimeout, wire.CodeRecursive, wire.CodeNoLoader, wire.CodeUnconfirmed, wire.CodeNotReplicated:
 		e := &foreignError{peer: peer, text: text}
 		for _, c := range codes {
 			if c.code == code {

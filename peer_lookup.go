@@ -85,6 +85,7 @@ func (p *peering[V]) described(peer, key string, f *wire.Frame) (e Entry[V], ok 
 		return e, false, answerError(peer, f)
 	}
 	e.Version, e.Age, e.TTL, e.Stale, e.Source = f.Version, f.Age, f.TTL, f.Flags&wire.Stale != 0, SourcePeer
+	e.stamp = f.Made
 	return e, !e.NotFound, nil
 }
 

@@ -104,6 +104,8 @@ func (p *peering[V]) serve(r *link.Request) {
 		p.serveLookup(r)
 	case wire.Put, wire.Delete, wire.Expire:
 		p.serveWrite(r)
+	case wire.Update:
+		p.serveUpdate(r)
 	case wire.Fill:
 		p.serveFill(r)
 	case wire.Recall:

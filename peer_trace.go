@@ -30,6 +30,8 @@ func spanOp(t wire.Type) string {
 		return "delete"
 	case wire.Expire:
 		return "expire"
+	case wire.Update:
+		return "update"
 	case wire.Clear:
 		return "clear"
 	}
@@ -88,6 +90,8 @@ func endOfRequest(peer string, f *wire.Frame) SpanEnd {
 			return SpanEnd{Result: "canceled"}
 		case wire.CodeOutdated:
 			return SpanEnd{Result: "outdated"}
+		case wire.CodeConflict:
+			return SpanEnd{Result: "conflict"}
 		}
 	}
 	return SpanEnd{Result: "error", Err: answerError(peer, f)}

@@ -31,6 +31,7 @@ func (p *peering[V]) change(ctx context.Context, ch *change[V]) error {
 	switch {
 	case (err == nil || errors.Is(err, ErrNotReplicated)) && ch.kind != wire.Expire: // which leaves what is to be deleted
 		p.pursuits.settle(ch.key)
+	case ch.up != nil: // either it has been carried out, or what was there before is right
 	case errors.Is(err, ErrUnconfirmed): // then what was there before must go, at least
 		p.pursuits.add(ch.key, began)
 	}
@@ -59,7 +60,8 @@ func (p *peering[V]) attempt(ctx context.Context, ch *change[V]) (verdict, error
 var errNoMembers = errors.New("covey: the group has no members that own keys, or this process knows of none")
 
 // persist goes on trying, as long as the write may be repeated and there is time. A Put that may
-// have been carried out is not repeated: another write may have come after it.
+// have been carried out is not repeated: another write may have come after it. Nor is a conditional
+// write, whose own effect would make its condition fail, or an Incr, which would count twice.
 func (p *peering[V]) persist(
 	ctx context.Context, ch *change[V], began int64, how verdict, err error,
 ) (verdict, error) {
@@ -71,7 +73,7 @@ func (p *peering[V]) persist(
 	for {
 		v := p.tenures.view()
 		switch {
-		case how == lost && ch.kind == wire.Put:
+		case how == lost && ch.isOnce():
 			return how, err
 		case ctx.Err() != nil:
 			if unknown {
@@ -109,7 +111,9 @@ func (p *peering[V]) awaitChange(ctx context.Context, v *view, pause time.Durati
 }
 
 func (p *peering[V]) unconfirmed(ch *change[V], errs ...error) error {
-	p.drop(ch.key, ch.hash)
+	if ch.up == nil {
+		p.drop(ch.key, ch.hash)
+	}
 	p.c.n.unconfirmed.Add(1)
 	p.c.journal.add(Event{Kind: EventUnconfirmed, Cache: p.c.name, Key: ch.key, Err: errors.Join(errs...)})
 	return unconfirmed(p.c.name, ch.key, errs...)
@@ -123,6 +127,9 @@ func (p *peering[V]) tell(ctx context.Context, v *view, peer *link.Peer, ch *cha
 	l, err := p.linkTo(ctx, peer)
 	if err != nil {
 		return elsewhere, err
+	}
+	if ch.up != nil {
+		return p.tellUpdate(ctx, v, peer, l, ch)
 	}
 	f := wire.Frame{Type: ch.kind, Cache: p.id, Key: ch.key}
 	switch {
@@ -153,7 +160,17 @@ func (p *peering[V]) tell(ctx context.Context, v *view, peer *link.Peer, ch *cha
 	if ch.began != 0 { // what has come since is not to be undone
 		f.Age = duration(p.c.store.clock.steady() - ch.began)
 	}
-	answer, err := p.call(ctx, v, l, &f, false)
+	return p.tellBy(ctx, v, peer, l, ch, &f)
+}
+
+// tellBy sends the frame that tells a peer to carry out the change. The verdict is as attempt's.
+func (p *peering[V]) tellBy(
+	ctx context.Context, v *view, peer *link.Peer, l *link.Link, ch *change[V], f *wire.Frame,
+) (verdict, error) {
+	answer, err := p.call(ctx, v, l, f, false)
+	if ch.up != nil && err == nil {
+		p.readUpdated(ch.up, &answer)
+	}
 	switch {
 	case err != nil:
 		return lost, newPeerError(peer.Name(), err)
@@ -166,6 +183,8 @@ func (p *peering[V]) tell(ctx context.Context, v *view, peer *link.Peer, ch *cha
 		}
 		p.holds.void(ch.key)
 		return answered, nil
+	case ch.up != nil && answer.Type != wire.Failed:
+		return p.otherwiseUpdated(peer.Name(), ch, &answer)
 	case answer.Type == wire.Failed && answer.Code == wire.CodeUnconfirmed:
 		return lost, p.writeError(peer.Name(), ch.key, &answer)
 	case answer.Type == wire.Failed && (answer.Code == wire.CodeClosed || answer.Code == wire.CodeUnknownCache):
@@ -254,7 +273,7 @@ func (p *peering[V]) noteInvalidation(ch *change[V], held bool, took time.Durati
 		p.c.n.invalidations.add(took)
 		e.Took = took
 	}
-	if held || ch.kind != wire.Put {
+	if held || ch.kind != wire.Put && ch.kind != wire.Update {
 		p.c.journal.add(e)
 	}
 }
@@ -404,6 +423,11 @@ func (p *peering[V]) serveWrite(r *link.Request) {
 	if r.Age > 0 {
 		ch.began = p.c.store.clock.steady() - int64(r.Age)
 	}
+	p.serveChange(r, ch)
+}
+
+// serveChange carries out a change for another process.
+func (p *peering[V]) serveChange(r *link.Request, ch *change[V]) {
 	gen := p.c.store.gen.Load()
 	v := p.tenures.view()
 	if !v.isOwn(ch.key) {
@@ -413,7 +437,7 @@ func (p *peering[V]) serveWrite(r *link.Request) {
 	if p.c.opt.Events.Removed == nil {
 		err := p.c.changeHere(ch, gen, nil)
 		if !errors.Is(err, errBusy) && !errors.Is(err, errElsewhere) {
-			r.Answer(written(err))
+			r.Answer(p.answerTo(r.Link(), ch, err))
 			return
 		}
 	}
@@ -426,7 +450,7 @@ func (p *peering[V]) writeFor(op *link.Op, ch *change[V]) *wire.Frame {
 	ctx, cancel := context.WithTimeout(p.group.ctx, p.group.opt.OpTimeout)
 	defer cancel()
 	live := op.Live
-	if ch.kind != wire.Put { // which removes, and does no harm later
+	if !ch.isOnce() { // which removes, and does no harm later
 		live = nil
 	}
 	for {
@@ -436,7 +460,7 @@ func (p *peering[V]) writeFor(op *link.Op, ch *change[V]) *wire.Frame {
 			return notOwner(v)
 		}
 		if err := p.commit(ctx, ch, gen, v, live); !errors.Is(err, errElsewhere) {
-			return written(p.awaitReplicas(ctx, ch, err))
+			return p.answerTo(op.Link(), ch, p.awaitReplicas(ctx, ch, err))
 		}
 	}
 }

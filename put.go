@@ -59,6 +59,11 @@ func (c *Cache[V]) put(ctx context.Context, ch *change[V]) error {
 	if err := checkTTL(o.ttl); err != nil {
 		return fmt.Errorf("covey: cache %q, key %q: %w", c.name, ch.key, err)
 	}
+	up, err := c.updateOfPut(o)
+	if err != nil {
+		return err
+	}
+	ch.up = up
 	c.puts.inc()
 	ch.hash = c.store.hash(ch.key)
 	if o.hasTTL && o.ttl <= 0 { // stale already
@@ -88,6 +93,9 @@ func (c *Cache[V]) Delete(ctx context.Context, key string, opts ...DeleteOption)
 		return err
 	}
 	ch := change[V]{kind: wire.Delete, key: key, hash: c.store.hash(key), del: joinDeleteOptions(key, opts)}
+	if ch.del.hasIfVersion {
+		ch.up = &update[V]{condition: condition{hasVersion: true, version: ch.del.ifVersion}}
+	}
 	c.n.deletes.Add(1)
 	return c.change(ctx, &ch)
 }

@@ -34,7 +34,7 @@ func (p *peering[V]) servesApart(r *link.Request) bool {
 	switch r.Type {
 	case wire.Get, wire.GetMany, wire.Lookup, wire.Peek:
 		return p.c.userCodec
-	case wire.Put, wire.Fill:
+	case wire.Put, wire.Fill, wire.Update:
 		return p.c.userCodec || p.c.userSize
 	}
 	return false

@@ -91,7 +91,7 @@ type Stats struct {
 	InvalidationTimes Histogram
 
 	// What was stored and what left.
-	Puts        int64 // calls of Put in this process, one for each item of a PutMany
+	Puts        int64 // calls of Put, Update and Incr in this process, one for each item of a PutMany
 	Deletes     int64 // calls of Delete in this process, one for each key of a DeleteMany
 	Outdated    int64 // writes refused by ErrOutdated, other processes' included
 	Evictions   int64 // live entries that left because the cache was full

@@ -74,7 +74,7 @@ func (k SpanKind) String() string {
 // A Span is what a [Tracer] is told of when it begins.
 type Span struct {
 	Kind    SpanKind // what it is about
-	Op      string   // of a request: get, get_many, lookup, refresh, put, delete, expire or clear
+	Op      string   // of a request: get, get_many, lookup, refresh, put, delete, expire, update (also a conditional write, or an Incr) or clear
 	Cache   string   // the cache's name
 	Group   string   // GroupOptions.GroupName
 	Self    string   // this process's name in its group; "" if the cache is alone
@@ -91,9 +91,9 @@ type SpanEnd struct {
 	// Result of a load is ok, not_found, unchanged, canceled (nobody waited any more), timeout, panic
 	// or error. Of a request it is hit, not_found, done (also: nothing is there), right (whoever asks
 	// is to load the key), moved (another process owns the key), alone (each process has to load for
-	// itself), outdated, canceled or error.
+	// itself), outdated, conflict (of an update that brings what is there: hit), canceled or error.
 	Result string
-	// Err is what went wrong. ErrNotFound, ErrOutdated and the end of those who waited are none.
+	// Err is what went wrong. ErrNotFound, ErrOutdated, ErrConflict and the end of those who waited are none.
 	Err error
 }
 

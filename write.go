@@ -30,10 +30,12 @@ type write[V any] struct {
 
 	version   uint64 // refuse if a higher one is known, or this one and f is nil
 	versioned bool
+	cond      *condition // nil: none
 
 	// Results.
 	err    error
-	landed bool // f was ended by this write
+	landed bool  // f was ended by this write
+	found  *node // what does not meet cond
 	old    *node
 	stored bool
 	grown  bool // a tombstone has taken memory
@@ -149,6 +151,9 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 		}
 	case s.c.peering != nil && !w.drop:
 		if w.err = s.mayWrite(w); w.err != nil {
+			if w.cond != nil && w.err == errBusy && s.refuses(w) {
+				w.err = s.c.errConflict(w.key)
+			}
 			return true
 		}
 	}
@@ -161,9 +166,13 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 		s.removeCopy(old)
 		old, place = nil, nil
 	}
-	// 4. Versions. Refusing comes before unlinking: an outdated write does not void a load.
+	// 4. The condition, and versions. Refusing comes before unlinking: an outdated write does not void a load.
+	if w.cond != nil && !s.holds(w.cond, old) {
+		w.err, w.found = s.c.errConflict(w.key), old
+		return true
+	}
 	known, hasKnown := s.knownVersion(w, old)
-	if w.versioned && hasKnown && w.version < known {
+	if w.versioned && hasKnown && (w.version < known || w.cond != nil && w.version == known) {
 		w.err = fmt.Errorf("%w: cache %q, key %q: %d, the cache has seen %d", ErrOutdated, s.c.name, w.key, w.version, known)
 		if w.f != nil {
 			s.c.n.discard(byVersion)
@@ -203,6 +212,10 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 		if hasKnown && (w.versioned || w.f == nil && !w.expire) {
 			e.version = known
 			e.flags |= flagVersioned
+		}
+		if w.cond != nil && w.cond.keep && s.c.isPresent(old, s.c.store.clock.now()) {
+			e.expires = old.expires
+			e.guard = s.c.guardOf(&e.node, e.born)
 		}
 		e.gen.Store(gen)
 		if e.stamp == 0 && s.c.peering != nil {
@@ -247,8 +260,7 @@ var errElsewhere = errors.New("covey: the members have changed")
 // time since the caller looked and must still act as its owner, and nothing may be lent.
 func (s *shard[V]) mayWrite(w *write[V]) error {
 	p := s.c.peering
-	switch {
-	case s.c.store.gen.Load() != w.gen:
+	if s.c.store.gen.Load() != w.gen {
 		return errElsewhere
 	}
 	v, place := p.tenures.view(), ringHash(w.key)
@@ -319,15 +331,22 @@ type change[V any] struct {
 	foreign  bool // another peer asks for it
 	put      PutOption
 	del      DeleteOption
-	began    int64 // when the write was asked for, by the clock's steady, if this is not the first attempt; else 0
+	up       *update[V] // what it depends on; nil: on nothing
+	began    int64      // when the write was asked for, by the clock's steady, if this is not the first attempt; else 0
 	gone     []departure
 }
 
 // changeHere carries out a change in this process's own store. gen is the generation under which
 // the caller has found that this process is the owner.
 func (c *Cache[V]) changeHere(ch *change[V], gen uint32, turn *writing) error {
+	if ch.kind == wire.Update {
+		return c.addHere(ch, gen, turn)
+	}
 	w := write[V]{key: ch.key, hash: ch.hash, gen: gen, writing: turn}
-	if ch.began != 0 && ch.kind != wire.Put {
+	if ch.up != nil {
+		w.cond = &ch.up.condition
+	}
+	if ch.began != 0 && !ch.isOnce() {
 		w.asOf = ch.began + c.store.clock.now() - c.store.clock.steady()
 	}
 	size, tooLarge := 0, false
@@ -353,21 +372,42 @@ func (c *Cache[V]) changeHere(ch *change[V], gen uint32, turn *writing) error {
 	case wire.Expire:
 		w.expire = true
 	}
-	if gone := c.writeQuietly(&w); turn != nil {
+	if tooLarge && ch.up != nil { // which changes nothing if it fails
+		return c.errTooLarge(ch.key, size)
+	}
+	if err := c.carryOut(ch, &w, turn); err != nil || !tooLarge {
+		return err
+	}
+	return c.errTooLarge(ch.key, size)
+}
+
+// carryOut writes what a change has come to.
+func (c *Cache[V]) carryOut(ch *change[V], w *write[V], turn *writing) error {
+	if gone := c.writeQuietly(w); turn != nil {
 		ch.gone = gone // Events.Removed may write the key, too: whose turn it is has to be over
 	} else {
 		c.departed(gone)
 	}
 	if w.err == nil {
 		c.lately.written.note(ch.hash, ch.kind, c.store.clock.now())
-		if turn == nil && ch.kind != wire.Put {
+		if turn == nil && ch.kind != wire.Put && ch.kind != wire.Update {
 			c.journal.add(Event{Kind: EventInvalidated, Cache: c.name, Key: ch.key})
 		}
 	}
-	if tooLarge && w.err == nil {
-		c.n.tooLarge.Add(1)
-		return fmt.Errorf("%w: cache %q, key %q: it has %d bytes, MaxValueBytes is %d, MaxBytes is %d",
-			ErrTooLarge, c.name, ch.key, size, c.maxValue.Load(), c.maxBytes.Load())
+	if ch.up != nil {
+		ch.up.found = seen[V]{}
+		if ch.up.show {
+			ch.up.found = c.see(w.found, c.store.clock.now())
+		}
+		if w.stored {
+			ch.up.made = w.e.stamp
+		}
 	}
 	return w.err
+}
+
+func (c *Cache[V]) errTooLarge(key string, size int) error {
+	c.n.tooLarge.Add(1)
+	return fmt.Errorf("%w: cache %q, key %q: it has %d bytes, MaxValueBytes is %d, MaxBytes is %d",
+		ErrTooLarge, c.name, key, size, c.maxValue.Load(), c.maxBytes.Load())
 }

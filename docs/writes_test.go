@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coveycache/covey"
 )
@@ -44,6 +45,51 @@ func loadProduct(db *table) covey.Loader[Product] {
 			covey.LoadInfo(ctx).SetVersion(p.Revision)
 		}
 		return p, err
+	}
+}
+
+// spend takes an amount from a budget that the cache keeps, unless too little is left.
+func spend(ctx context.Context, budgets *covey.Cache[int], team string, amount int) (left int, err error) {
+	return budgets.Update(ctx, team, func(left int, ok bool) (int, error) {
+		if !ok || left < amount {
+			return 0, errTooLittle
+		}
+		return left - amount, nil
+	})
+}
+
+var errTooLittle = errors.New("too little is left")
+
+// allow counts requests of a client in a window of a minute, in the whole group.
+func allow(ctx context.Context, requests *covey.Cache[int64], client string) (bool, error) {
+	n, err := covey.Incr(ctx, requests, client, 1, covey.WithTTL(time.Minute))
+	return n <= 100, err
+}
+
+func TestConditionalWrites(t *testing.T) {
+	budgets, err := covey.New("budgets", covey.Options[int]{MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer budgets.Close()
+	if _, err := spend(t.Context(), budgets, "a", 1); !errors.Is(err, errTooLittle) {
+		t.Error(err)
+	}
+	if err := budgets.Put(t.Context(), "a", 10); err != nil {
+		t.Error(err)
+	}
+	if left, err := spend(t.Context(), budgets, "a", 7); err != nil || left != 3 {
+		t.Error(left, err)
+	}
+	requests, err := covey.New("requests", covey.Options[int64]{MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer requests.Close()
+	for i := range 101 {
+		if ok, err := allow(t.Context(), requests, "c"); err != nil || ok != (i < 100) {
+			t.Error(i, ok, err)
+		}
 	}
 }
 

@@ -45,14 +45,17 @@ const (
 
 // A call is one operation of a history.
 type call struct {
-	kind  string // "put", "delete", "clear" (also by prefix), "lookup", "many"
+	kind  string // "put", "delete", "clear" (also by prefix), "lookup", "many", "absent" (a Put of what is absent), "update"
 	key   int
-	value int // that was put
+	value int  // that was put
+	old   int  // of an update: what it replaces; 0: nothing
+	maybe bool // of an update: whether it has been carried out is not known
 }
 
 // A result is what came of it.
 type result struct {
-	value int // that was found; 0: a miss
+	value    int // that was found; 0: a miss
+	conflict int // 1: there was a value
 }
 
 // model is a cache as its users see it: a register that may always seem empty.
@@ -73,6 +76,13 @@ var model = porcupine.Model{
 			return true, in.value
 		case "delete", "clear":
 			return true, 0
+		case "absent": // there may seem to be nothing at any time, but not something
+			return out.conflict == 0 || state.(int) != 0, max(in.value*(1-out.conflict), state.(int)*out.conflict)
+		case "update":
+			if in.old == 0 || in.old == state.(int) {
+				return true, in.value
+			}
+			return in.maybe, state
 		}
 		return out.value == 0 || out.value == state.(int), state
 	},
@@ -200,7 +210,7 @@ func stale(op porcupine.Operation, all []porcupine.Operation) string {
 			continue
 		}
 		for _, w := range all {
-			if k := w.Input.(call).kind; k != "lookup" && k != "many" && w.Call > put.Return && w.Return < op.Call {
+			if k := w.Input.(call).kind; k != "lookup" && k != "many" && k != "absent" && k != "update" && w.Call > put.Return && w.Return < op.Call {
 				return fmt.Sprintf("  STALE since %v", time.Duration(w.Return))
 			}
 		}
@@ -240,8 +250,12 @@ func run(t *testing.T, r *rand.Rand, k kind) (history []porcupine.Operation, eve
 				l := p.life.Load()
 				in := call{kind: "lookup", key: own.IntN(keys)}
 				switch n := own.IntN(200); {
-				case n < 12:
+				case n < 6:
 					in.kind, in.value = "put", 1+id*ops+i
+				case n < 9:
+					in.kind, in.value = "absent", 1+id*ops+i
+				case n < 12:
+					in.kind, in.value = "update", 1+id*ops+i
 				case n < 20:
 					in.kind = "delete"
 				case n < 21:
@@ -253,13 +267,17 @@ func run(t *testing.T, r *rand.Rand, k kind) (history []porcupine.Operation, eve
 					continue
 				}
 				began := int64(time.Since(start))
-				outs, ok, sure := do(ctx, l.cache.Load(), in)
+				outs, ok, sure := do(ctx, l.cache.Load(), &in)
 				if l.crashed.Load() { // nobody has seen the answer
 					sure = false
-					ok = in.kind == "put" || in.kind == "delete" || in.kind == "clear"
+					ok = in.kind != "lookup" && in.kind != "many" && (in.kind != "update" || in.value != 0)
 				}
 				ended := int64(time.Since(start))
 				if !sure {
+					in.maybe = true
+					for key := range outs { // what came of it nobody has seen
+						outs[key] = result{}
+					}
 					ended = int64(1000 * time.Hour) // it may take effect at any time, or never
 				}
 				if !ok {
@@ -267,7 +285,8 @@ func run(t *testing.T, r *rand.Rand, k kind) (history []porcupine.Operation, eve
 				}
 				mu.Lock()
 				for key, out := range outs { // to each key, what concerns many is a call of its own
-					one := call{kind: in.kind, key: key, value: in.value}
+					one := in
+					one.key = key
 					history = append(history, porcupine.Operation{ClientId: id, Input: one, Call: began, Output: out, Return: ended, Metadata: p.host})
 				}
 				mu.Unlock()
@@ -288,13 +307,31 @@ func run(t *testing.T, r *rand.Rand, k kind) (history []porcupine.Operation, eve
 
 // do carries out a call, and says what came of it for each key that it concerns. ok is false if
 // that says nothing, sure if the result is known.
-func do(ctx context.Context, c *covey.Cache[string], in call) (out map[int]result, ok, sure bool) {
+func do(ctx context.Context, c *covey.Cache[string], in *call) (out map[int]result, ok, sure bool) {
 	key := fmt.Sprint("key", in.key)
 	out = map[int]result{in.key: {}}
 	switch in.kind {
 	case "put":
 		err := c.Put(ctx, key, fmt.Sprint(in.value))
 		return out, true, err == nil
+	case "absent":
+		err := c.Put(ctx, key, fmt.Sprint(in.value), covey.IfAbsent())
+		if errors.Is(err, covey.ErrConflict) {
+			out[in.key] = result{conflict: 1}
+			return out, true, true
+		}
+		return out, true, err == nil
+	case "update":
+		v, called := in.value, false
+		in.value = 0
+		_, err := c.Update(ctx, key, func(old string, ok bool) (string, error) {
+			in.value, in.old, called = v, number(old).value, true
+			return fmt.Sprint(v), nil
+		})
+		if err != nil && !errors.Is(err, covey.ErrUnconfirmed) {
+			return out, false, true // it has changed nothing
+		}
+		return out, called, err == nil
 	case "delete":
 		err := c.Delete(ctx, key)
 		return out, true, err == nil

@@ -18,7 +18,7 @@ type Purpose uint8
 // Purposes.
 const (
 	ForReads    Purpose = iota // Get, GetMany, Lookup, Reload, and what is asked about a group
-	ForWrites                  // Put, Delete, Expire, Clear
+	ForWrites                  // Put, Delete, Expire, Clear, Update
 	ForRecalls                 // what a write waits for: Recall, Drop
 	ForCopies                  // what others come to have: Fill, Replicate, Peek
 	ForNobody                  // what is not counted
@@ -29,7 +29,7 @@ func purposeOf(t wire.Type) Purpose {
 	switch t {
 	case wire.Get, wire.GetMany, wire.Lookup, wire.Reload, wire.Top, wire.Inspect:
 		return ForReads
-	case wire.Put, wire.Delete, wire.Expire, wire.Clear:
+	case wire.Put, wire.Delete, wire.Expire, wire.Clear, wire.Update:
 		return ForWrites
 	case wire.Recall, wire.Drop:
 		return ForRecalls

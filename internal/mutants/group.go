@@ -89,7 +89,7 @@ var ofGroup = []mutant{
 	},
 	{
 		"I12: a Put is not repeated", "TestPutIsNotRepeated",
-		"peer_write.go", "case how == lost && ch.kind == wire.Put:", "case false:",
+		"peer_write.go", "case how == lost && ch.isOnce():", "case false:",
 	},
 	{
 		"I12: a Delete that is repeated undoes nothing that came later", "TestPursuitUndoesNothing",

@@ -15,6 +15,7 @@ var mutants = slices.Concat(
 	ofLoads,
 	ofUsers,
 	ofGroup,
+	ofUpdates,
 	ofMembers,
 	ofCopies,
 	ofReplicas,

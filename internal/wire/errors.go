@@ -39,4 +39,6 @@ const (
 	CodeMalformed                 // the request cannot be understood
 	CodeSelf                      // of the handshake: the two ends are one process
 	CodeNotReplicated             // the value is stored, but not where there are to be replicas
+	CodeConflict                  // the condition of an Update does not hold
+	CodeOverflow                  // the sum of an Update does not fit into the type
 )

@@ -38,7 +38,7 @@ const (
 	Drop           // Key, Stamp, Ring: the sender, who owns the key by that view, writes it: forget it
 	Peek           // a Lookup that is not counted
 	Expire         // end the TTL
-	Update         // reserved: one atomic update at the owner
+	Update         // a Put, a Delete or an addition, as Result says (Put, Delete, Update), under a condition; never sent twice
 	Announce       // Ring: the sender goes by this view from now on
 	Top            // the keys that are asked for most; of no cache
 	Reload         // a Get that loads, whatever the cache has
@@ -103,6 +103,10 @@ const (
 
 	Aside = NoStore // of a Peek: it is about what a snapshot has brought; the answer's Token and Count are epochs
 	Seal  = Closure // of such a Peek: it is about the snapshot's seal
+
+	IfAbsent  = NoStore  // of an Update: there must be no fresh value
+	IfVersion = Closure  // of an Update: there must be a fresh value, and Token is its version
+	IfPresent = Negative // of an Update that adds: there must be a number, else the answer is NotFound
 )
 
 // Flags of answers.
@@ -129,7 +133,7 @@ type Frame struct {
 	Items []byte // the rest of the body of a frame about many keys; see [Next]
 
 	Stamp      uint64 // hybrid time: of a Drop or Replicate; in an answer, the latest that the sender knows
-	Made       uint64 // stamp of the entry, if Stamp is that of the message
+	Made       uint64 // stamp of the entry, if Stamp is that of the message; of an Update, what is there must have it
 	Version    uint64 // the user's
 	HasVersion bool
 
@@ -140,14 +144,14 @@ type Frame struct {
 
 	Clear uint64 // of a Clear its number; of a Peek or Replicate the sum of those that the sender has carried out in its view
 	Token uint64 // names a loan or a right
-	Count uint64 // of hits, in the Items of a KeepAlive or the answer to a Recall; of a Top, the rate
+	Count uint64 // of hits, in the Items of a KeepAlive or the answer to a Recall; of a Top, the rate; of an Update, what it adds, or not 0 if a refusal is to be a Hit; in its answer the sum
 	Ring  uint64 // stands for the sender's view of the members; in a NotOwner or Done its epoch
 
 	Chain Chain  // the loads within which the request was made
 	Trace []byte // what tells about the span of a request or, in an answer or a Fill, that of the load that has brought it
 
 	Code   Code   // of a Failed
-	Result Type   // of a Fill
+	Result Type   // of a Fill or an Update
 	Text   string // of an error; in a Top, the name of the cache; in a Caches, a version
 
 	Size   uint64 // of a value that follows in chunks; what a Credit grants
