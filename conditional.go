@@ -88,6 +88,9 @@ func (c *Cache[V]) isPresent(n *node, now int64) bool {
 		(c.store.idleFor == 0 || now < c.store.deadline(n))
 }
 
+// needsValue reports whether there has to be a value that is fresh.
+func (w *condition) needsValue() bool { return w.hasVersion || !w.absent && (w.stamp != 0 || w.byNode) }
+
 // holds reports whether the condition does, if old is there. The segment is locked.
 func (s *shard[V]) holds(w *condition, old *node) bool {
 	there := s.c.isPresent(old, s.c.store.clock.now())

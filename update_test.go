@@ -635,6 +635,35 @@ func TestUpdatesAreSentOnce(t *testing.T) {
 	})
 }
 
+// A Delete that is tried again spares what was put since it was called, but not what was made of a
+// value from before.
+func TestDeletesAndWhatIsMadeOfTheOld(t *testing.T) {
+	ctx := t.Context()
+	for name, write := range map[string]func(c *Cache[int]) error{
+		"update": func(c *Cache[int]) error {
+			_, err := c.Update(ctx, "k", func(old int, _ bool) (int, error) { return old + 1, nil })
+			return err
+		},
+		"incr":    func(c *Cache[int]) error { _, err := Incr(ctx, c, "k", 1); return err },
+		"version": func(c *Cache[int]) error { return c.Put(ctx, "k", 2, IfVersion(0)) },
+		"put":     func(c *Cache[int]) error { return c.Put(ctx, "k", 2) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCache(t, Options[int]{})
+			require.NoError(t, c.Put(ctx, "k", 1))
+			time.Sleep(time.Second)
+			called := c.store.clock.steady()
+			time.Sleep(time.Second)
+			require.NoError(t, write(c))
+			again := &change[int]{kind: wire.Delete, key: "k", hash: c.store.hash("k"), began: called}
+			require.NoError(t, c.changeHere(again, c.store.gen.Load(), nil))
+			_, ok, err := c.Lookup(ctx, "k")
+			require.NoError(t, err)
+			require.Equal(t, name == "put", ok, name)
+		})
+	}
+}
+
 // After the owner's crash the next one has the number, if it was replicated.
 func TestIncrOutlivesItsOwner(t *testing.T) {
 	inWorld(t, 3, Options[string]{Replicas: 2}, func(t *testing.T, w *world) {

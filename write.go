@@ -213,9 +213,13 @@ func (s *shard[V]) apply(w *write[V], structural bool) (done bool) {
 			e.version = known
 			e.flags |= flagVersioned
 		}
-		if w.cond != nil && w.cond.keep && s.c.isPresent(old, s.c.store.clock.now()) {
-			e.expires = old.expires
-			e.guard = s.c.guardOf(&e.node, e.born)
+		if w.cond != nil && w.cond.needsValue() { // made of what is there, and so as old as that for a Delete that is tried again
+			now := e.born
+			e.born = old.born
+			if w.cond.keep {
+				e.expires = old.expires
+			}
+			e.guard = s.c.guardOf(&e.node, now)
 		}
 		e.gen.Store(gen)
 		if e.stamp == 0 && s.c.peering != nil {

@@ -20,6 +20,10 @@ var ofUpdates = []mutant{
 		"peer_update.go", "up.keep = up.stamp != 0 && !ch.put.hasTTL", "up.keep = false",
 	},
 	{
+		"a Delete that is tried again removes what was made of the old value", "TestDeletesAndWhatIsMadeOfTheOld",
+		"write.go", "\t\t\te.born = old.born\n", "",
+	},
+	{
 		"a condition is checked when the write takes effect", "TestIncr",
 		"write.go", "if w.cond != nil && !s.holds(w.cond, old) {", "if w.cond != nil && w.writing == nil && !s.holds(w.cond, old) {",
 	},
