@@ -52,7 +52,8 @@ func canonicalHost(host string) (string, error) {
 		return ip.Unmap().String(), nil
 	}
 	last := host[strings.LastIndexByte(host, '.')+1:]
-	if last != "" && strings.Trim(last, "0123456789") == "" { // which no name ends in: 10.0.0.07, 127.1
+	isNumber := last != "" && strings.Trim(last, "0123456789") == "" // which no name ends in: 10.0.0.07, 127.1
+	if isNumber || strings.Contains(host, ":") {
 		return "", fmt.Errorf("%q is neither a host's name nor an IP address in its usual form", host)
 	}
 	return lower(host), nil

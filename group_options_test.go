@@ -171,7 +171,7 @@ func TestPeerURL(t *testing.T) {
 	}
 	for raw, want := range map[string]string{
 		"http://h/\x7f": "invalid", "http://h:0": "1 to 65535", "http://h:65536": "1 to 65535", "http://h?": "a query",
-		"http://10.0.0.07": "nor an IP address", "http://127.1": "nor an IP address", "http://2130706433": "nor an IP address",
+		"http://10.0.0.07": "nor an IP address", "http://127.1": "nor an IP address", "http://2130706433": "nor an IP address", "https://::": "nor an IP address",
 	} {
 		_, err := peerURL(raw)
 		require.ErrorContains(t, err, want, raw)
