@@ -40,16 +40,11 @@ func (c *Cache[V]) DeletePrefix(ctx context.Context, prefix string) error {
 // included, and voids the loads of them under way.
 func (c *Cache[V]) deletePrefixHere(prefix string) {
 	c.journal.add(Event{Kind: EventInvalidated, Cache: c.name, Key: prefix})
-	if c.snapshots != nil {
-		c.snapshots.leaveOut(prefix)
-	}
+	c.forgetSnapshot(prefix)
 	remove := func(key string, hash uint32) {
 		if strings.HasPrefix(key, prefix) {
 			c.write(&write[V]{key: key, hash: hash, drop: true})
 		}
-	}
-	for _, key := range c.aside.keys() {
-		remove(key, c.store.hash(key))
 	}
 	for i := range c.shards {
 		for _, key := range c.flightsIn(i) { // first: from then on they store nothing
@@ -60,6 +55,20 @@ func (c *Cache[V]) deletePrefixHere(prefix string) {
 		}
 	}
 	c.verify()
+}
+
+// forgetSnapshot forgets what a snapshot has brought to this process, in a group, of keys with a
+// prefix, and has nothing of them restored any more. It is from before this process was.
+func (c *Cache[V]) forgetSnapshot(prefix string) {
+	if c.snapshots == nil {
+		return
+	}
+	c.snapshots.leaveOut(prefix)
+	for _, key := range c.aside.keys() {
+		if strings.HasPrefix(key, prefix) {
+			c.aside.drop(key)
+		}
+	}
 }
 
 // flightsIn returns the keys of the flights in the i-th shard.

@@ -195,6 +195,7 @@ func (p *peering[V]) clearOlder(ctx context.Context, began int64, prefix string,
 }
 
 func (p *peering[V]) removeOlder(ctx context.Context, began int64, prefix string) error {
+	p.c.forgetSnapshot(prefix)
 	for i := range p.c.shards {
 		keys := p.c.flightsIn(i)
 		for n := range p.c.store.index.segments[i].table.Load().all {
@@ -247,12 +248,12 @@ func (p *peering[V]) serveClear(r *link.Request) {
 // those of keys that it is true of. It follows clearHere or adopt, so what is lent of those keys
 // meanwhile is newer than the Clear, or nothing.
 func (p *peering[V]) recallAll(ctx context.Context, concerns func(key string) bool) error {
+	// What is lent from here on may arrive after the recall, or not be in it.
+	last := p.group.tokens.Load()
 	lent := p.lentTo(concerns)
 	if len(lent) == 0 {
 		return nil
 	}
-	// What is lent from here on may arrive after the recall.
-	last := p.group.tokens.Load()
 	_, err := p.recallFrom(ctx, slices.Collect(maps.Keys(lent)), func(l *link.Link) *wire.Frame {
 		f := &wire.Frame{Type: wire.Recall, Cache: p.id}
 		if concerns != nil {

@@ -59,7 +59,7 @@ func (p *pursuits) addLocked(key string, began int64) {
 	}
 	if len(p.keys) >= maxPursued {
 		clear(p.keys)
-		key = ""
+		key, p.last = "", newClear()
 	}
 	p.keys[strings.Clone(key)] = max(began, p.keys[key])
 	p.added()
@@ -90,8 +90,8 @@ func (p *pursuits) addClear(prefix string, began int64, number uint64) {
 		p.added()
 		return
 	}
-	if prefix == "" {
-		p.last = number
+	if p.last = number; prefix != "" { // one that is not about all has that number
+		p.last = newClear()
 	}
 	p.addLocked("", began)
 }

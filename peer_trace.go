@@ -175,7 +175,11 @@ func (p *peering[V]) startServing(r *link.Request) context.Context {
 
 // keysIn returns how many keys a request is about; 0: all.
 func keysIn(f *wire.Frame) (n int) {
-	if f.Type != wire.GetMany {
+	switch f.Type {
+	case wire.GetMany:
+	case wire.Clear: // its key is a prefix
+		return 0
+	default:
 		return min(len(f.Key), 1)
 	}
 	var one wire.Frame
