@@ -412,7 +412,7 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string) (e Entry[V], ok bool,
 		}
 		if c.peering != nil {
 			if e, ok, mine, err := c.peering.lookupAway(ctx, key); !mine {
-				return e, ok, err
+				return e.Entry, ok, err
 			}
 		}
 		c.n.misses.Add(1)

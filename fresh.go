@@ -146,8 +146,6 @@ type Entry[V any] struct {
 	Stale    bool          // its TTL is over, but it may still be served
 	NotFound bool          // the origin said ErrNotFound; there is no value
 	Source   Source
-
-	stamp uint64 // in a group, of a write or load; 0: not known
 }
 
 func (c *Cache[V]) describe(n *node, st state, now int64) Entry[V] {
@@ -158,7 +156,6 @@ func (c *Cache[V]) describe(n *node, st state, now int64) Entry[V] {
 		Stale:    st == aging || st == usable,
 		NotFound: st == negative,
 		Source:   SourceMain,
-		stamp:    n.stamp,
 	}
 	switch {
 	case n.flags&flagBorrowed != 0:

@@ -10,9 +10,15 @@ import (
 	"github.com/coveycache/covey/internal/wire"
 )
 
+// A looked is what another process has of a key.
+type looked[V any] struct {
+	Entry[V]
+	stamp uint64 // of the write or load; 0: not known
+}
+
 // lookupAway is Lookup of a key that another peer owns, and says so if this process owns it. If
 // the owner turns out to be gone, whoever has taken its place is asked.
-func (p *peering[V]) lookupAway(ctx context.Context, key string) (e Entry[V], ok, mine bool, err error) {
+func (p *peering[V]) lookupAway(ctx context.Context, key string) (e looked[V], ok, mine bool, err error) {
 	for attempt := 0; ; attempt++ {
 		v := p.tenures.view()
 		i := v.owner(key)
@@ -33,7 +39,7 @@ func (p *peering[V]) lookupAway(ctx context.Context, key string) (e Entry[V], ok
 
 // lookupIn asks the owner of a key what it has. If it is silent, and others have the key in custody,
 // they are asked.
-func (p *peering[V]) lookupIn(ctx context.Context, v *view, owner int, key string) (e Entry[V], ok bool, err error) {
+func (p *peering[V]) lookupIn(ctx context.Context, v *view, owner int, key string) (e looked[V], ok bool, err error) {
 	if v.isShared() {
 		soon, cancel := context.WithTimeoutCause(ctx, quietAfter, errSilent)
 		e, ok, err = p.lookupAt(soon, v, owner, key)
@@ -53,7 +59,7 @@ func (p *peering[V]) lookupIn(ctx context.Context, v *view, owner int, key strin
 }
 
 // lookupAt asks the owner of key what it has.
-func (p *peering[V]) lookupAt(ctx context.Context, v *view, owner int, key string) (e Entry[V], ok bool, err error) {
+func (p *peering[V]) lookupAt(ctx context.Context, v *view, owner int, key string) (e looked[V], ok bool, err error) {
 	peer := v.peers[owner]
 	if peer == nil {
 		return e, false, errNoMembers
@@ -70,7 +76,7 @@ func (p *peering[V]) lookupAt(ctx context.Context, v *view, owner int, key strin
 }
 
 // described returns what an answer to a Lookup says.
-func (p *peering[V]) described(peer, key string, f *wire.Frame) (e Entry[V], ok bool, err error) {
+func (p *peering[V]) described(peer, key string, f *wire.Frame) (e looked[V], ok bool, err error) {
 	switch f.Type {
 	case wire.Done:
 		return e, false, nil
