@@ -126,7 +126,7 @@ func (c *Cache[V]) errConflict(key string) error {
 	return fmt.Errorf("%w: cache %q, key %q", ErrConflict, c.name, key)
 }
 
-// updateOf returns what conditions make of a Put; nil if there are none.
+// updateOfPut returns what conditions make of a Put; nil if there are none.
 func (c *Cache[V]) updateOfPut(o *PutOption) (*update[V], error) {
 	switch {
 	case o.ifAbsent && o.hasIfVersion:
